@@ -1,0 +1,189 @@
+"""The command line: `gradscope run | report | explain | rules`."""
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gradscope.config import codes, read_config
+from gradscope.errors import GradscopeError
+from gradscope.findings import SEVERITIES, from_line
+from gradscope.version import __version__
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns its exit code. Errors become one sentence on stderr."""
+    try:
+        code = commands.main(args=arguments, prog_name="gradscope", standalone_mode=False)
+    except GradscopeError as error:
+        click.echo(f"gradscope: error: {error}", err=True)
+        return error.exit_code
+    except click.exceptions.Exit as exit_:
+        return exit_.exit_code
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except click.Abort:
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    return code if isinstance(code, int) else 0
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="gradscope")
+def commands() -> None:
+    """A linter for PyTorch training runs: says what is wired wrong, where, and what to change."""
+
+
+@commands.command(context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})
+@click.option("-m", "as_module", is_flag=True, help="Run a module, as `python -m` does.")
+@click.option("--log-dir", type=click.Path(path_type=Path), default=Path("runs"), show_default=True,
+              help="Where the run folder is made.")  # fmt: skip
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the report as JSON, too.")
+@click.option("--select", "selected", default="", metavar="CODES", help="Run these rules only (GS101,GS2).")
+@click.option("--ignore", "ignored", default="", metavar="CODES", help="Do not run these rules.")
+@click.option("--fail-on", type=click.Choice(SEVERITIES), help="Exit with 1 if something as bad is found.")
+@click.option("--every", type=click.IntRange(min=1), help="Measure norms at every k-th step (default: by cost).")
+@click.option("-q", "--quiet", is_flag=True, help="Print no report where nothing was found.")
+@click.argument("script")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def run(
+    as_module: bool,
+    log_dir: Path,
+    json_file: Path | None,
+    selected: str,
+    ignored: str,
+    fail_on: str | None,
+    every: int | None,
+    quiet: bool,
+    script: str,
+    arguments: tuple[str, ...],
+) -> int:
+    """Run SCRIPT (or -m MODULE) unmodified, watch its training, and report on stderr."""
+    from gradscope import runner
+    from gradscope.progress import Progress
+    from gradscope.reporters import terminal
+    from gradscope.rules.catalogue import select
+    from gradscope.session import Session
+
+    stem = script.rpartition(".")[2] if as_module else runner.check_script(script).stem
+    config = read_config(Path.cwd())
+    rules = select(codes(selected) or config.select, (*codes(ignored), *config.ignore))
+    progress = Progress(sys.stderr) if sys.stderr is not None and sys.stderr.isatty() and not quiet else None
+    session = Session(
+        rules, _run_folder(log_dir, stem), every, script, arguments, _say,
+        on_row=progress.step if progress else None,
+    )  # fmt: skip
+
+    def at_end(outcome: runner.Outcome) -> None:
+        if progress is not None:
+            progress.clear()
+        report = session.report()
+        if json_file is not None:
+            _write_json(json_file.absolute() if json_file.is_absolute() else session.base / json_file, report)
+        if report.findings or not quiet:
+            try:
+                sys.stdout.flush()
+            except (OSError, ValueError):
+                pass
+            terminal.write(report, sys.stderr)
+
+    outcome = runner.run(session, script, list(arguments), as_module, at_end)
+    code = outcome.exit_code
+    if fail_on is not None and code == 0:
+        bad = SEVERITIES[: SEVERITIES.index(fail_on) + 1]
+        code = int(any(f.severity in bad for f in session.findings))
+    return runner.leave(outcome, code)
+
+
+@commands.command()
+@click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the report as JSON, too.")
+@click.option("--rediagnose", is_flag=True, help="Run the rules again over what the record still holds.")
+def report(run_folder: Path, json_file: Path | None, rediagnose: bool) -> int:
+    """Print the report of a recorded run (RUN: a run folder, or one with runs in it)."""
+    from gradscope.diagnosis import diagnose, fold
+    from gradscope.record.reader import find_run, read_findings, read_record
+    from gradscope.reporters import terminal
+    from gradscope.reporters.report import Report
+    from gradscope.rules.catalogue import RULES
+
+    folder = find_run(run_folder)
+    record = read_record(folder)
+    notes, skipped = [], {}
+    if record.meta.status == "running":
+        notes.append("the run has not ended, or was killed: this is what had been written by then")
+    if rediagnose:
+        diagnosis = diagnose(record, RULES)
+        findings, skipped = tuple(f.detected(f.steps[0]) for f in diagnosis.findings), dict(diagnosis.skipped)
+        notes += [
+            f"optimizer {o.number}: the record holds {len(o.measured)} of {int(o.counters['steps'].max(initial=0))} "
+            "steps whole"
+            for o in record.optimizers
+        ]
+    else:
+        stored = []
+        for line in read_findings(folder):
+            try:
+                stored.append(from_line(line))
+            except (KeyError, TypeError, ValueError, IndexError):
+                notes.append("a damaged finding was left out")
+        findings = fold(stored, RULES)
+    shown = Report(
+        record.meta, findings, skipped, tuple(o.kind for o in record.optimizers), folder, Path.cwd(), notes=tuple(notes)
+    )
+    if json_file is not None:
+        _write_json(json_file, shown)
+    terminal.write(shown, sys.stdout)
+    return 0
+
+
+@commands.command()
+@click.argument("code")
+def explain(code: str) -> int:
+    """Show a rule's page. CODE: GS101, or its name."""
+    from gradscope.rules.catalogue import find_rule
+
+    rule = find_rule(code)
+    click.echo(f"{rule.code} {rule.name} ({rule.severity})\n\n{rule.page()}")
+    return 0
+
+
+@commands.command()
+def rules() -> int:
+    """List all rules."""
+    from gradscope.rules.catalogue import RULES
+
+    for rule in RULES:
+        click.echo(f"{rule.code}  {rule.severity:<8} {rule.name:<30} {rule.page().splitlines()[0]}")
+    return 0
+
+
+def _run_folder(log_dir: Path, stem: str) -> Path | None:
+    from gradscope.session import new_run_folder
+
+    try:
+        return new_run_folder(log_dir.absolute(), stem)
+    except OSError as error:
+        _say(f"{log_dir} cannot be written ({error.strerror}); the record is kept in memory")
+        return None
+
+
+def _write_json(file: Path, shown: Any) -> None:
+    from gradscope.reporters import json
+
+    try:
+        file.write_text(json.render(shown), encoding="utf-8")
+    except OSError as error:
+        _say(f"{file} cannot be written ({error.strerror})")
+
+
+def _say(sentence: str) -> None:
+    try:
+        click.echo(f"gradscope: {sentence}", err=True)
+    except (OSError, ValueError):
+        pass

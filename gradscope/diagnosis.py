@@ -1,0 +1,167 @@
+"""From rules to a diagnosis: what is wrong, causes first, consequences folded under them, and what was not checked."""
+from __future__ import annotations
+
+import linecache
+import re
+from dataclasses import dataclass, field, replace
+from typing import Iterable, Mapping, Sequence
+
+from gradscope.findings import SEVERITIES, Finding
+from gradscope.record.record import Record
+from gradscope.rules.base import Rule
+
+_IGNORE = re.compile(r"#\s*gradscope:\s*ignore(?:\[([^\]]*)\])?", re.IGNORECASE)
+WHOLE_ROWS = 32  # rules run after each of the first rows,
+GROWTH = 1.03  # then each time the number of rows has grown by 3 %
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """Findings in the order in which to fix them, and the rules that could not be judged, with the reason."""
+
+    findings: tuple[Finding, ...] = ()
+    skipped: Mapping[str, str] = field(default_factory=dict)
+
+
+def diagnose(record: Record, rules: Sequence[Rule]) -> Diagnosis:
+    """Run the rules over the record. A rule that needs what could not be seen, or that raises, is skipped."""
+    findings: list[Finding] = []
+    skipped: dict[str, str] = {}
+    for rule in rules:
+        blind = [f"{need}: {record.meta.blind[need]}" for need in rule.needs if need in record.meta.blind]
+        if blind:
+            skipped[rule.code] = "; ".join(blind)
+            continue
+        try:
+            findings.extend(rule.check(record))
+        except Exception as error:
+            skipped[rule.code] = f"the rule failed: {type(error).__name__}: {error}"
+    return Diagnosis(fold(findings, rules), skipped)
+
+
+def fold(findings: Iterable[Finding], rules: Sequence[Rule]) -> tuple[Finding, ...]:
+    """Set `caused_by`, and order: each cause, worst and earliest first, followed by its consequences.
+
+    A finding is a consequence of another one of the same stream whose rule explains its code (directly or through
+    others) and that began no later. Of several causes, the one that nothing else explains is named.
+    """
+    explains = _closure({rule.code: set(rule.explains) for rule in rules})
+    given = list(findings)
+    folded = []
+    for finding in given:
+        causes = [c for c in given if c is not finding and _causes(c, finding, explains)]
+        roots = [c for c in causes if not any(_causes(other, c, explains) for other in given if other is not c)]
+        named = min(roots or causes, key=_urgency, default=None)
+        folded.append(replace(finding, caused_by=None if named is None else named.code))
+    ordered: list[Finding] = []
+    for root in sorted((f for f in folded if f.caused_by is None), key=_urgency):
+        ordered.append(root)
+        mine = (f for f in folded if f.caused_by == root.code and f.stream == root.stream and f not in ordered)
+        ordered.extend(sorted(mine, key=lambda f: (f.steps[0], f.code)))
+    return tuple(ordered)
+
+
+def _causes(cause: Finding, finding: Finding, explains: Mapping[str, set[str]]) -> bool:
+    return (
+        finding.code in explains.get(cause.code, ())
+        and cause.stream == finding.stream
+        and cause.steps[0] <= finding.steps[0]
+        and (cause.severity != "info" or finding.severity == "info")
+    )
+
+
+def _urgency(finding: Finding) -> tuple[int, int, str]:
+    return SEVERITIES.index(finding.severity), finding.steps[0], finding.code
+
+
+def _closure(explains: Mapping[str, set[str]]) -> dict[str, set[str]]:
+    closed = {}
+    for code in explains:
+        reached: set[str] = set()
+        queue = list(explains[code])
+        while queue:
+            following = queue.pop()
+            if following not in reached and following != code:
+                reached.add(following)
+                queue.extend(explains.get(following, ()))
+        closed[code] = reached
+    return closed
+
+
+class Cadence:
+    """When rules run: a function of the number of rows alone, plus the first sight of each trigger."""
+
+    def __init__(self) -> None:
+        self._next = 1
+        self._seen: set[str] = set()
+
+    def due(self, rows: int, triggers: Iterable[str] = ()) -> bool:
+        """Whether to run the rules now that `rows` rows are finished."""
+        new = set(triggers) - self._seen
+        self._seen |= new
+        if rows < self._next and not new:
+            return False
+        if rows >= self._next:
+            self._next = rows + 1 if rows < WHOLE_ROWS else max(rows + 1, int(rows * GROWTH))
+        return True
+
+
+class FindingLog:
+    """The findings of a run as they are made: by id, with the row of first detection, newest revision.
+
+    A finding that its rule no longer supports stays (it was true then), but as info: a parameter that got no gradient
+    for a while, and does now.
+    """
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self._rules = rules
+        self._found: dict[str, Finding] = {}
+        self.skipped: dict[str, str] = {}
+        self.suppressed: set[str] = set()
+
+    def update(self, diagnosis: Diagnosis, row: int) -> list[Finding]:
+        """Take in a diagnosis made at `row`; returns what is new or revised."""
+        self.skipped = dict(diagnosis.skipped)
+        changed = []
+        current: set[str] = set()
+        for finding in diagnosis.findings:
+            if is_ignored(finding):
+                self.suppressed.add(finding.id)
+                continue
+            known = self._found.get(finding.id)
+            current.add(finding.id)
+            if known is None:
+                stored = finding.detected(row)
+            else:
+                stored = replace(finding, step=known.step, source=known.source)
+            if stored != known:
+                self._found[finding.id] = stored
+                changed.append(stored)
+        for key, finding in list(self._found.items()):
+            if key not in current and finding.severity != "info" and finding.code not in diagnosis.skipped:
+                past = replace(
+                    finding,
+                    severity="info",
+                    caused_by=None,
+                    message=finding.message + " (until step {until})",
+                    evidence={**finding.evidence, "until": row},
+                )
+                self._found[key] = past
+                changed.append(past)
+        return changed
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """All findings so far, causes first."""
+        return fold(self._found.values(), self._rules)
+
+
+def is_ignored(finding: Finding) -> bool:
+    """Whether the cited line says `# gradscope: ignore[CODE]` (or, without codes, ignores everything)."""
+    if finding.where is None:
+        return False
+    match = _IGNORE.search(linecache.getline(finding.where.file, finding.where.line))
+    if match is None:
+        return False
+    codes = match.group(1)
+    return codes is None or any(c.strip().upper() == finding.code or c.strip() == finding.name for c in codes.split(","))

@@ -1,0 +1,219 @@
+"""Facts: what no column of gradient norms can hold. Frozen, JSON-able, counted but never thinned. No torch."""
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Iterable
+
+from gradscope.events import Site
+
+MAX_EXAMPLES = 10
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One observation of a probe at one row. Facts with the same `key` are occurrences of the same thing."""
+
+    row: int
+
+    def key(self) -> tuple[Any, ...]:
+        """What makes two facts the same thing: all fields but the row, unless a subclass says otherwise."""
+        values = (getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "row")
+        return (type(self).__name__, *values)
+
+
+@dataclass(frozen=True)
+class NoGradientReason(Fact):
+    """Why a trainable parameter of an optimizer got no gradient.
+
+    `reason`: not-used, detached, no-grad, integer-cast or not-in-loss. `before` and `after` name the modules between
+    which the graph is cut ("" where it is not known). `alternative` is true for one of several interchangeable siblings
+    (an expert, a branch) of which others were called.
+    """
+
+    optimizer: int
+    parameter: int
+    reason: str
+    before: str = ""
+    after: str = ""
+    alternative: bool = False
+
+    def key(self) -> tuple[Any, ...]:
+        return (type(self).__name__, self.optimizer, self.parameter)
+
+
+@dataclass(frozen=True)
+class UnownedParameter(Fact):
+    """A parameter that a loss reached and that no optimizer owns.
+
+    `place`: registered (in the model), hidden (in a plain list, tuple or dict of a module), elsewhere.
+    `upstream`: in the model's order it stands before every parameter that an optimizer owns (a backbone).
+    `untouched`: its values are those its module was built with. `moved`: somebody changes its values all the same.
+    `owned_since`: the row at which an optimizer took it in, or -1.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    place: str
+    upstream: bool
+    untouched: bool
+    moved: bool = False
+    owned_since: int = -1
+
+    def key(self) -> tuple[Any, ...]:
+        return (type(self).__name__, self.name, self.shape)
+
+
+@dataclass(frozen=True)
+class MissingStep(Fact):
+    """An optimizer that backward reaches and that does not step.
+
+    `backwards` since its last step (or ever); `longest_gap` is the largest number of backwards between two of its steps
+    so far; `steps` it has made; `clears` counts zero_grad calls on it meanwhile; `bystander`: other optimizers stepped
+    on these backwards; `moved`: its parameters change all the same; `ended`: the run is over.
+    """
+
+    optimizer: int
+    backwards: int
+    longest_gap: int
+    steps: int
+    clears: int
+    bystander: bool
+    moved: bool
+    ended: bool
+    site: Site
+
+    def key(self) -> tuple[Any, ...]:
+        return (type(self).__name__, self.optimizer)
+
+
+@dataclass(frozen=True)
+class DisconnectedLoss(Fact):
+    """A backward that reached no parameter of any optimizer.
+
+    `cause`: made-by-hand (the loss is a leaf), detached, no-grad, integer-cast, frozen, unknown. `after` names the last
+    module whose output still had a gradient, `before` the first that got none.
+    """
+
+    cause: str
+    after: str
+    before: str
+    reached_others: bool  # it reached parameters that no optimizer owns
+    site: Site
+
+    def key(self) -> tuple[Any, ...]:
+        return (type(self).__name__, self.site)
+
+
+@dataclass(frozen=True)
+class BackwardFailed(Fact):
+    """backward raised one of torch's two errors about the graph.
+
+    `kind`: no-graph ("does not require grad") or freed-graph ("backward through the graph a second time"). `cause`:
+    for no-graph as in DisconnectedLoss; for freed-graph same-loss, earlier-step or unknown. `other` is the backward
+    that freed the graph, where it is known.
+    """
+
+    kind: str
+    cause: str
+    after: str
+    before: str
+    site: Site
+    other: Site | None = None
+
+
+@dataclass(frozen=True)
+class GraphAge(Fact):
+    """Graphs of past losses that are still alive.
+
+    `alive` graphs, the oldest made at row `oldest`; `chained`: a tensor of the loop reaches from the newest to the
+    oldest through the graph.
+    """
+
+    alive: int
+    oldest: int
+    chained: bool
+    site: Site
+
+    def key(self) -> tuple[Any, ...]:
+        return (type(self).__name__, self.site)
+
+
+@dataclass(frozen=True)
+class SkippedStep(Fact):
+    """GradScaler did not run the optimizer's step, because gradients were not finite."""
+
+    optimizer: int
+
+
+KINDS: dict[str, type[Fact]] = {
+    kind.__name__: kind
+    for kind in (
+        NoGradientReason,
+        UnownedParameter,
+        MissingStep,
+        DisconnectedLoss,
+        BackwardFailed,
+        GraphAge,
+        SkippedStep,
+    )
+}
+
+
+@dataclass
+class FactEntry:
+    """All occurrences of one thing: first and last row, how often, the first few and the newest of them."""
+
+    first: int
+    last: int
+    count: int
+    examples: list[Fact] = field(default_factory=list)
+
+    @property
+    def newest(self) -> Fact:
+        return self.examples[-1]
+
+
+class FactLog:
+    """Facts by key, in the order of first sight."""
+
+    kept: ClassVar[int] = MAX_EXAMPLES
+
+    def __init__(self) -> None:
+        self.entries: dict[tuple[Any, ...], FactEntry] = {}
+
+    def add(self, fact: Fact) -> FactEntry:
+        entry = self.entries.get(fact.key())
+        if entry is None:
+            entry = self.entries[fact.key()] = FactEntry(fact.row, fact.row, 0)
+        entry.last = max(entry.last, fact.row)
+        entry.count += 1
+        if len(entry.examples) >= self.kept:
+            entry.examples.pop()
+        entry.examples.append(fact)
+        return entry
+
+    def of(self, kind: type[Fact]) -> list[FactEntry]:
+        return [e for e in self.entries.values() if isinstance(e.newest, kind)]
+
+
+def to_json(fact: Fact) -> dict[str, Any]:
+    """A fact as plain JSON values."""
+    return {"kind": type(fact).__name__, **dataclasses.asdict(fact)}
+
+
+def from_json(data: dict[str, Any]) -> Fact:
+    """The inverse of `to_json`. KeyError or TypeError where the data is not of its form."""
+    kind = KINDS[data["kind"]]
+    values = {k: v for k, v in data.items() if k != "kind"}
+    for name in ("site", "other"):
+        if isinstance(values.get(name), dict):
+            values[name] = Site(**values[name])
+    if "shape" in values:
+        values["shape"] = tuple(values["shape"])
+    return kind(**values)
+
+
+def newest_of(entries: Iterable[FactEntry]) -> list[Any]:
+    """The newest occurrence of each entry (typed loosely: the caller asked for one kind)."""
+    return [entry.newest for entry in entries]

@@ -1,0 +1,52 @@
+"""BACKWARD: one patch of torch.autograd.backward, which Tensor.backward calls by attribute.
+
+`torch.autograd.grad` leaves `.grad` alone and rightly gives no event.
+"""
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any, Callable
+
+import torch
+
+from gradscope.events import Phase
+from gradscope.hooks.patching import Patch
+
+if TYPE_CHECKING:
+    from gradscope.hooks.dispatcher import Dispatcher
+
+
+def patches(dispatcher: Dispatcher) -> list[Patch]:
+    """The patch of `torch.autograd.backward`."""
+
+    def make(original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def backward(*args: Any, **kwargs: Any) -> Any:
+            if not dispatcher.listening():
+                return original(*args, **kwargs)
+            try:
+                if not dispatcher.enter_backward():
+                    return original(*args, **kwargs)
+                event = dispatcher.event(Phase.BACKWARD, *_roots(args, kwargs))
+                dispatcher.send("begin", event)
+                try:
+                    return original(*args, **kwargs)
+                except RuntimeError as error:
+                    dispatcher.send("backward_failed", error, event)
+                    raise
+                finally:
+                    dispatcher.send("end", event)
+            finally:
+                dispatcher.leave_backward()
+
+        return backward
+
+    return [Patch(torch.autograd, "backward", make)]
+
+
+def _roots(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[torch.Tensor, ...], bool]:
+    """The tensors that backward starts from, and whether no output gradients were given with them."""
+    tensors = args[0] if args else kwargs.get("tensors", ())
+    grads = args[1] if len(args) > 1 else kwargs.get("grad_tensors")
+    roots = (tensors,) if isinstance(tensors, torch.Tensor) else tuple(tensors)
+    return tuple(root for root in roots if isinstance(root, torch.Tensor)), grads is None

@@ -1,0 +1,117 @@
+"""The one process-wide dispatcher: installs the hooks, hands their events to one listener, contains its errors."""
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import Any, Protocol
+
+import torch
+from torch.utils.hooks import RemovableHandle
+
+from gradscope.events import Event, Phase
+from gradscope.hooks import backward, optimizer, scaler
+from gradscope.hooks.patching import Patch
+from gradscope.hooks.sites import SiteFinder
+
+
+class Listener(Protocol):
+    """Who wants to know. All calls come from the training thread, in the loop's own order."""
+
+    def begin(self, event: Event) -> None: ...
+    def end(self, event: Event) -> None: ...
+    def backward_failed(self, error: RuntimeError, event: Event) -> None: ...
+    def closure_returned(self, optimizer: torch.optim.Optimizer) -> None: ...
+    def loss_scaled(self, scaled: Any, loss: Any) -> None: ...
+    def scaler_stepped(self, scaler: Any, optimizer: torch.optim.Optimizer, ran: bool) -> None: ...
+    def optimizer_created(self, optimizer: torch.optim.Optimizer) -> None: ...
+    def failed(self, error: BaseException) -> None: ...
+
+
+class Dispatcher:
+    """Between torch's calls and the listener.
+
+    A hook's exception would reach the user's loop, so `send` lets none pass: the listener is dropped and told once.
+    Calls are ignored in forked children, in other threads than the first that trains, and while torch.compile traces.
+    `seconds` adds up the time spent in the listener.
+    """
+
+    def __init__(self) -> None:
+        self.sites = SiteFinder()
+        self.seconds = 0.0
+        self.foreign_thread_calls = 0
+        self._listener: Listener | None = None
+        self._paused = 0
+        self._pid = 0
+        self._thread: int | None = None
+        self._backward_depth = 0
+        self._patches: list[Patch] = []
+        self._handles: list[RemovableHandle] = []
+
+    # -- life -------------------------------------------------------------------------------------------------------
+
+    def attach(self, listener: Listener) -> None:
+        """Install all hooks and send every event to `listener`, until `detach`."""
+        if self._listener is not None:
+            raise RuntimeError("the dispatcher serves one listener at a time")
+        self._listener, self._pid, self._thread = listener, os.getpid(), None
+        self._backward_depth, self._paused = 0, 0
+        self.seconds, self.foreign_thread_calls = 0.0, 0
+        self._patches = [*backward.patches(self), *optimizer.patches(self), *scaler.patches(self)]
+        self._handles = optimizer.step_hooks(self)
+
+    def detach(self) -> None:
+        """Undo everything, last first."""
+        self._listener = None
+        while self._handles:
+            self._handles.pop().remove()
+        while self._patches:
+            self._patches.pop().undo()
+
+    def pause(self) -> None:
+        self._paused += 1
+
+    def resume(self) -> None:
+        self._paused -= 1
+
+    # -- the hooks' side --------------------------------------------------------------------------------------------
+
+    def listening(self) -> bool:
+        """Whether a call made now is to be watched."""
+        if self._listener is None or self._paused or torch.compiler.is_compiling() or os.getpid() != self._pid:
+            return False
+        thread = threading.get_ident()
+        if self._thread is None:
+            self._thread = thread
+        elif thread != self._thread:
+            self.foreign_thread_calls += 1
+            return False
+        return True
+
+    def send(self, call: str, *arguments: Any) -> None:
+        """Call the listener's method `call`; time it; if it raises, drop the listener and tell it why."""
+        listener = self._listener
+        if listener is None:
+            return
+        start = time.perf_counter()
+        try:
+            getattr(listener, call)(*arguments)
+        except Exception as error:
+            self._listener = None
+            listener.failed(error)
+        finally:
+            self.seconds += time.perf_counter() - start
+
+    def event(self, phase: Phase, subject: Any, plain_scalar: bool = True) -> Event:
+        return Event(phase, subject, self.sites.find(), plain_scalar)
+
+    def enter_backward(self) -> bool:
+        """True for the outermost of nested backwards (reentrant checkpointing runs inner ones)."""
+        self._backward_depth += 1
+        return self._backward_depth == 1
+
+    def leave_backward(self) -> None:
+        self._backward_depth -= 1
+
+
+DISPATCHER = Dispatcher()

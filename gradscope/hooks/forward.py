@@ -1,0 +1,160 @@
+"""FORWARD, watched on chosen rows only: which modules were called, under which grad mode, with what going in and out.
+
+Standing instance hooks break pickling, standing global ones cost 1.2 us a module and call; so the two global hooks are
+registered for a few rows and removed again.
+"""
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, field
+from typing import Any, Callable, Iterable
+
+import torch
+from torch import nn
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.utils.hooks import RemovableHandle
+
+_MAX_CALLS = 20_000
+_MAX_TENSORS = 16
+
+
+@dataclass
+class Glimpse:
+    """What is kept of a tensor that went into or came out of a module: no reference to its values."""
+
+    requires_grad: bool
+    whole_numbers: bool  # an integer dtype, or floats that are all whole numbers and not all zero
+    storage: int
+    node: Any  # its grad_fn, or None
+
+
+@dataclass
+class Call:
+    """One call of a module, in the order in which the calls began."""
+
+    module: nn.Module
+    depth: int
+    grad_enabled: bool
+    inputs: list[Glimpse] = field(default_factory=list)
+    outputs: list[Glimpse] = field(default_factory=list)
+
+
+class ForwardTrace:
+    """The module calls since the last `clear`, while on. `blind` says why there are none, where that is known."""
+
+    def __init__(self, guard: Callable[[], bool], failed: Callable[[BaseException], None]) -> None:
+        self.calls: list[Call] = []
+        self.blind = ""
+        self._guard = guard  # whether to look now
+        self._failed = failed
+        self._stack: list[Call] = []
+        self._handles: list[RemovableHandle] = []
+
+    @property
+    def on(self) -> bool:
+        return bool(self._handles)
+
+    def start(self) -> None:
+        if self._handles or self.blind:
+            return
+        self._handles = [
+            register_module_forward_pre_hook(self._contained(self._before)),
+            register_module_forward_hook(self._contained(self._after), with_kwargs=True, always_call=True),
+        ]
+
+    def stop(self) -> None:
+        while self._handles:
+            self._handles.pop().remove()
+        self.clear()
+
+    def clear(self) -> None:
+        self.calls = []
+        self._stack = []
+
+    def roots(self) -> list[nn.Module]:
+        """The modules that the loop itself called, in order, each once."""
+        found: dict[int, nn.Module] = {id(c.module): c.module for c in self.calls if c.depth == 0}
+        return list(found.values())
+
+    def _contained(self, hook: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(hook)
+        def safe(*args: Any) -> None:
+            if torch.compiler.is_compiling() or not self._guard():
+                return
+            try:
+                hook(*args)
+            except Exception as error:
+                self.stop()
+                self._failed(error)
+
+        return safe
+
+    def _before(self, module: nn.Module, args: Any) -> None:
+        if _is_compiled(module):
+            self.blind = "the model is compiled by torch.compile, whose module calls cannot be watched"
+            self.stop()
+            return
+        if torch.jit.is_tracing():
+            return
+        if len(self.calls) >= _MAX_CALLS:
+            if self._stack:
+                return
+            self.clear()  # a long evaluation: only what follows can belong to the next backward
+        call = Call(module, len(self._stack), torch.is_grad_enabled())
+        self.calls.append(call)
+        self._stack.append(call)
+
+    def _after(self, module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> None:
+        while self._stack:
+            call = self._stack.pop()
+            if call.module is module:
+                call.inputs = [glimpse(t) for t in tensors_in((args, kwargs))]
+                call.outputs = [glimpse(t) for t in tensors_in(output)]
+                return
+
+
+def _is_compiled(module: nn.Module) -> bool:
+    return type(module).__name__ == "OptimizedModule" or getattr(module, "_compiled_call_impl", None) is not None
+
+
+def tensors_in(value: Any, limit: int = _MAX_TENSORS) -> list[torch.Tensor]:
+    """The tensors inside nested tuples, lists, dicts and dataclass-like outputs (at most `limit`)."""
+    found: list[torch.Tensor] = []
+
+    def visit(item: Any, depth: int) -> None:
+        if len(found) >= limit or depth > 4:
+            return
+        if isinstance(item, torch.Tensor):
+            found.append(item)
+            return
+        children: Iterable[Any] = ()
+        if isinstance(item, dict):
+            children = item.values()
+        elif isinstance(item, (list, tuple)):
+            children = item
+        elif hasattr(item, "__dict__") and not isinstance(item, (nn.Module, type)):
+            children = vars(item).values()
+        for child in list(children)[: limit * 4]:
+            visit(child, depth + 1)
+
+    visit(value, 0)
+    return found
+
+
+def glimpse(tensor: torch.Tensor) -> Glimpse:
+    """Take a Glimpse. Values are read only of tensors that carry no gradient (a cut is looked for there)."""
+    needs_grad = tensor.requires_grad
+    try:
+        storage = tensor.untyped_storage().data_ptr()
+    except (RuntimeError, NotImplementedError):
+        storage = 0
+    return Glimpse(needs_grad, not needs_grad and _whole_numbers(tensor), storage, tensor.grad_fn)
+
+
+def _whole_numbers(tensor: torch.Tensor) -> bool:
+    if tensor.is_complex():
+        return False
+    if not tensor.is_floating_point():
+        return True
+    sample = tensor.detach().reshape(-1)[:4096]
+    return bool(((sample == sample.round()).all() & (sample != 0).any()).item())

@@ -1,0 +1,102 @@
+"""STEP by the global optimizer hooks; ZERO_GRAD, which has no hook, by two class patches; births by a third."""
+from __future__ import annotations
+
+import functools
+import gc
+from typing import TYPE_CHECKING, Any, Callable
+
+import torch
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+from torch.utils.hooks import RemovableHandle
+
+from gradscope.events import Phase
+from gradscope.hooks.patching import Patch
+
+if TYPE_CHECKING:
+    from gradscope.hooks.dispatcher import Dispatcher
+
+Optimizer = torch.optim.Optimizer
+
+
+def step_hooks(dispatcher: Dispatcher) -> list[RemovableHandle]:
+    """The global step hooks: they see every optimizer, and `optimizer.step` itself stays as it is.
+
+    With a closure (LBFGS, Lightning) the pre hook runs before backward; the closure is handed on wrapped, so that the
+    gradients the step will use are seen when it returns.
+    """
+
+    def before(optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if not dispatcher.listening():
+            return None
+        dispatcher.send("begin", dispatcher.event(Phase.STEP, optimizer))
+        return _with_observed_closure(dispatcher, optimizer, args, kwargs)
+
+    def after(optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if dispatcher.listening():
+            dispatcher.send("end", dispatcher.event(Phase.STEP, optimizer))
+
+    return [register_optimizer_step_pre_hook(before), register_optimizer_step_post_hook(after)]
+
+
+def _with_observed_closure(
+    dispatcher: Dispatcher, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+    closure = kwargs.get("closure") if "closure" in kwargs else (args[1] if len(args) > 1 else None)
+    if not callable(closure):
+        return None
+
+    @functools.wraps(closure)
+    def observed(*a: Any, **k: Any) -> Any:
+        result = closure(*a, **k)
+        if dispatcher.listening():
+            dispatcher.send("closure_returned", optimizer)
+        return result
+
+    if "closure" in kwargs:
+        return args, {**kwargs, "closure": observed}
+    return (args[0], observed, *args[2:]), kwargs
+
+
+def patches(dispatcher: Dispatcher) -> list[Patch]:
+    """`zero_grad` of optimizers and modules, and the birth of optimizers."""
+
+    def zero_grad(original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
+            if not dispatcher.listening():
+                return original(self, *args, **kwargs)
+            event = dispatcher.event(Phase.ZERO_GRAD, self)
+            dispatcher.send("begin", event)
+            try:
+                return original(self, *args, **kwargs)
+            finally:
+                dispatcher.send("end", event)
+
+        return wrapper
+
+    def init(original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def wrapper(self: Any, *args: Any, **kwargs: Any) -> None:
+            original(self, *args, **kwargs)
+            if dispatcher.listening():
+                dispatcher.send("optimizer_created", self)
+
+        return wrapper
+
+    return [
+        Patch(Optimizer, "zero_grad", zero_grad),
+        Patch(torch.nn.Module, "zero_grad", zero_grad),
+        Patch(Optimizer, "__init__", init),
+    ]
+
+
+def living_optimizers() -> list[Optimizer]:
+    """Optimizers made before anyone watched. Types are compared, never `isinstance`: that would run foreign code."""
+    classes: set[type] = set()
+    queue: list[type] = [Optimizer]
+    while queue:
+        found = queue.pop()
+        if found not in classes:
+            classes.add(found)
+            queue.extend(found.__subclasses__())
+    return [o for o in gc.get_objects() if type(o) in classes and hasattr(o, "param_groups")]

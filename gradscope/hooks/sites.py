@@ -1,0 +1,71 @@
+"""Which line of the user's code made this call."""
+from __future__ import annotations
+
+import os
+import sys
+import sysconfig
+from types import FrameType
+
+import torch
+
+from gradscope.events import Site
+
+_OWN = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_TORCH = os.path.dirname(os.path.abspath(torch.__file__)) + os.sep
+_LIBRARIES = tuple(
+    {sysconfig.get_paths()[name] + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    | {os.path.dirname(os.path.dirname(_TORCH)) + os.sep}
+)
+UNKNOWN = Site("<unknown>", 0)
+_MAX_FRAMES = 80
+
+
+class SiteFinder:
+    """Walks the stack up to the first frame that is the user's own.
+
+    Frames of gradscope and torch never count; frames of other installed packages (trainers, wrappers) count only where
+    no frame of the user's is found. The verdict is cached by file, the Site by line: a look costs 0.3 to 4 us.
+    """
+
+    def __init__(self) -> None:
+        self._rank_of_file: dict[str, int] = {}
+        self._sites: dict[tuple[str, int], Site] = {}
+
+    def find(self) -> Site:
+        """The calling user's Site (UNKNOWN where the stack holds no frame of theirs)."""
+        frame = self.frame()
+        return UNKNOWN if frame is None else self._site(frame)
+
+    def frame(self) -> FrameType | None:
+        """The innermost frame of the user's own code, else of a library that is not torch, else None."""
+        frame: FrameType | None = sys._getframe(1)
+        library: FrameType | None = None
+        ranks = self._rank_of_file
+        for _ in range(_MAX_FRAMES):
+            if frame is None:
+                break
+            file = frame.f_code.co_filename
+            rank = ranks.get(file)
+            if rank is None:
+                rank = ranks[file] = self._rank(file)
+            if rank == 2:
+                return frame
+            if rank == 1 and library is None:
+                library = frame
+            frame = frame.f_back
+        return library
+
+    def _site(self, frame: FrameType) -> Site:
+        key = (frame.f_code.co_filename, frame.f_lineno)
+        site = self._sites.get(key)
+        if site is None:
+            site = self._sites[key] = Site(key[0], key[1], frame.f_code.co_name)
+        return site
+
+    @staticmethod
+    def _rank(file: str) -> int:
+        """0: never cite; 1: a library; 2: the user's."""
+        path = os.path.abspath(file)
+        if path.startswith((_OWN, _TORCH)) or file.startswith("<frozen"):
+            return 0
+        return 1 if path.startswith(_LIBRARIES) else 2

@@ -1,0 +1,74 @@
+"""What a probe is, and what it may look at."""
+from __future__ import annotations
+
+from types import FrameType
+from typing import Protocol, Sequence
+
+import torch
+
+from gradscope.events import Site
+from gradscope.facts import Fact
+from gradscope.hooks.forward import ForwardTrace
+from gradscope.hooks.graph import Survey
+from gradscope.recording.naming import Names
+from gradscope.recording.track import Track
+
+
+class Scene(Protocol):
+    """The recorder as probes see it."""
+
+    row: int
+    trace: ForwardTrace
+    names: Names
+
+    @property
+    def tracks(self) -> Sequence[Track]:
+        """The optimizers watched."""
+
+    def owned(self) -> set[int]:
+        """The ids of all parameters that some optimizer, watched or not, holds."""
+
+    def survey(self) -> Survey | None:
+        """The graph of the backward at hand, on rows that are looked at closely; else None."""
+
+    def frame(self) -> FrameType | None:
+        """The user's frame that made the call at hand."""
+
+    def emit(self, fact: Fact) -> None:
+        """Put a fact into the record."""
+
+    def trigger(self, why: str) -> None:
+        """Ask for the rules to run when this row is finished."""
+
+
+class Probe:
+    """Does nothing at any moment; a probe overrides the moments it needs.
+
+    `cost` says in words what it costs, and when.
+    """
+
+    cost = ""
+
+    def before_backward(self, scene: Scene, roots: Sequence[torch.Tensor], site: Site) -> None:
+        """The graph of `roots` is alive."""
+
+    def after_backward(self, scene: Scene, reached: Sequence[Track], site: Site) -> None:
+        """`reached` are the watched optimizers with a parameter that this backward reached."""
+
+    def backward_failed(self, scene: Scene, error: BaseException, site: Site) -> None:
+        """backward raised."""
+
+    def before_step(self, scene: Scene, track: Track) -> None:
+        """An optimizer is about to step; `track.before_step` is the look at its gradients."""
+
+    def after_step(self, scene: Scene, track: Track) -> None:
+        """An optimizer has stepped."""
+
+    def skipped_step(self, scene: Scene, track: Track) -> None:
+        """GradScaler did not run this optimizer's step."""
+
+    def zero_grad(self, scene: Scene, track: Track) -> None:
+        """zero_grad was called on the optimizer, or on a module."""
+
+    def ended(self, scene: Scene, finished: bool) -> None:
+        """The run is over; `finished` is False where it crashed or was interrupted."""

@@ -1,0 +1,14 @@
+"""All probes, in the order in which they are told."""
+from __future__ import annotations
+
+from gradscope.probes.base import Probe
+from gradscope.probes.disconnected_loss import DisconnectedLossProbe
+from gradscope.probes.graph_age import GraphAgeProbe
+from gradscope.probes.missing_step import MissingStepProbe
+from gradscope.probes.no_gradient import NoGradientProbe
+from gradscope.probes.unowned_parameters import UnownedParametersProbe
+
+
+def make_probes() -> list[Probe]:
+    """A fresh set, for one recorder."""
+    return [NoGradientProbe(), UnownedParametersProbe(), DisconnectedLossProbe(), MissingStepProbe(), GraphAgeProbe()]

@@ -1,0 +1,103 @@
+"""Parameters that a loss reaches and that no optimizer owns."""
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass
+from typing import Sequence
+
+import torch
+
+from gradscope.events import Site
+from gradscope.facts import UnownedParameter
+from gradscope.probes.base import Probe, Scene
+from gradscope.recording.naming import Named
+from gradscope.recording.track import Track
+
+_SAMPLE = 64  # values compared to see whether somebody changes the parameter by hand
+_MAX_FOUND = 2_000
+
+
+@dataclass
+class _Sighting:
+    parameter: weakref.ref[torch.Tensor]
+    fact: UnownedParameter
+    sample: torch.Tensor
+
+
+class UnownedParametersProbe(Probe):
+    """Looks at the leaves of the graph, and again at those it found, on the rows that are looked at closely."""
+
+    cost = "a walk of the graph in the first rows, and in the row after other parameters than before lack a gradient"
+
+    def __init__(self) -> None:
+        self._seen: dict[int, _Sighting] = {}
+
+    def before_backward(self, scene: Scene, roots: Sequence[torch.Tensor], site: Site) -> None:
+        survey = scene.survey()
+        if survey is None or not scene.tracks:
+            return
+        self._look_again(scene)
+        owned = scene.owned()
+        unowned = [p for p in survey.leaves if isinstance(p, torch.nn.Parameter) and id(p) not in owned]
+        if unowned:
+            scene.names.refresh()
+        for leaf in unowned[:_MAX_FOUND]:
+            self._sight(scene, leaf)
+
+    def before_step(self, scene: Scene, track: Track) -> None:
+        if self._seen and track.steps == 0:
+            self._look_again(scene)
+
+    def ended(self, scene: Scene, finished: bool) -> None:
+        self._look_again(scene)
+
+    def _sight(self, scene: Scene, leaf: torch.Tensor) -> None:
+        known = self._seen.get(id(leaf))
+        if known is not None and known.parameter() is leaf:
+            if scene.row > known.fact.row:
+                known.fact = _again(known.fact, row=scene.row)
+                scene.emit(known.fact)
+            return
+        named = scene.names.place(leaf)
+        if named is None and any(root.given for root in scene.names.roots):
+            return  # a parameter of some other model than the one to be watched
+        fact = UnownedParameter(
+            scene.row,
+            named.name if named else f"a parameter of shape {tuple(leaf.shape)}",
+            tuple(leaf.shape),
+            "elsewhere" if named is None else "hidden" if named.hidden else "registered",
+            named is not None and _upstream(scene, named),
+            leaf._version == 1,
+        )
+        self._seen[id(leaf)] = _Sighting(weakref.ref(leaf), fact, _sample(leaf))
+        scene.emit(fact)
+
+    def _look_again(self, scene: Scene) -> None:
+        """Has an optimizer taken it in since? Does somebody change its values by hand?"""
+        owners = scene.owned() if self._seen else set()
+        for sighting in self._seen.values():
+            parameter, fact = sighting.parameter(), sighting.fact
+            if parameter is None or fact.owned_since >= 0:
+                continue
+            owned = id(parameter) in owners
+            moved = not owned and not torch.equal(_sample(parameter), sighting.sample)
+            if owned or (moved and not fact.moved):
+                sighting.fact = _again(fact, row=scene.row, moved=moved, owned_since=scene.row if owned else -1)
+                scene.emit(sighting.fact)
+
+
+def _again(fact: UnownedParameter, **changes: object) -> UnownedParameter:
+    return UnownedParameter(**{**vars(fact), **changes})  # type: ignore[arg-type]
+
+
+def _upstream(scene: Scene, named: Named) -> bool:
+    """Whether it stands, in its model's order, before every parameter there that an optimizer owns."""
+    owners = scene.owned()
+    owned = [i for i, p in enumerate(scene.names.parameters_of(named.root)) if id(p) in owners]
+    return not owned or named.order < min(owned)
+
+
+def _sample(parameter: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        flat = parameter.detach().reshape(-1)
+        return flat[:: max(1, flat.numel() // _SAMPLE)][:_SAMPLE].clone()

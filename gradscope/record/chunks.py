@@ -1,0 +1,144 @@
+"""Append-only files of a run folder: readable after kill -9, no pickle, bounded.
+
+`record.bin` holds raw arrays, `index.jsonl` one JSON line for each thing known: descriptions, sites, facts, and for each
+chunk of columns where in `record.bin` they stand, with their checksum. A line is written after its bytes.
+"""
+from __future__ import annotations
+
+import json
+import os
+import time
+import zlib
+from pathlib import Path
+from typing import IO, Any, Mapping
+
+import numpy as np
+
+from gradscope.record.record import Array, Meta
+
+SCHEMA = 1
+META, INDEX, DATA, FINDINGS = "meta.json", "index.jsonl", "record.bin", "findings.jsonl"
+FLUSH_BYTES = 4 << 20
+FLUSH_SECONDS = 30.0
+DISK_LIMIT = 512 << 20
+
+
+class ChunkWriter:
+    """Writes one run folder. Any OSError ends the writing, not the run: `broken` then says why."""
+
+    def __init__(self, folder: Path, limit: int = DISK_LIMIT) -> None:
+        self.folder, self.limit = folder, limit
+        self.broken = ""
+        self.written = 0
+        self._pending: dict[str, list[Mapping[str, Any]]] = {}
+        self._pending_bytes = 0
+        self._flush_after = 1.0  # seconds; doubles to FLUSH_SECONDS, so that short runs leave something too
+        self._flushed_at = time.monotonic()
+        self._strides: dict[str, int] = {}
+        self._files: dict[str, IO[Any]] = {}
+        self._attempt(self._open)
+
+    def _open(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for name, mode in ((INDEX, "a"), (FINDINGS, "a"), (DATA, "ab")):
+            self._files[name] = open(self.folder / name, mode, **({} if "b" in mode else {"encoding": "utf-8"}))
+
+    def line(self, data: Mapping[str, Any], file: str = INDEX) -> None:
+        """Write one JSON line at once."""
+        self._attempt(lambda: self._line(data, file))
+
+    def row(self, table: str, row: Mapping[str, Any], number: int) -> None:
+        """Keep one row of a table for the next chunk. As the disk fills, per-parameter rows are taken ever rarer."""
+        if self.broken:
+            return
+        if table.endswith("/arrays"):
+            stride = self._strides.setdefault(table, 1)
+            if number % stride:
+                return
+            used = (self.written + self._pending_bytes) / self.limit
+            if used > 1 - 0.5**stride.bit_length():
+                self._strides[table] = stride * 2
+        elif self.written + self._pending_bytes > self.limit:
+            return
+        self._pending.setdefault(table, []).append(row)
+        self._pending_bytes += sum(np.asarray(v).nbytes for v in row.values())
+
+    def due(self) -> bool:
+        """Whether it is time for a chunk: 4 MB, or 30 s since the last one (sooner at the start)."""
+        if not self._pending:
+            return False
+        if self._pending_bytes >= FLUSH_BYTES:
+            return True
+        return time.monotonic() - self._flushed_at >= self._flush_after
+
+    def flush(self, columns: Mapping[str, Mapping[str, tuple[Any, tuple[int, ...]]]]) -> None:
+        """Write all kept rows; `columns[table]` are their dtypes and shapes."""
+        self._attempt(lambda: self._flush(columns))
+        self._pending, self._pending_bytes = {}, 0
+        self._flushed_at = time.monotonic()
+        self._flush_after = min(FLUSH_SECONDS, 2 * self._flush_after)
+
+    def arrays(self, table: str, arrays: Mapping[str, Array]) -> None:
+        """Write whole arrays now (counters: the newest chunk of a table replaces the older ones)."""
+        self._attempt(lambda: self._chunk(table, arrays))
+
+    def meta(self, meta: Meta) -> None:
+        """Replace meta.json, whole or not at all."""
+
+        def write() -> None:
+            data = {"schema": SCHEMA, **{k: v for k, v in vars(meta).items()}, "argv": list(meta.argv)}
+            part = self.folder / (META + ".part")
+            part.write_text(json.dumps(data, indent=1), encoding="utf-8")
+            os.replace(part, self.folder / META)
+
+        self._attempt(write)
+
+    def close(self) -> None:
+        for file in self._files.values():
+            try:
+                file.close()
+            except OSError:
+                pass
+        self._files = {}
+
+    # -- helpers ----------------------------------------------------------------------------------------------------
+
+    def _attempt(self, action: Any) -> None:
+        if self.broken:
+            return
+        try:
+            action()
+        except OSError as error:
+            self.broken = f"{error.strerror or error} ({self.folder})"
+
+    def _line(self, data: Mapping[str, Any], file: str) -> None:
+        text = json.dumps(data, separators=(",", ":")) + "\n"
+        self._files[file].write(text)
+        self._files[file].flush()
+        self.written += len(text)
+
+    def _flush(self, columns: Mapping[str, Mapping[str, tuple[Any, tuple[int, ...]]]]) -> None:
+        for table, rows in self._pending.items():
+            start = 0
+            while start < len(rows):  # rows before and after add_param_group have other shapes: one chunk each
+                shape = _shapes(rows[start])
+                stop = start + 1
+                while stop < len(rows) and _shapes(rows[stop]) == shape:
+                    stop += 1
+                dtypes = {name: dtype for name, (dtype, _) in columns[table].items()}
+                self._chunk(table, {n: np.array([r[n] for r in rows[start:stop]], d) for n, d in dtypes.items()})
+                start = stop
+
+    def _chunk(self, table: str, arrays: Mapping[str, Array]) -> None:
+        file = self._files[DATA]
+        at = file.tell()
+        blob = b"".join(np.ascontiguousarray(a).tobytes() for a in arrays.values())
+        file.write(blob)
+        file.flush()
+        self.written += len(blob)
+        layout = [[name, a.dtype.str, list(a.shape)] for name, a in arrays.items()]
+        self._line({"chunk": table, "at": at, "bytes": len(blob), "crc": zlib.crc32(blob), "columns": layout}, INDEX)
+
+
+def _shapes(row: Mapping[str, Any]) -> list[tuple[int, ...]]:
+    return [np.shape(v) for v in row.values()]

@@ -1,0 +1,152 @@
+"""From a run folder back to a Record. Trusts nothing: sizes are checked, checksums compared, damaged parts left out."""
+from __future__ import annotations
+
+import json
+import zlib
+from pathlib import Path
+from typing import Any, Iterator, Mapping
+
+import numpy as np
+
+from gradscope.errors import DamagedRecord
+from gradscope.events import Site
+from gradscope.facts import FactEntry, FactLog, from_json
+from gradscope.record.chunks import DATA, FINDINGS, INDEX, META, SCHEMA
+from gradscope.record.record import Array, Meta, OptimizerRecord, Parameter, Record
+from gradscope.record.rowstore import pad
+from gradscope.record.table import COUNTERS, array_columns, scalar_columns
+
+_DTYPES = {"<i8", "<i4", "<f8", "<f4", "|u1"}
+
+
+def find_run(path: Path) -> Path:
+    """The run folder that `path` names: itself, or the newest run inside it."""
+    if not path.exists():
+        raise DamagedRecord(f"there is no run folder at {path}")
+    if (path / META).is_file() or (path / INDEX).is_file():
+        return path
+    inside = [p for p in path.iterdir() if p.is_dir() and (p / META).is_file()] if path.is_dir() else []
+    if not inside:
+        raise DamagedRecord(f"{path} holds no gradscope record (no {META} in it)")
+    return max(inside, key=lambda p: ((p / META).stat().st_mtime, p.name))
+
+
+def read_record(folder: Path) -> Record:
+    """The Record of a run folder; DamagedRecord where there is none that can be read."""
+    meta = _read_meta(folder)
+    optimizers: dict[int, dict[str, Any]] = {}
+    tables: dict[str, list[dict[str, Array]]] = {}
+    sites: list[Site] = []
+    facts = FactLog()
+    partition: list[list[int]] = []
+    damaged = 0
+    try:
+        blob = np.memmap(folder / DATA, np.uint8, "r") if (folder / DATA).stat().st_size else np.empty(0, np.uint8)
+    except OSError:
+        blob = np.empty(0, np.uint8)
+    for line in json_lines(folder / INDEX):
+        try:
+            if "chunk" in line:
+                tables.setdefault(line["chunk"], []).append(_read_chunk(line, blob))
+            elif "optimizer" in line:
+                optimizers[int(line["optimizer"])] = line
+            elif "site" in line:
+                sites.append(Site(str(line["file"]), int(line["line"]), str(line["function"])))
+            elif "fact" in line:
+                entry = FactEntry(line["first"], line["last"], line["count"], [from_json(f) for f in line["fact"]])
+                facts.entries[entry.newest.key()] = entry
+            elif "partition" in line:
+                partition = line["partition"]
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError):
+            damaged += 1
+    if damaged:
+        meta.notes.append(f"{damaged} damaged parts of the record were left out")
+    records = []
+    for number in sorted(optimizers):
+        if number != len(records):
+            break
+        records.append(_optimizer(number, optimizers[number], tables))
+    groups = tuple(tuple(n for n in group if n < len(records)) for group in partition)
+    return Record(tuple(records), tuple(g for g in groups if g), facts, tuple(sites), meta)
+
+
+def read_findings(folder: Path) -> list[dict[str, Any]]:
+    """The stored findings, newest revision of each id, in their own order."""
+    found: dict[str, dict[str, Any]] = {}
+    for line in json_lines(folder / FINDINGS):
+        if isinstance(line.get("id"), str) and isinstance(line.get("code"), str):
+            found[line["id"]] = line
+    return sorted(found.values(), key=lambda f: f.get("order", 0))
+
+
+def json_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The JSON objects of a file, one a line; lines that are not JSON objects (a torn last one) are passed over."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            for text in file:
+                try:
+                    line = json.loads(text)
+                except (ValueError, RecursionError):
+                    continue
+                if isinstance(line, dict):
+                    yield line
+    except OSError:
+        return
+
+
+def _read_meta(folder: Path) -> Meta:
+    try:
+        data = json.loads((folder / META).read_text(encoding="utf-8"))
+        if data["schema"] > SCHEMA:
+            raise DamagedRecord(f"{folder} was written by a newer gradscope (schema {data['schema']})")
+        known = {k: v for k, v in data.items() if k in Meta.__dataclass_fields__}
+        return Meta(**{**known, "argv": tuple(data["argv"])})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise DamagedRecord(f"{folder / META} is missing or damaged: this is not a readable gradscope run") from None
+
+
+def _read_chunk(line: Mapping[str, Any], blob: Array) -> dict[str, Array]:
+    at, size = int(line["at"]), int(line["bytes"])
+    if at < 0 or size < 0 or at + size > len(blob):
+        raise ValueError("chunk beyond the end of the data")
+    data = blob[at : at + size].tobytes()
+    if zlib.crc32(data) != line["crc"]:
+        raise ValueError("checksum differs")
+    columns, start = {}, 0
+    for name, dtype, shape in line["columns"]:
+        if dtype not in _DTYPES or any(n < 0 for n in shape):
+            raise ValueError("unknown kind of column")
+        stop = start + int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+        columns[name] = np.frombuffer(data[start:stop], dtype).reshape(shape)
+        start = stop
+    return columns
+
+
+def _optimizer(number: int, line: Mapping[str, Any], tables: Mapping[str, list[dict[str, Array]]]) -> OptimizerRecord:
+    try:
+        parameters = tuple(Parameter(str(n), tuple(s), int(g)) for n, s, g in line["parameters"])
+        groups, kind = int(line["groups"]), str(line["type"])
+    except (KeyError, TypeError, ValueError):
+        raise DamagedRecord(f"the description of optimizer {number} is damaged") from None
+
+    def join(name: str, wanted: Any) -> dict[str, Array]:
+        empty = {n: np.empty((0, *shape), dtype) for n, (dtype, shape) in wanted.items()}
+        parts = []
+        for part in tables.get(f"{number}/{name}", ()):
+            try:
+                parts.append(pad(part, wanted))
+            except (KeyError, ValueError):
+                continue
+        joined = {n: np.concatenate([empty[n], *(p[n] for p in parts)]) for n in wanted}
+        order = np.argsort(joined["row"], kind="stable")
+        return {n: column[order] for n, column in joined.items()}
+
+    counters = {name: np.full(len(parameters), start, np.int64) for name, start in COUNTERS.items()}
+    for part in tables.get(f"{number}/counters", ())[-1:]:
+        for name in counters:
+            if name in part and part[name].shape == counters[name].shape:
+                counters[name] = part[name]
+    scalars = join("scalars", scalar_columns(groups))
+    return OptimizerRecord(
+        number, kind, parameters, scalars, join("arrays", array_columns(len(parameters))), counters
+    )

@@ -1,0 +1,78 @@
+"""One optimizer's part of the record while the run goes on."""
+from __future__ import annotations
+
+from typing import Any, Mapping
+
+import numpy as np
+
+from gradscope.events import Point
+from gradscope.record.record import OptimizerRecord, Parameter
+from gradscope.record.rowstore import Columns, RowStore
+
+POINTS = len(Point)
+HEAD_ROWS, MIDDLE_ROWS, TAIL_ROWS = 256, 1024, 1024
+HEAD_SCALARS, MIDDLE_SCALARS, TAIL_SCALARS = 4096, 65536, 65536
+COUNTERS = {"steps": 0, "missing": 0, "reached": 0, "old": 0, "old_first": -1, "old_last": -1, "cleared": 0}
+
+
+def scalar_columns(groups: int) -> Columns:
+    return {
+        "row": (np.int64, ()),
+        "loss": (np.float64, ()),
+        "joint_loss": (np.float64, ()),
+        "loss_scale": (np.float64, ()),
+        "backwards": (np.int32, ()),
+        "wiring": (np.uint8, ()),
+        "zero_grad_site": (np.int32, ()),
+        "backward_site": (np.int32, ()),
+        "step_site": (np.int32, ()),
+        "grad_norm": (np.float64, ()),
+        "lr": (np.float64, (groups,)),
+    }
+
+
+def array_columns(parameters: int) -> Columns:
+    return {
+        "row": (np.int64, ()),
+        "state": (np.uint8, (POINTS, parameters)),
+        "norm": (np.float32, (POINTS, parameters)),
+        "weight_norm": (np.float32, (parameters,)),
+        "update_norm": (np.float32, (parameters,)),
+    }
+
+
+class OptimizerTable:
+    """Bounded rows and unbounded counters of one optimizer; `describe()` and the columns also go to disk."""
+
+    def __init__(self, number: int, kind: str, parameters: tuple[Parameter, ...], groups: int) -> None:
+        self.number, self.kind, self.parameters, self.groups = number, kind, parameters, groups
+        self.counters = {name: np.full(len(parameters), start, np.int64) for name, start in COUNTERS.items()}
+        self.scalars = RowStore(scalar_columns(groups), HEAD_SCALARS, MIDDLE_SCALARS, TAIL_SCALARS)
+        self.arrays = RowStore(array_columns(len(parameters)), HEAD_ROWS, MIDDLE_ROWS, TAIL_ROWS)
+
+    def append(self, scalars: Mapping[str, Any], arrays: Mapping[str, Any] | None) -> None:
+        self.scalars.append(scalars)
+        if arrays is not None:
+            self.arrays.append(arrays)
+
+    def widen(self, parameters: tuple[Parameter, ...], groups: int) -> None:
+        """Take in parameters and groups that were added; the rows so far get "not seen" there."""
+        more = len(parameters) - len(self.parameters)
+        for name, start in COUNTERS.items():
+            self.counters[name] = np.concatenate([self.counters[name], np.full(more, start, np.int64)])
+        self.parameters, self.groups = parameters, groups
+        self.scalars.widen(scalar_columns(groups))
+        self.arrays.widen(array_columns(len(parameters)))
+
+    def view(self) -> OptimizerRecord:
+        """A copy that stays as it is."""
+        counters = {name: values.copy() for name, values in self.counters.items()}
+        return OptimizerRecord(
+            self.number, self.kind, self.parameters, self.scalars.snapshot(), self.arrays.snapshot(), counters
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """What a reader must know before the columns make sense."""
+        parameters = [[p.name, list(p.shape), p.group] for p in self.parameters]
+        return {"optimizer": self.number, "type": self.kind, "groups": self.groups, "parameters": parameters}
+

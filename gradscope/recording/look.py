@@ -1,0 +1,55 @@
+"""One look at the gradients of an optimizer's parameters: fingerprints, and norms where they are asked for."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Sequence
+
+import numpy as np
+import torch
+
+from gradscope.recording.stats import Norms
+
+_GRAD = attrgetter("grad")
+_VERSION = attrgetter("_version")
+_ID_OF_NONE = id(None)
+
+
+@dataclass
+class Look:
+    """What was there at one moment.
+
+    `ids` and `versions` are the gradients' identities and version counters, one per parameter; a missing gradient has
+    id 0. They are comparable only across ONE bracketed call: ids are reused, `.data` edits bump no version.
+    `norms` are None where nobody asked for numbers (or there is nothing to measure).
+    """
+
+    ids: list[int]
+    versions: list[int]
+    empty: bool  # no parameter has a gradient
+    full: bool  # every parameter has one
+    norms: Norms | None = None
+
+    @property
+    def present(self) -> np.ndarray:
+        """# (params,) bool: which gradients are not None."""
+        return np.array(self.ids, np.int64) != 0
+
+    def same_as(self, other: Look) -> bool:
+        return self.ids == other.ids and self.versions == other.versions
+
+
+def look(parameters: Sequence[torch.Tensor], measure: bool) -> Look:
+    """Read the fingerprints (5 us for 62 tensors, no synchronisation) and, on request, the L2 norms."""
+    grads = list(map(_GRAD, parameters))
+    ids = list(map(id, grads))
+    missing = ids.count(_ID_OF_NONE)
+    if missing == 0:
+        versions = list(map(_VERSION, grads))
+    elif missing == len(ids):
+        zeros = [0] * missing
+        return Look(zeros, zeros, empty=True, full=not zeros)
+    else:
+        versions = [0 if g is None else g._version for g in grads]
+        ids = [0 if g is None else i for g, i in zip(grads, ids)]
+    return Look(ids, versions, False, missing == 0, Norms.of(grads) if measure else None)

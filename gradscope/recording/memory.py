@@ -1,0 +1,33 @@
+"""Keeping inside bounds: the record's memory, and the copies that measuring an update takes."""
+from __future__ import annotations
+
+import os
+from typing import Sequence
+
+import torch
+
+from gradscope.record.table import OptimizerTable
+
+COPY_SHARE = 0.05  # of the free memory of the parameters' device
+
+
+def share_memory(tables: Sequence[OptimizerTable], limit: int) -> None:
+    """Give each optimizer's per-parameter rows its share of `limit` bytes, by their numbers of parameters."""
+    sizes = [table.arrays.row_bytes for table in tables]
+    total = sum(sizes)
+    for table, size in zip(tables, sizes):
+        table.arrays.resize(limit * size // max(1, total))
+
+
+def room_for_copies(parameters: Sequence[torch.Tensor]) -> bool:
+    """Whether a copy of these parameters takes at most 5 % of what their device has free."""
+    if not parameters:
+        return False
+    needed = sum(p.numel() * p.element_size() for p in parameters)
+    device = parameters[0].device
+    if device.type == "cuda":
+        return bool(needed <= COPY_SHARE * torch.cuda.mem_get_info(device)[0])
+    try:
+        return needed <= COPY_SHARE * os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):
+        return needed <= 256 << 20

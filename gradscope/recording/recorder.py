@@ -1,0 +1,405 @@
+"""The recorder: takes the loop's events, looks at the gradients around each, and makes rows of them.
+
+A row opens at the first backward after a step and closes at the last step before the next backward. Rows have two
+phases: looks are taken at once, their numbers are read out together when the row closes, and only then does the ledger
+derive the states (`Track.replay`).
+"""
+from __future__ import annotations
+
+import time
+from types import FrameType
+from typing import Any, Callable, Protocol, Sequence
+
+import torch
+
+from gradscope.events import Event, Phase, Site
+from gradscope.facts import Fact, FactLog, SkippedStep
+from gradscope.hooks.dispatcher import DISPATCHER
+from gradscope.hooks.forward import ForwardTrace
+from gradscope.hooks.graph import Survey, survey
+from gradscope.probes.base import Probe
+from gradscope.record.record import Meta, Record, Wiring
+from gradscope.record.table import OptimizerTable
+from gradscope.recording.finishing import StepNotes, columns_of, count
+from gradscope.recording.ledger import Contribution
+from gradscope.recording.look import Look
+from gradscope.recording.losses import ScaledLosses
+from gradscope.recording.memory import room_for_copies, share_memory
+from gradscope.recording.naming import Names
+from gradscope.recording.roster import Roster
+from gradscope.recording.sampling import FIRST_ROWS, Sampling
+from gradscope.recording.stats import read_out
+from gradscope.recording.streams import Partition
+from gradscope.recording.track import LossCell, Track
+
+CLOSE_ROWS = 4  # module calls and graphs are looked at in the first rows, then again on a trigger
+UPDATE_EVERY = 16  # after the first rows, each so manieth measured row measures updates too
+
+
+class Sink(Protocol):
+    """Where finished rows go besides the tables: the run folder."""
+
+    def described(self, table: OptimizerTable) -> None: ...
+    def row(self, table: OptimizerTable, scalars: dict[str, Any], arrays: dict[str, Any] | None) -> None: ...
+
+
+class Recorder:
+    """Implements the dispatcher's Listener and the probes' Scene.
+
+    `only` restricts it to some optimizers (`watch(model, optimizer)`); `on_row(triggers)` is called after each finished
+    row, `on_failure(error)` once if something in here breaks.
+    """
+
+    def __init__(
+        self,
+        sampling: Sampling,
+        probes: Sequence[Probe],
+        sink: Sink,
+        on_row: Callable[[frozenset[str]], None],
+        on_failure: Callable[[BaseException], None],
+        memory: int,
+    ) -> None:
+        self.row = 0
+        self.names = Names()
+        self.trace = ForwardTrace(DISPATCHER.listening, self._probe_failed)
+        self.facts = FactLog()
+        self.sites: list[Site] = []
+        self.meta = Meta()
+        self.sampling = sampling
+        self.partition = Partition()
+        self.failure: BaseException | None = None
+        self.roster = Roster()
+        self._probes = list(probes)
+        self._sink, self._on_row, self._on_failure, self._memory = sink, on_row, on_failure, memory
+        self._tables: dict[int, OptimizerTable] = {}
+        self._site_numbers: dict[Site, int] = {}
+        self._scaled = ScaledLosses()
+        self._stepped: set[int] = set()
+        self._contribution: Contribution | None = None
+        self._scale = 1.0
+        self._roots: tuple[torch.Tensor, ...] = ()
+        self._survey: Survey | None = None
+        self._close_until = CLOSE_ROWS
+        self._triggers: set[str] = set()
+        self._measured_rows = 0
+        self._row_started = time.perf_counter()
+        self._row_cost = 0.0
+
+    # -- the probes' Scene ------------------------------------------------------------------------------------------
+
+    @property
+    def tracks(self) -> list[Track]:
+        return self.roster.living()
+
+    def owned(self) -> set[int]:
+        return self.roster.owned()
+
+    def survey(self) -> Survey | None:
+        if self._survey is None and self._roots and self.row < self._close_until:
+            self._survey = survey(self._roots)
+        return self._survey
+
+    def frame(self) -> FrameType | None:
+        return DISPATCHER.sites.frame()
+
+    def emit(self, fact: Fact) -> None:
+        self.facts.add(fact)
+
+    def trigger(self, why: str) -> None:
+        self._triggers.add(why)
+
+    def look_closely(self) -> None:
+        """Watch module calls and graphs again in the next two rows."""
+        self._close_until = max(self._close_until, self.row + 2)
+        self.trace.start()
+
+    # -- the dispatcher's Listener ----------------------------------------------------------------------------------
+
+    def optimizer_created(self, optimizer: torch.optim.Optimizer) -> None:
+        self.roster.born(optimizer)
+
+    def begin(self, event: Event) -> None:
+        self.roster.adopt()
+        if event.phase is Phase.BACKWARD:
+            self._backward_begins(event)
+        elif event.phase is Phase.STEP:
+            self._step_begins(event)
+        else:
+            for track in self._concerned(event.subject):
+                track.before_zero_grad = track.look(self._measured())
+
+    def end(self, event: Event) -> None:
+        if event.phase is Phase.BACKWARD:
+            self._backward_ends(event)
+        elif event.phase is Phase.STEP:
+            self._step_ends(event)
+        else:
+            self._zero_grad_ends(event)
+
+    def failed(self, error: BaseException) -> None:
+        self.failure = error
+        self.trace.stop()
+        self._on_failure(error)
+
+    def loss_scaled(self, scaled: Any, loss: Any) -> None:
+        self._scaled.scaled(scaled, loss)
+
+    def closure_returned(self, optimizer: torch.optim.Optimizer) -> None:
+        track = self.roster.get(optimizer)
+        if track is None or track.before_step is None:
+            return
+        track.by_closure = True
+        track.before_step = track.look(self._measured())
+        track.later("closure_returned", track.before_step)
+        track.maybe_used = True
+
+    def scaler_stepped(self, scaler: Any, optimizer: torch.optim.Optimizer, ran: bool) -> None:
+        track = self.roster.get(optimizer)
+        if track is not None and not ran:
+            self.emit(SkippedStep(self.row, track.number))
+            self._tell("skipped_step", track)
+
+    def backward_failed(self, error: BaseException, event: Event) -> None:
+        self._tell("backward_failed", error, event.site)
+
+    # -- ZERO_GRAD --------------------------------------------------------------------------------------------------
+
+    def _zero_grad_ends(self, event: Event) -> None:
+        site = self._site(event.site)
+        for track in self._concerned(event.subject):
+            before = track.before_zero_grad
+            track.before_zero_grad = None
+            if before is None:
+                continue
+            after = track.look(False)
+            track.later("zero_grad", before, after)
+            # What zero_grad touched is zero now: nothing used is left, unless it passed some parameters by.
+            track.maybe_used = track.maybe_used and not (after.empty or _all_touched(before, after))
+            track.zero_grad_site = site
+            track.clears += 1
+            self._tell("zero_grad", track)
+
+    def _concerned(self, subject: Any) -> list[Track]:
+        """The optimizers whose gradients a zero_grad of `subject` may clear."""
+        own = self.roster.get(subject)
+        if own is None:
+            return self.tracks
+        mine = set(map(id, own.parameters))
+        return [t for t in self.tracks if t is own or not mine.isdisjoint(map(id, t.parameters))]
+
+    # -- BACKWARD ---------------------------------------------------------------------------------------------------
+
+    def _backward_begins(self, event: Event) -> None:
+        if self._stepped:
+            self._close_row()
+        if self.row >= self._close_until and self.trace.on:
+            self.trace.stop()
+        self.meta.backwards += 1
+        self._roots, self._survey = event.subject, None
+        self._contribution, loss, self._scale = self._contribute(event)
+        if self.trace.on:
+            for module in self.trace.roots():
+                self.names.add_root(module, self.frame())
+        for track in self.tracks:
+            if track.read_parameters() == "grown":
+                track.maybe_used = True
+            track.before_backward = track.look(track.maybe_used)
+            track.seen += 1
+            if track.before_backward.empty:
+                track.maybe_used = False
+            if loss is not None:
+                track.expect(loss)
+        self._tell("before_backward", event.subject, event.site)
+
+    def _contribute(self, event: Event) -> tuple[Contribution, LossCell | None, float]:
+        roots = event.subject
+        scalar = event.plain_scalar and len(roots) == 1 and roots[0].numel() == 1 and not roots[0].is_complex()
+        contribution = Contribution(self.meta.backwards, self._site(event.site), scalar)
+        if not scalar:
+            return contribution, None, 1.0
+        loss, scale = self._scaled.unscaled(roots[0])
+        return contribution, LossCell(loss, contribution), scale
+
+    def _backward_ends(self, event: Event) -> None:
+        reached = []
+        for track in self.tracks:
+            if track.before_backward is not None and self._backward_reached(track):
+                reached.append(track)
+            track.before_backward = None
+        self._tell("after_backward", reached, event.site)
+        self._roots, self._survey, self._contribution = (), None, None
+        if self.trace.on:
+            self.trace.clear()
+
+    def _backward_reached(self, track: Track) -> bool:
+        before, contribution = track.before_backward, self._contribution
+        assert before is not None and contribution is not None
+        after = track.look(False)
+        if after.same_as(before):
+            return False
+        if self._measured():
+            track.measure(after, self._scale)
+        track.later("backward", before, after, contribution)
+        track.reached += 1
+        track.loss_scale = self._scale
+        track.backward_site = contribution.site
+        return True
+
+    # -- STEP -------------------------------------------------------------------------------------------------------
+
+    def _step_begins(self, event: Event) -> None:
+        optimizer = event.subject
+        track = self.roster.take(optimizer)
+        if track is None:
+            return
+        if track.number in self._stepped and track.seen == 0:
+            self._close_row()  # a step without a backward since its last one: a row of its own
+        if track.before_backward is not None and self._backward_reached(track):  # a step inside backward
+            track.before_backward = track.look(False)
+        measured = self._measured()
+        track.before_step, track.by_closure = track.look(measured), False
+        if track.before_step.norms is not None:
+            track.before_step.norms.scale = _grad_scale(optimizer)
+        track.name_columns(self.names)
+        if measured:
+            track.weigh(copy=self._measures_updates() and room_for_copies(track.parameters))
+        self._tell("before_step", track)
+
+    def _step_ends(self, event: Event) -> None:
+        track = self.roster.get(event.subject)
+        if track is None or track.before_step is None:
+            return
+        before, track.before_step = track.before_step, None
+        after = track.look(False)
+        measured = self._measured()
+        if after.same_as(before):
+            after.norms = before.norms
+        elif measured:
+            track.measure(after)
+        weights, updates = track.weighed()
+        trainable = None if before.full else [p.requires_grad for p in track.parameters]
+        sites = (track.zero_grad_site, track.backward_site, self._site(event.site))
+        columns = track.columns
+        notes = StepNotes(
+            self.row, measured, track.learning_rates(), track.loss_scale, track.seen, track.reached, trainable, columns,
+            sites, weights, updates,
+        )  # fmt: skip
+        track.later("step", before, after, track.by_closure, notes)
+        track.maybe_used = not after.empty
+        track.steps += 1
+        self._stepped.add(track.number)
+        if not before.full and track.missing_changed(before):
+            self.look_closely()
+        self._tell("after_step", track)
+        track.seen = track.reached = track.clears = 0
+        track.zero_grad_site = track.backward_site = -1
+        if track.before_backward is not None:  # a step inside backward: what follows is compared with what it left
+            track.before_backward = after
+
+    # -- rows -------------------------------------------------------------------------------------------------------
+
+    def finish_rows(self) -> None:
+        """Read out what is waiting and put it into the tables; the row at hand stays open."""
+        read_out([numbers for track in self.roster.tracks for numbers in track.pending()])
+        finished = [(track, row, notes) for track in self.roster.tracks for row, notes in track.replay()]
+        for track, row, notes in finished:
+            joint = {c.number: c for _, r, n in finished if n.row == notes.row for c in r.contributions}
+            table = self._table(track, notes)
+            scalars, arrays = columns_of(row, notes, list(joint.values()))
+            count(table, row, notes)
+            table.append(scalars, arrays)
+            self._sink.row(table, scalars, arrays)
+            self._triggers.update(f"{bit.name}:{track.number}" for bit in _TRIGGERS if scalars["wiring"] & bit)
+
+    def _close_row(self) -> None:
+        self.finish_rows()
+        self.partition.row(self._stepped)
+        self._stepped = set()
+        now = time.perf_counter()
+        self.sampling.row_done(self.row, DISPATCHER.seconds - self._row_cost, now - self._row_started)
+        self._row_started, self._row_cost = now, DISPATCHER.seconds
+        if self._measured():
+            self._measured_rows += 1
+        self.row += 1
+        self.meta.rows = self.row
+        self.roster.bury()
+        triggers, self._triggers = frozenset(self._triggers), set()
+        self._on_row(triggers)
+
+    def end_run(self, finished: bool) -> None:
+        """The loop is over: close what is open, and let probes say what only the end can tell."""
+        self.trace.stop()
+        if self._stepped:
+            self._close_row()
+        else:
+            self.finish_rows()
+        self._tell("ended", finished)
+
+    def _table(self, track: Track, notes: StepNotes) -> OptimizerTable:
+        table = track.table
+        if table is None:
+            table = track.table = OptimizerTable(track.number, track.kind, notes.columns, len(notes.lr))
+        elif len(table.parameters) != len(notes.columns) or table.groups != len(notes.lr):
+            table.widen(notes.columns, len(notes.lr))
+        else:
+            return table
+        self._tables[track.number] = table
+        share_memory(list(self._tables.values()), self._memory)
+        self._sink.described(table)
+        return table
+
+    def tables(self) -> list[OptimizerTable]:
+        """The tables of all optimizers that have stepped, in order."""
+        return [self._tables[number] for number in sorted(self._tables)]
+
+    def view(self) -> Record:
+        """The record as it stands now."""
+        self.finish_rows()
+        tables = tuple(table.view() for table in self.tables())
+        return Record(tables, self.partition.preview(self._stepped), self.facts, tuple(self.sites), self.meta)
+
+    # -- helpers ----------------------------------------------------------------------------------------------------
+
+    def resumed(self) -> None:
+        """After a pause: nothing is known of what happened meanwhile."""
+        for track in self.tracks:
+            track.forget()
+
+    def _measured(self) -> bool:
+        return self.sampling.measured(self.row)
+
+    def _measures_updates(self) -> bool:
+        return self.row < FIRST_ROWS or self._measured_rows % UPDATE_EVERY == 0
+
+    def _site(self, site: Site) -> int:
+        number = self._site_numbers.get(site)
+        if number is None:
+            number = self._site_numbers[site] = len(self.sites)
+            self.sites.append(site)
+        return number
+
+    def _tell(self, moment: str, *arguments: Any) -> None:
+        for probe in self._probes:
+            try:
+                getattr(probe, moment)(self, *arguments)
+            except Exception as error:
+                self._probes.remove(probe)
+                self._probe_failed(error, type(probe).__name__)
+
+    def _probe_failed(self, error: BaseException, name: str = "the forward trace") -> None:
+        self.meta.blind[name] = f"it failed at step {self.row}: {type(error).__name__}: {error}"
+
+
+_TRIGGERS = (Wiring.ALL_MISSING, Wiring.OLD_INSIDE, Wiring.CLEARED)
+
+
+def _all_touched(before: Look, after: Look) -> bool:
+    """Whether a call changed every gradient that was there."""
+    old = zip(before.ids, before.versions, after.ids, after.versions)
+    return all(i == 0 or (i, v) != (j, w) for i, v, j, w in old)
+
+
+def _grad_scale(optimizer: Any) -> float:
+    """What the gradients are still multiplied by: fused optimizers unscale inside their step."""
+    scale = getattr(optimizer, "grad_scale", None)
+    return float(scale) if isinstance(scale, torch.Tensor) and scale.numel() == 1 else 1.0

@@ -1,0 +1,86 @@
+"""Who is watched: the optimizers of the run in the order of first sight, each with its Track."""
+from __future__ import annotations
+
+import weakref
+from typing import Sequence
+
+import torch
+
+from gradscope.recording.track import Track
+
+Optimizer = torch.optim.Optimizer
+
+
+class Roster:
+    """Optimizers known, and tracks of those that are watched.
+
+    `only` restricts watching (`watch(model, optimizer)`); the others are still known, as owners of parameters.
+    An optimizer whose parameters were exchanged gets a new track, as a new optimizer would.
+    """
+
+    def __init__(self) -> None:
+        self.only: list[weakref.ref[Optimizer]] | None = None
+        self.tracks: list[Track] = []  # all that ever were; dead ones too until their rows are finished
+        self.count = 0
+        self._by_id: dict[int, Track] = {}
+        self._known: weakref.WeakSet[Optimizer] = weakref.WeakSet()
+        self._newborn: list[weakref.ref[Optimizer]] = []
+
+    def restrict(self, optimizers: Sequence[Optimizer]) -> None:
+        """Watch only these (none given: all)."""
+        self.only = [weakref.ref(o) for o in optimizers] or None
+
+    def widen(self, optimizers: Sequence[Optimizer]) -> None:
+        """Watch these too (none given: all from now on)."""
+        if self.only is not None:
+            self.only = [*self.only, *map(weakref.ref, optimizers)] if optimizers else None
+
+    def born(self, optimizer: Optimizer) -> None:
+        """An optimizer's base constructor has run; a subclass's may still be at work, so it is adopted later."""
+        self._newborn.append(weakref.ref(optimizer))
+
+    def adopt(self) -> None:
+        """Take in what was born since the last call."""
+        if self._newborn:
+            newborn, self._newborn = self._newborn, []
+            for ref in newborn:
+                optimizer = ref()
+                if optimizer is not None:
+                    self.take(optimizer)
+
+    def take(self, optimizer: Optimizer) -> Track | None:
+        """The optimizer's track, made now if it is new; None where it is not watched."""
+        track = self._by_id.get(id(optimizer))
+        if track is not None and track.optimizer() is optimizer:
+            if track.read_parameters() != "replaced":
+                return track
+            track.retire()
+        self._known.add(optimizer)
+        if self.only is not None and not any(ref() is optimizer for ref in self.only):
+            return None
+        track = Track(self.count, optimizer)
+        self.count += 1
+        self._by_id[id(optimizer)] = track
+        self.tracks.append(track)
+        return track
+
+    def get(self, subject: object) -> Track | None:
+        """The track of an optimizer that has one."""
+        track = self._by_id.get(id(subject))
+        return track if track is not None and track.optimizer() is subject else None
+
+    def living(self) -> list[Track]:
+        """The tracks of optimizers that are still there, in order."""
+        return [track for track in self.tracks if track.alive]
+
+    def bury(self) -> None:
+        """Let go of the tracks of optimizers that are gone."""
+        if any(not track.alive for track in self.tracks):
+            self.tracks = self.living()
+            self._by_id = {key: track for key, track in self._by_id.items() if track.alive}
+
+    def owned(self) -> set[int]:
+        """The ids of all parameters that an optimizer known, watched or not, holds."""
+        self.adopt()
+        groups = (group for o in list(self._known) for group in getattr(o, "param_groups", ()))
+        return {id(p) for group in groups for p in group["params"]}

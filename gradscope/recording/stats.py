@@ -1,0 +1,103 @@
+"""L2 norms of many tensors at once, to be read out together in one transfer."""
+from __future__ import annotations
+
+import warnings
+from typing import Protocol, Sequence
+
+import numpy as np
+import torch
+
+
+class Readable(Protocol):
+    """Numbers on a device: `tensor` # (n,) is fetched, `fill` takes the values and forgets the tensor."""
+
+    tensor: torch.Tensor | None
+
+    def fill(self, values: np.ndarray) -> None: ...
+
+
+class Norms:
+    """The L2 norms of a list of tensors, some of which may be None; computed at once, read later.
+
+    Squares are summed in float32 (fp16 norms overflow) or in float64 for float64 tensors.
+    """
+
+    __slots__ = ("where", "tensor", "values", "scale", "_size")
+
+    def __init__(self, where: list[int] | None, tensor: torch.Tensor, size: int) -> None:
+        self.where = where  # positions of the measured tensors; None: all of them
+        self.tensor: torch.Tensor | None = tensor  # (measured,) float32 or float64, on their device
+        self.values: np.ndarray | None = None
+        self.scale = 1.0
+        self._size = size
+
+    @classmethod
+    def of(cls, tensors: Sequence[torch.Tensor | None]) -> Norms | None:
+        """Measure what is there; None where nothing is."""
+        where = None
+        if any(t is None for t in tensors):
+            where = [i for i, t in enumerate(tensors) if t is not None]
+        present = [t for t in tensors if t is not None]
+        if not present:
+            return None
+        return cls(where, measure(present), len(tensors))
+
+    def fill(self, values: np.ndarray) -> None:
+        """Take the numbers that have arrived: `values` # (measured,)."""
+        if self.where is None:
+            self.values = values.astype(np.float32) / np.float32(self.scale)
+        else:
+            self.values = np.full(self._size, np.nan, np.float32)
+            self.values[self.where] = values / self.scale
+        self.tensor = None
+
+    def read(self) -> np.ndarray:
+        """# (tensors,) float32; NaN where there was no tensor. The numbers must have been filled in."""
+        if self.values is None:
+            raise RuntimeError("norms are read before their transfer")
+        return self.values
+
+
+def measure(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+    """The L2 norm of each tensor, stacked, without synchronising # (tensors,)."""
+    if hasattr(tensors[0], "to_local"):  # DTensor: this rank's part, without a collective
+        tensors = [t.to_local() for t in tensors]
+    with torch.no_grad():
+        try:
+            norms = torch._foreach_norm(tensors, 2, dtype=torch.float32)
+        except (RuntimeError, NotImplementedError):
+            norms = [_norm(t) for t in tensors]
+        try:
+            return torch.stack(norms)
+        except RuntimeError:  # several devices or kinds
+            return torch.stack([n.to("cpu", torch.float64) for n in norms])
+
+
+def _norm(tensor: torch.Tensor) -> torch.Tensor:
+    """One tensor's norm, whatever its kind: float64, complex, sparse."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        tensor = tensor.detach()
+        if tensor.layout != torch.strided:
+            tensor = tensor.coalesce().values() if tensor.layout == torch.sparse_coo else tensor.to_dense()
+        if tensor.numel() == 0:
+            return torch.zeros((), dtype=torch.float64, device=tensor.device)
+        return torch.linalg.vector_norm(tensor.reshape(-1)).abs().to(torch.float64)
+
+
+def read_out(pending: Sequence[Readable]) -> None:
+    """Fetch all pending numbers with one transfer per device and dtype."""
+    groups: dict[tuple[torch.device, torch.dtype], list[tuple[Readable, torch.Tensor]]] = {}
+    seen: set[int] = set()
+    for numbers in pending:
+        tensor = numbers.tensor
+        if tensor is not None and id(numbers) not in seen:
+            seen.add(id(numbers))
+            groups.setdefault((tensor.device, tensor.dtype), []).append((numbers, tensor))
+    for (_, dtype), group in groups.items():
+        joined = torch.cat([tensor for _, tensor in group])
+        values = (joined.float() if dtype == torch.bfloat16 else joined).cpu().numpy()
+        start = 0
+        for numbers, tensor in group:
+            numbers.fill(values[start : start + tensor.numel()])
+            start += tensor.numel()

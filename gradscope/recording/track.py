@@ -1,0 +1,189 @@
+"""One optimizer, followed: its parameters, the looks taken around each call, its ledger and its part of the record."""
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+import numpy as np
+import torch
+
+from gradscope.record.record import Parameter
+from gradscope.record.table import OptimizerTable
+from gradscope.recording.finishing import StepNotes
+from gradscope.recording.ledger import Contribution, Ledger, Row
+from gradscope.recording.look import Look, look
+from gradscope.recording.naming import Names
+from gradscope.recording.stats import Norms, Readable
+
+
+class LossCell:
+    """A loss on its way: read out with the norms, then put into its Contribution."""
+
+    __slots__ = ("tensor", "contribution")
+
+    def __init__(self, loss: torch.Tensor, contribution: Contribution) -> None:
+        self.tensor: torch.Tensor | None = loss.detach().reshape(1)
+        self.contribution = contribution
+
+    def fill(self, values: np.ndarray) -> None:
+        self.contribution.loss = float(values[0])
+        self.tensor = None
+
+
+class Track:
+    """Takes looks now, and replays them through the ledger once their numbers have arrived."""
+
+    def __init__(self, number: int, optimizer: torch.optim.Optimizer) -> None:
+        self.number = number
+        self.kind = type(optimizer).__name__
+        self.optimizer: weakref.ref[torch.optim.Optimizer] = weakref.ref(optimizer, self._died)
+        self.parameters: list[torch.Tensor] = []
+        self.groups: list[int] = []
+        self.columns: tuple[Parameter, ...] = ()
+        self.table: OptimizerTable | None = None
+        self.maybe_used = False  # some gradient may have been used by a step and not been cleared since
+        self.seen = self.reached = 0  # backwards since the previous step: all, and those that reached a parameter
+        self.steps = 0
+        self.clears = 0  # zero_grad calls on it since the previous step
+        self.loss_scale = 1.0
+        self.zero_grad_site = self.backward_site = -1
+        self.before_backward: Look | None = None
+        self.before_zero_grad: Look | None = None
+        self.before_step: Look | None = None
+        self.by_closure = False
+        self.copies: list[torch.Tensor] | None = None
+        self._weights: Norms | None = None
+        self._shape: tuple[Any, ...] = ()
+        self._missing: list[bool] = []
+        self._look_again = 0
+        self._retired = False
+        self._operations: list[tuple[str, tuple[Any, ...]]] = []
+        self._pending: list[Readable] = []
+        self.read_parameters()
+        self.ledger = Ledger(len(self.parameters))
+
+    @property
+    def alive(self) -> bool:
+        return not self._retired and self.optimizer() is not None
+
+    def retire(self) -> None:
+        """The optimizer goes on with other parameters, under another track."""
+        self._retired = True
+        self._died(None)
+
+    def forget(self) -> None:
+        """After a pause: what the user did meanwhile is not known."""
+        self.later("forget")
+        self.maybe_used = False
+        self.before_backward = self.before_step = self.before_zero_grad = None
+
+    def missing_changed(self, before: Look) -> bool:
+        """Whether other parameters than before lack a gradient; asked again only after twice as many steps."""
+        missing = [i == 0 for i in before.ids]
+        if missing == self._missing or self.steps < self._look_again:
+            return False
+        self._missing, self._look_again = missing, 2 * self.steps + 1
+        return True
+
+    def _died(self, _: Any) -> None:
+        self.parameters = []
+        self.copies = None
+
+    def read_parameters(self) -> str:
+        """Read param_groups again, cheaply where nothing changed: "same", "grown" (new ones at the end), "replaced"."""
+        optimizer = self.optimizer()
+        if optimizer is None:
+            return "same"
+        groups = optimizer.param_groups
+        shape = tuple((id(g["params"]), len(g["params"]), id(g["params"][0]) if g["params"] else 0) for g in groups)
+        if shape == self._shape:
+            return "same"
+        parameters = [p for g in groups for p in g["params"]]
+        known = self.parameters
+        if len(parameters) < len(known) or any(a is not b for a, b in zip(known, parameters)):
+            return "replaced"
+        self._shape, self.parameters = shape, parameters
+        self.groups = [i for i, g in enumerate(groups) for _ in g["params"]]
+        if known and len(parameters) > len(known):
+            self.later("grow", len(parameters))
+        return "grown"
+
+    def name_columns(self, names: Names) -> tuple[Parameter, ...]:
+        """The parameters by name; names once given stay."""
+        for i in range(len(self.columns), len(self.parameters)):
+            parameter, group = self.parameters[i], self.groups[i]
+            name = names.name(parameter) or f"opt{self.number}.group{group}.{i - self.groups.index(group)}"
+            self.columns += (Parameter(name, tuple(parameter.shape), group),)
+        return self.columns
+
+    # -- taking looks -----------------------------------------------------------------------------------------------
+
+    def look(self, measure: bool) -> Look:
+        taken = look(self.parameters, measure)
+        if taken.norms is not None:
+            self._pending.append(taken.norms)
+        return taken
+
+    def measure(self, taken: Look, scale: float = 1.0) -> None:
+        """Add norms to a look just taken; `scale` is what GradScaler has multiplied the gradients by."""
+        if taken.norms is None and not taken.empty:
+            taken.norms = Norms.of([p.grad for p in self.parameters])
+            if taken.norms is not None:
+                taken.norms.scale = scale
+                self._pending.append(taken.norms)
+
+    def later(self, operation: str, *arguments: Any) -> None:
+        """Hand an operation to the ledger once the numbers in it have arrived."""
+        self._operations.append((operation, arguments))
+
+    def expect(self, cell: Readable) -> None:
+        self._pending.append(cell)
+
+    def weigh(self, copy: bool) -> None:
+        """Before a step: the weights' norms, and copies of the weights where the update is to be measured."""
+        plain = [p.detach() for p in self.parameters]
+        self._weights = Norms.of(plain)
+        self.copies = [p.clone() for p in plain] if copy else None
+
+    def weighed(self) -> tuple[Norms | None, Norms | None]:
+        """After the step: weight norms and update norms."""
+        weights, updates = self._weights, None
+        if self.copies is not None:
+            with torch.no_grad():
+                differences = [p.detach() - c for p, c in zip(self.parameters, self.copies)]
+            updates = Norms.of(differences)
+        self._weights = self.copies = None
+        self._pending.extend(n for n in (weights, updates) if n is not None)
+        return weights, updates
+
+    def learning_rates(self) -> list[float]:
+        """The lr of each group; NaN where it is no number (some optimizers have none)."""
+        optimizer = self.optimizer()
+        groups = [] if optimizer is None else optimizer.param_groups
+        return [_number(g.get("lr")) for g in groups]
+
+    # -- replaying --------------------------------------------------------------------------------------------------
+
+    def pending(self) -> list[Readable]:
+        """What is to be read out before `replay`."""
+        waiting, self._pending = self._pending, []
+        return waiting
+
+    def replay(self) -> list[tuple[Row, StepNotes]]:
+        """Put the waiting operations through the ledger; returns the rows that are finished now."""
+        operations, self._operations = self._operations, []
+        finished = []
+        for name, arguments in operations:
+            if name == "step":
+                before, after, by_closure, notes = arguments
+                finished.append((self.ledger.step(before, after, by_closure), notes))
+            else:
+                getattr(self.ledger, name)(*arguments)
+        return finished
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError, RuntimeError):
+        return float("nan")

@@ -1,0 +1,123 @@
+"""The report as a compiler would print it: place, severity, what, the user's own line, why, what to do."""
+from __future__ import annotations
+
+import io
+from typing import IO, Sequence
+
+from rich.console import Console
+from rich.text import Text
+
+from gradscope.findings import Finding, shorten
+from gradscope.reporters.report import Report
+
+_STYLE = {"error": "bold red", "warning": "bold yellow", "info": "bold cyan"}
+_INDENT = "   "
+
+
+def render(report: Report, width: int = 100, color: bool = False) -> str:
+    """The report as text, without a trailing blank line; `width` columns."""
+    text = io.StringIO()
+    console = Console(
+        file=text, width=width, force_terminal=color, no_color=not color, highlight=False, emoji=False, soft_wrap=False
+    )
+    for finding in report.findings:
+        if finding.caused_by is None:
+            _finding(console, finding, report)
+    _summary(console, report)
+    return text.getvalue()
+
+
+def write(report: Report, stream: IO[str], width: int | None = None) -> None:
+    """Print the report on a stream, in colour where that is a terminal. A closed stream is not our business."""
+    terminal = stream.isatty()
+    if width is None:
+        width = Console(file=stream).width if terminal else 100
+    try:
+        stream.write(render(report, width, terminal))
+        stream.flush()
+    except (OSError, ValueError):
+        pass
+
+
+def _finding(console: Console, finding: Finding, report: Report) -> None:
+    place = "" if finding.where is None else f"{shorten(finding.where.file, report.base)}:{finding.where.line}: "
+    head = Text(place, "bold")
+    head.append(f"{finding.severity} {finding.code}", _STYLE[finding.severity])
+    head.append(f" {finding.name}", "bold")
+    head.append(f"  ({_scope(finding, report.optimizers)})")
+    console.print(head, soft_wrap=True)
+    _wrapped(console, finding.text)
+    _quote(console, finding)
+    for advice in finding.advice:
+        _wrapped(console, advice.text, "help: ", "green")
+    consequences = [f for f in report.findings if f.caused_by == finding.code and f.stream == finding.stream]
+    if consequences:
+        told = ", ".join(f"{f.code} {f.name} (from step {f.steps[0]})" for f in consequences)
+        _wrapped(console, told, "then: ", "dim")
+
+
+def _scope(finding: Finding, optimizers: Sequence[str]) -> str:
+    first, last = finding.steps
+    steps = f"step {first}" if first == last else f"steps {first}-{last}"
+    number = finding.optimizer
+    if number is None or not 0 <= number < len(optimizers):
+        return steps
+    which = f" #{number}" if len(optimizers) > 1 else ""
+    return f"{optimizers[number]}{which}, {steps}"
+
+
+def _wrapped(console: Console, text: str, label: str = "", style: str = "") -> None:
+    """Text in paragraphs under the head, the label hanging out."""
+    hanging = " " * len(label)
+    lines = Text(text).wrap(console, max(20, console.width - len(_INDENT) - len(label)))
+    for number, line in enumerate(lines):
+        shown = Text(_INDENT)
+        shown.append(hanging if number else label, style)
+        shown.append_text(line)
+        shown.rstrip()
+        console.print(shown, soft_wrap=True)
+
+
+def _quote(console: Console, finding: Finding) -> None:
+    if not finding.source or finding.where is None:
+        return
+    gutter = max(len(str(number)) for number, _ in finding.source)
+    margin = min(len(text) - len(text.lstrip()) for _, text in finding.source)
+    for number, text in finding.source:
+        shown = text[margin:].expandtabs(4)
+        console.print(Text(f"{_INDENT}{number:>{gutter}} | ", "dim").append(shown, "default"), soft_wrap=True)
+        if number == finding.where.line and finding.label:
+            caret = " " * (len(shown) - len(shown.lstrip()))
+            console.print(Text(f"{_INDENT}{'':>{gutter}} | {caret}^ {finding.label}", "cyan"), soft_wrap=True)
+
+
+def _summary(console: Console, report: Report) -> None:
+    meta = report.meta
+    if meta.rows == 0 and not report.findings:
+        sentence = "no optimizer step was seen: nothing to diagnose"
+        if meta.backwards:
+            sentence = f"no optimizer step was seen in {meta.backwards} backwards: nothing to diagnose"
+        console.print(Text(f"gradscope: {sentence}."), soft_wrap=True)
+    else:
+        errors, warnings, infos = (report.count(s) for s in ("error", "warning", "info"))
+        counts = [_plural(errors, "error"), _plural(warnings, "warning")]
+        counts += [_plural(infos, "note")] if infos else []
+        if not report.findings:
+            counts = ["no errors, no warnings"]
+        sentence = f"{', '.join(counts)} in {_plural(meta.rows, 'step')}"
+        sentence += f" (watched for {100 * meta.overhead:.1f} % of the run's time)."
+        hints = [f"gradscope explain {report.findings[0].code}"] if report.findings else []
+        if report.folder is not None and report.findings:
+            hints.append(f"gradscope report {shorten(str(report.folder), report.base)}")
+        console.print(Text(sentence + (f"  {' · '.join(hints)}" if hints else "")), soft_wrap=True)
+    for code, reason in report.skipped.items():
+        _wrapped(console, f"{code} was not checked: {reason}", "note: ")
+    for note in (*meta.notes, *report.notes):
+        _wrapped(console, note, "note: ")
+    if report.suppressed:
+        _wrapped(console, f"{_plural(report.suppressed, 'finding')} suppressed in the source", "note: ")
+
+
+def _plural(number: int, word: str) -> str:
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
+

@@ -1,0 +1,47 @@
+"""All rules, by code."""
+from __future__ import annotations
+
+import difflib
+
+from gradscope.errors import UsageError
+from gradscope.rules.base import Rule
+from gradscope.rules.loop.gradient_cleared_before_step import GradientClearedBeforeStep
+from gradscope.rules.loop.gradient_is_none import GradientIsNone
+from gradscope.rules.loop.loss_disconnected import LossDisconnected
+from gradscope.rules.loop.missing_step import MissingStep
+from gradscope.rules.loop.missing_zero_grad import MissingZeroGrad
+from gradscope.rules.loop.parameter_not_optimized import ParameterNotOptimized
+
+RULES: tuple[Rule, ...] = (
+    MissingZeroGrad(),
+    GradientIsNone(),
+    ParameterNotOptimized(),
+    GradientClearedBeforeStep(),
+    MissingStep(),
+    LossDisconnected(),
+)
+
+
+def find_rule(word: str) -> Rule:
+    """The rule with this code or name; UsageError, with the nearest one, where there is none."""
+    known = {rule.code.lower(): rule for rule in RULES} | {rule.name: rule for rule in RULES}
+    rule = known.get(word.strip().lower())
+    if rule is not None:
+        return rule
+    near = difflib.get_close_matches(word.strip().lower(), known, n=1, cutoff=0.4)
+    hint = f"; did you mean {known[near[0]].code} {known[near[0]].name}?" if near else "; see `gradscope rules`"
+    raise UsageError(f"there is no rule {word!r}{hint}")
+
+
+def select(selected: tuple[str, ...] = (), ignored: tuple[str, ...] = ()) -> tuple[Rule, ...]:
+    """The rules to run. Entries are codes, names or the start of a code ("GS1"); nothing selected means all."""
+    chosen = [rule for rule in RULES if not selected or any(_matches(word, rule) for word in selected)]
+    for word in (*selected, *ignored):
+        if not any(_matches(word, rule) for rule in RULES):
+            find_rule(word)
+    return tuple(rule for rule in chosen if not any(_matches(word, rule) for word in ignored))
+
+
+def _matches(word: str, rule: Rule) -> bool:
+    word = word.strip()
+    return word.lower() == rule.name or (len(word) >= 3 and rule.code.startswith(word.upper()))

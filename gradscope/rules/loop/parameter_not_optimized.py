@@ -1,0 +1,139 @@
+"""GS103 parameter-not-optimized."""
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Iterator, Sequence
+
+import numpy as np
+
+from gradscope.facts import FactEntry, UnownedParameter
+from gradscope.findings import Advice, Finding, list_names
+from gradscope.record.record import OptimizerRecord, Record
+from gradscope.rules.base import Rule
+
+_HOW = {
+    "stale": "the optimizer holds parameters of the same shapes that no loss reaches: those of an older copy",
+    "hidden": "they stand in a plain Python list, tuple or dict, where parameters() does not find them",
+    "forgotten": "they are not in the optimizer",
+    "backbone": "they stand before all that is trained, as a backbone does",
+    "apart": "none of their model's parameters is in an optimizer",
+}
+_CURE = {
+    "stale": "build the optimizer after the model is final (after copying, moving or replacing layers)",
+    "hidden": "keep the layers in nn.ModuleList (or nn.ModuleDict), then pass model.parameters() to the optimizer",
+    "forgotten": "pass them to the optimizer: {name}.parameters(), or all of model.parameters()",
+    "backbone": "train them too, or freeze them with requires_grad_(False): their gradients cost time",
+    "apart": "train them too, or freeze them with requires_grad_(False): their gradients cost time",
+}
+
+
+@dataclass(frozen=True)
+class ParameterNotOptimized(Rule):
+    """A loss reaches parameters that no optimizer updates.
+
+    What it finds
+        A leaf that receives gradients and that no optimizer owns: layers in a plain Python list, a forgotten group; or
+        an optimizer whose parameters no loss reaches, while the model's own are in no optimizer (it was built before
+        the model was copied, moved or given a new head).
+    Why it matters
+        That part of the model stays as it was initialised, and nothing complains. A stale optimizer trains nothing at
+        all: weeks have been lost to it.
+    Sick
+        self.layers = [nn.Linear(64, 64) for _ in range(4)]
+    Healed
+        self.layers = nn.ModuleList(nn.Linear(64, 64) for _ in range(4))
+    What to do
+        Pass the parameters to the optimizer; use nn.ModuleList; build the optimizer after the model is final.
+    Silent on
+        Target networks; a discriminator's gradients during the generator's step; inputs with requires_grad; parameters
+        that the loop updates by hand. Info where a loaded or trained backbone stays out on purpose (freeze it: its
+        gradients cost time).
+    Known at
+        The second step; a backbone whose weights are still the random ones it was built with: 20 steps, or the end of
+        the run. Thresholds: {thresholds}.
+    References
+        https://github.com/huggingface/accelerate/issues/2665 (a flat loss from stale parameters)
+    """
+
+    code = "GS103"
+    name = "parameter-not-optimized"
+    severity = "warning"
+    message = "the loss reaches {names}, and no optimizer updates {it}: {how}"
+    needs = ("UnownedParametersProbe",)
+    explains = ("GS102", "GS106", "GS107", "GS204", "GS302")
+
+    sightings: int = 2
+    rows_for_backbone: int = 20
+
+    def check(self, record: Record) -> Iterator[Finding]:
+        entries = [e for e in record.facts.of(UnownedParameter) if _open(e.newest)]
+        if not entries or not record.optimizers:
+            return
+        stale = _stale(record.optimizers, [_fact(e) for e in entries])
+        if stale is not None:
+            yield self._finding(record, stale, entries, "stale", "warning")
+            return
+        entries = [e for e in entries if e.count >= self.sightings or record.meta.ended]
+        for how, severity, found in self._kinds(record, entries):
+            yield self._finding(record, record.optimizers[0], found, how, severity)
+
+    def _kinds(self, record: Record, entries: Sequence[FactEntry]) -> Iterator[tuple[str, str, list[FactEntry]]]:
+        """What speaks loudest first; only one kind is told."""
+        patient = record.meta.ended or max(len(o.rows) for o in record.optimizers) >= self.rows_for_backbone
+        hidden = [e for e in entries if _fact(e).place == "hidden"]
+        forgotten = [e for e in entries if _fact(e).place == "registered" and not _fact(e).upstream]
+        behind = [e for e in entries if e not in hidden and e not in forgotten]
+        raw = [e for e in behind if _fact(e).untouched]
+        if hidden:
+            yield "hidden", "warning", hidden
+        elif forgotten:
+            yield "forgotten", "warning", [e for e in entries if _fact(e).place == "registered"]
+        elif raw and len(raw) * 2 >= len(behind) and patient:
+            yield "forgotten", "warning", behind
+        elif behind and patient:
+            apart = all(_fact(e).place == "elsewhere" for e in behind)
+            yield "apart" if apart else "backbone", "info", behind
+
+    def _finding(
+        self, record: Record, optimizer: OptimizerRecord, entries: Sequence[FactEntry], how: str, severity: str
+    ) -> Finding:
+        names = tuple(_fact(e).name for e in entries)
+        module = names[0].rpartition(".")[0] or "model"
+        return self.finding(
+            (min(e.first for e in entries), max(int(optimizer.rows[-1]), max(e.last for e in entries))),
+            severity=severity,
+            evidence={
+                "names": list_names(names),
+                "it": "it" if len(names) == 1 else "them",
+                "how": _HOW[how],
+                "kind": how,
+                "count": len(names),
+            },
+            stream=record.stream_of(optimizer.number),
+            optimizer=optimizer.number,
+            parameters=names,
+            where=record.site(int(optimizer.scalars["step_site"][0])),
+            advice=(Advice(_CURE[how].format(name=module)),),
+        )
+
+
+def _fact(entry: FactEntry) -> UnownedParameter:
+    assert isinstance(entry.newest, UnownedParameter)
+    return entry.newest
+
+
+def _open(fact: object) -> bool:
+    return isinstance(fact, UnownedParameter) and not fact.moved and fact.owned_since < 0
+
+
+def _stale(optimizers: Sequence[OptimizerRecord], facts: Sequence[UnownedParameter]) -> OptimizerRecord | None:
+    """The optimizer that holds, unreached, a parameter of the shape of every unowned one (and how often each)."""
+    wanted = Counter(f.shape for f in facts)
+    for optimizer in optimizers:
+        unreached = (optimizer.counters["reached"] == 0) & (optimizer.counters["missing"] > 0)
+        unreached &= optimizer.counters["missing"] == optimizer.counters["steps"]
+        held = Counter(p.shape for p, hit in zip(optimizer.parameters, np.asarray(unreached)) if hit)
+        if held and (not wanted - held or bool(unreached.all())):
+            return optimizer
+    return None

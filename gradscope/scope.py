@@ -1,0 +1,236 @@
+"""The way in from Python: `watch`, `unwatch`, `pause`."""
+from __future__ import annotations
+
+import contextlib
+import sys
+import weakref
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Iterable, Iterator
+
+import torch
+
+from gradscope.config import read_config
+from gradscope.diagnosis import Diagnosis
+from gradscope.errors import UsageError
+from gradscope.findings import Finding
+from gradscope.hooks.dispatcher import DISPATCHER
+from gradscope.record.record import Record
+from gradscope.reporters.report import Report
+from gradscope.rules.catalogue import select
+from gradscope.session import Session, new_run_folder
+
+
+class Scope:
+    """A view on the running recording: all of it, or the part that concerns some optimizers.
+
+    Several scopes may be open at once; they share one recording, which ends when the last of them is closed.
+    A scope is a context manager, and can be closed twice.
+    """
+
+    def __init__(
+        self, session: Session, model: torch.nn.Module | None, optimizers: tuple[torch.optim.Optimizer, ...]
+    ) -> None:
+        self._session = session
+        self._model = None if model is None else weakref.ref(model)
+        self._optimizers = [weakref.ref(o) for o in optimizers]
+        self._numbers: set[int] = set()
+        self._open = True
+
+    @property
+    def record(self) -> Record:
+        """What has been recorded so far (see `gradscope.record.record.Record`)."""
+        return self._session.record
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What has been found so far, causes first."""
+        return self._mine(self._session.findings)
+
+    def diagnose(self) -> Diagnosis:
+        """Run the rules now."""
+        diagnosis = self._session.diagnose()
+        return Diagnosis(self._mine(diagnosis.findings), diagnosis.skipped)
+
+    def report(self, width: int = 100) -> str:
+        """The report as text; `print(scope.report())`."""
+        from gradscope.reporters import terminal  # rich is imported only where something is printed
+
+        report = self._session.report()
+        shown = Report(**{**vars(report), "findings": self._mine(report.findings)})
+        return terminal.render(shown, width)
+
+    def close(self) -> None:
+        """End this scope. With the last one all hooks are removed, and the rules run once more."""
+        if self._open:
+            self._open = False
+            _PROCESS.closed(self)
+
+    def same(self, model: torch.nn.Module | None, optimizers: tuple[torch.optim.Optimizer, ...]) -> bool:
+        """Whether `watch` with these arguments means this scope."""
+        mine = None if self._model is None else self._model()
+        known = [ref() for ref in self._optimizers]
+        return mine is model and len(known) == len(optimizers) and all(a is b for a, b in zip(known, optimizers))
+
+    @property
+    def orphaned(self) -> bool:
+        """Whether everything it was to watch is gone (a notebook cell has made new ones)."""
+        return bool(self._optimizers) and all(ref() is None for ref in self._optimizers)
+
+    def __enter__(self) -> Scope:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._open:
+            self._open = False
+            _PROCESS.closed(self, "finished" if kind is None else "crashed")
+
+    def __repr__(self) -> str:
+        state = "open" if self._open else "closed"
+        return f"<gradscope.Scope {state}, {self._session.recorder.meta.rows} steps, {len(self.findings)} findings>"
+
+    def _mine(self, findings: Iterable[Finding]) -> tuple[Finding, ...]:
+        if not self._optimizers:
+            return tuple(findings)
+        for track in self._session.recorder.tracks:
+            if any(ref() is track.optimizer() for ref in self._optimizers):
+                self._numbers.add(track.number)
+        return tuple(f for f in findings if f.optimizer is None or f.optimizer in self._numbers)
+
+
+class _Process:
+    """The one recording of this process and the scopes that look at it."""
+
+    def __init__(self) -> None:
+        self.session: Session | None = None
+        self.scopes: list[Scope] = []
+        self.outer = False  # the session belongs to `gradscope run`: scopes come and go, it stays
+
+    def closed(self, scope: Scope, status: str = "finished") -> None:
+        if scope not in self.scopes:
+            return
+        self.scopes.remove(scope)
+        if not self.scopes and not self.outer and self.session is not None:
+            session, self.session = self.session, None
+            session.close(status)
+
+
+_PROCESS = _Process()
+
+
+def watch(
+    model: torch.nn.Module | None = None,
+    optimizer: torch.optim.Optimizer | Iterable[torch.optim.Optimizer] | None = None,
+    *,
+    log_dir: str | Path | None = None,
+    every: int | None = None,
+    ignore: Iterable[str] | str = (),
+    select_codes: Iterable[str] | str = (),
+) -> Scope:
+    """Watch a training loop: every zero_grad, backward and step, until the scope is closed.
+
+    With a model and its optimizer(s), only their steps and the losses that reach their parameters; without arguments,
+    everything that trains. The same arguments again give the same scope (a notebook cell run twice); inside another
+    scope, or under `gradscope run`, the scope is a view on the recording that is already going on.
+
+    `log_dir`: a folder for the record (nothing is written without it). `every`: measure norms at every k-th step (the
+    default chooses k so that measuring costs about 2 % of the loop's time; calls are seen at every step). `ignore`,
+    `select_codes`: codes of rules, "GS102" or "GS1".
+
+    Raises UsageError (a ValueError) for arguments of the wrong kind, and for a model without its optimizer.
+    """
+    optimizers = _checked(model, optimizer)
+    for scope in list(_PROCESS.scopes):
+        if scope.orphaned:
+            scope.close()
+        elif scope.same(model, optimizers):
+            return scope
+    session = _PROCESS.session
+    if session is None:
+        session = _new_session(log_dir, every, _words(select_codes), _words(ignore))
+        session.recorder.roster.restrict(optimizers)
+        _PROCESS.session = session
+        session.open()
+    else:
+        session.recorder.roster.widen(optimizers)
+    if model is not None:
+        session.recorder.names.add_root(model, None, given=True)
+    scope = Scope(session, model, optimizers)
+    _PROCESS.scopes.append(scope)
+    return scope
+
+
+def _new_session(
+    log_dir: str | Path | None, every: int | None, selected: tuple[str, ...], ignored: tuple[str, ...]
+) -> Session:
+    if every is not None and (not isinstance(every, int) or every < 1):
+        raise UsageError(f"every must be a whole number of steps, 1 or more, not {every!r}")
+    config = read_config(Path.cwd())
+    rules = select(selected or config.select, (*ignored, *config.ignore))
+    return Session(rules, None if log_dir is None else _folder(Path(log_dir)), every, tell=_say)
+
+
+def unwatch() -> None:
+    """Close all open scopes."""
+    for scope in list(_PROCESS.scopes):
+        scope.close()
+
+
+@contextlib.contextmanager
+def pause() -> Iterator[None]:
+    """Do not watch what happens inside this block; afterwards nothing is assumed about it."""
+    DISPATCHER.pause()
+    try:
+        yield
+    finally:
+        DISPATCHER.resume()
+        if _PROCESS.session is not None:
+            _PROCESS.session.recorder.resumed()
+
+
+@contextlib.contextmanager
+def outer_session(session: Session) -> Iterator[None]:
+    """Make `session` the recording that all scopes opened inside are views on (for `gradscope run`)."""
+    _PROCESS.session, _PROCESS.outer = session, True
+    try:
+        session.open()
+        yield
+    finally:
+        _PROCESS.session, _PROCESS.outer = None, False
+        _PROCESS.scopes.clear()
+
+
+def _checked(model: Any, optimizer: Any) -> tuple[torch.optim.Optimizer, ...]:
+    if model is None and optimizer is None:
+        return ()
+    if model is not None and not isinstance(model, torch.nn.Module):
+        raise UsageError(f"watch(model, optimizer): the model must be a torch.nn.Module, not {type(model).__name__}")
+    if optimizer is None:
+        raise UsageError("watch(model) needs the optimizer too: watch(model, optimizer), or watch() for everything")
+    given = [optimizer] if not isinstance(optimizer, (list, tuple)) else list(optimizer)
+    for one in given:
+        if not isinstance(one, torch.optim.Optimizer):
+            raise UsageError(
+                f"watch(model, optimizer): the optimizer must be a torch.optim.Optimizer, not {type(one).__name__}"
+            )
+        if not any(group["params"] for group in one.param_groups):
+            raise UsageError(f"watch(model, optimizer): the {type(one).__name__} holds no parameters")
+    return tuple(given)
+
+
+def _words(codes: Iterable[str] | str) -> tuple[str, ...]:
+    return (codes,) if isinstance(codes, str) else tuple(codes)
+
+
+def _folder(directory: Path) -> Path | None:
+    try:
+        return new_run_folder(directory, "watch")
+    except OSError as error:
+        _say(f"{directory} cannot be written ({error.strerror}); the record is kept in memory")
+        return None
+
+
+def _say(sentence: str) -> None:
+    print(f"gradscope: {sentence}", file=sys.stderr)
