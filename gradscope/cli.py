@@ -133,9 +133,7 @@ def report(run_folder: Path, json_file: Path | None, rediagnose: bool) -> int:
             except (KeyError, TypeError, ValueError, IndexError):
                 notes.append("a damaged finding was left out")
         findings = fold(stored, RULES)
-    shown = Report(
-        record.meta, findings, skipped, tuple(o.kind for o in record.optimizers), folder, Path.cwd(), notes=tuple(notes)
-    )
+    shown = Report(record.meta, findings, skipped, folder, Path.cwd(), notes=tuple(notes))
     if json_file is not None:
         _write_json(json_file, shown)
     terminal.write(shown, sys.stdout)

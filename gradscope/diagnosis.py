@@ -164,4 +164,5 @@ def is_ignored(finding: Finding) -> bool:
     if match is None:
         return False
     codes = match.group(1)
-    return codes is None or any(c.strip().upper() == finding.code or c.strip() == finding.name for c in codes.split(","))
+    words = [] if codes is None else [word.strip() for word in codes.split(",")]
+    return codes is None or finding.code in map(str.upper, words) or finding.name in words

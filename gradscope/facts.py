@@ -48,7 +48,8 @@ class UnownedParameter(Fact):
 
     `place`: registered (in the model), hidden (in a plain list, tuple or dict of a module), elsewhere.
     `upstream`: in the model's order it stands before every parameter that an optimizer owns (a backbone).
-    `untouched`: its values are those its module was built with. `moved`: somebody changes its values all the same.
+    `untouched`: its values are those its module was built with. `aside`: its model is in eval mode, or what is trained
+    is no model at all (an image). `moved`: somebody changes its values all the same.
     `owned_since`: the row at which an optimizer took it in, or -1.
     """
 
@@ -57,6 +58,7 @@ class UnownedParameter(Fact):
     place: str
     upstream: bool
     untouched: bool
+    aside: bool = False
     moved: bool = False
     owned_since: int = -1
 

@@ -29,8 +29,8 @@ class Advice:
 class Finding:
     """One sickness of one stream.
 
-    `message` is a template that `evidence` fills. `steps` are the first and last row affected, `step` is the row at which
-    it was detected (set by the engine). `parameters` are names. `optimizer` and `group` are numbers, or None.
+    `message` is a template that `evidence` fills. `steps` are the first and last row affected, `step` is the row at
+    which it was detected (set by the engine). `parameters` are names. `optimizer` and `group` are numbers, or None.
     """
 
     code: str

@@ -1,4 +1,4 @@
-"""Running somebody's script inside a recording, so that it cannot tell: argv, paths, exit code, traceback are its own."""
+"""Running somebody's script inside a recording: its argv, paths, exit code and traceback stay its own."""
 from __future__ import annotations
 
 import importlib.machinery

@@ -1,4 +1,4 @@
-"""One recording, composed: hooks -> recorder -> record and run folder -> rules -> findings. One at a time per process."""
+"""One recording, composed: hooks -> recorder -> record and run folder -> rules -> findings. One a process at a time."""
 from __future__ import annotations
 
 import os
@@ -16,7 +16,7 @@ from gradscope.hooks.dispatcher import DISPATCHER
 from gradscope.hooks.optimizer import living_optimizers
 from gradscope.probes.catalogue import make_probes
 from gradscope.record.chunks import FINDINGS, ChunkWriter
-from gradscope.record.record import Meta, Record
+from gradscope.record.record import Record
 from gradscope.record.table import OptimizerTable, array_columns, scalar_columns
 from gradscope.recording.recorder import Recorder
 from gradscope.recording.sampling import Sampling
@@ -112,15 +112,21 @@ class Session:
         meta = self.recorder.meta
         if not self.closed:
             self._account()
-        kinds = tuple(o.kind for o in self.record.optimizers)
         notes = []
         changes = self.recorder.sampling.changes
         if len(changes) > 1:
-            notes.append(f"gradients were measured at every step up to {changes[1][0]}, then at every {changes[-1][1]}th")
+            until, (_, stride) = changes[1][0], changes[-1]
+            notes.append(f"gradients were measured at every step up to {until}, now at 1 of {stride}")
         if DISPATCHER.foreign_thread_calls:
             notes.append(f"{DISPATCHER.foreign_thread_calls} calls made in other threads were not watched")
         return Report(
-            meta, self.log.findings, self.log.skipped, kinds, self.folder, self.base, len(self.log.suppressed), tuple(notes)
+            meta,
+            self.log.findings,
+            self.log.skipped,
+            self.folder,
+            self.base,
+            len(self.log.suppressed),
+            tuple(notes),
         )
 
     # -- the recorder's callbacks -----------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Where the graph was cut, read off a trace of module calls: which module's output stopped carrying a gradient, and how."""
+"""Where the graph was cut, read off a trace of module calls: whose output stopped carrying a gradient, and how."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -59,15 +59,16 @@ def _cut_downstream(calls: Sequence[Call], last: int) -> Cut | None:
     """The first later call that was given tensors without a gradient although it should have been given some."""
     producer = calls[last]
     inside = _descendants(calls, last)
-    batch = {glimpse.storage for call in calls if call.depth == 0 for glimpse in call.inputs if not glimpse.requires_grad}
-    batch -= {glimpse.storage for glimpse in producer.outputs}
-    handed_on = {glimpse.storage for glimpse in producer.outputs if glimpse.storage}
+    batch = {g.storage for call in calls if call.depth == 0 for g in call.inputs if not g.requires_grad}
+    handed_on = {g.storage for g in producer.outputs if g.storage}
+    batch -= handed_on
     for call in calls[last + 1 :]:
         if id(call) in inside or not call.inputs:
             continue
         if any(g.requires_grad for g in call.inputs):
-            if any(g.storage in handed_on for g in call.inputs if g.requires_grad):
-                return None  # its output went on with its gradient
+            if any(g.storage in handed_on for g in call.inputs if g.requires_grad):  # it went on, with its gradient
+                producer = call
+                handed_on |= {g.storage for g in call.outputs if g.storage}
             continue
         foreign = [g for g in call.inputs if g.storage not in batch or g.storage == 0]
         if not foreign:

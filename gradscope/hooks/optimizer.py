@@ -6,6 +6,7 @@ import gc
 from typing import TYPE_CHECKING, Any, Callable
 
 import torch
+from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 from torch.utils.hooks import RemovableHandle
 
@@ -14,8 +15,6 @@ from gradscope.hooks.patching import Patch
 
 if TYPE_CHECKING:
     from gradscope.hooks.dispatcher import Dispatcher
-
-Optimizer = torch.optim.Optimizer
 
 
 def step_hooks(dispatcher: Dispatcher) -> list[RemovableHandle]:

@@ -18,41 +18,46 @@ _SAMPLE = 64
 
 @dataclass
 class _Waiting:
-    """Backwards that reached one optimizer since its last step."""
+    """Backwards that reached one optimizer since its last step. Outlives the optimizer."""
 
+    optimizer: int
+    steps: int = 0
     backwards: int = 0
     clears: int = 0
     longest_gap: int = 0
     others_stepped: int = 0
     skipped: bool = False
+    moved: bool = False
     site: Site | None = None
     sample: list[torch.Tensor] | None = None
+    compare_at: int = 2
     told_at: int = 0
 
 
 class MissingStepProbe(Probe):
     """Counts, and compares a few values of each parameter with what they were."""
 
-    cost = "a counter per backward; a sample of the parameters at the first and at the hundredth backward without a step"
+    cost = "a counter per backward; a sample of the parameters each time the backwards without a step have doubled"
 
     def __init__(self) -> None:
         self._waiting: dict[int, _Waiting] = {}
 
     def after_backward(self, scene: Scene, reached: Sequence[Track], site: Site) -> None:
         for track in reached:
-            waiting = self._waiting.setdefault(track.number, _Waiting())
+            waiting = self._of(track)
             waiting.backwards += 1
             waiting.site = site
-            if waiting.sample is None and track.steps == 0 or waiting.backwards == 2:
-                waiting.sample = _sample(track)
+            if waiting.backwards >= waiting.compare_at:
+                waiting.compare_at *= 2
+                self._compare(track, waiting)
             many = max(MIN_BACKWARDS, GAP_FACTOR * waiting.longest_gap)
             if waiting.backwards > max(many, 2 * waiting.told_at):
                 waiting.told_at = waiting.backwards
-                self._tell(scene, track, waiting, ended=False)
+                self._compare(track, waiting)
+                self._tell(scene, waiting, ended=False)
 
     def zero_grad(self, scene: Scene, track: Track) -> None:
-        if track.number in self._waiting:
-            self._waiting[track.number].clears += 1
+        self._of(track).clears += 1
 
     def after_step(self, scene: Scene, track: Track) -> None:
         for number, waiting in self._waiting.items():
@@ -62,39 +67,45 @@ class MissingStepProbe(Probe):
 
     def skipped_step(self, scene: Scene, track: Track) -> None:
         self._reset(track)
-        self._waiting[track.number].skipped = True
+        self._of(track).skipped = True
 
     def ended(self, scene: Scene, finished: bool) -> None:
         for track in scene.tracks:
-            waiting = self._waiting.get(track.number)
-            if waiting is None or waiting.skipped:
-                continue
-            never = finished and track.steps == 0 and waiting.backwards >= 2
-            if never or waiting.backwards > max(MIN_BACKWARDS, GAP_FACTOR * waiting.longest_gap):
-                self._tell(scene, track, waiting, ended=True)
+            self._compare(track, self._of(track))
+        for waiting in self._waiting.values():
+            never = finished and waiting.steps == 0 and waiting.backwards >= 2
+            if not waiting.skipped and (
+                never or waiting.backwards > max(MIN_BACKWARDS, GAP_FACTOR * waiting.longest_gap)
+            ):
+                self._tell(scene, waiting, ended=True)
+
+    def _of(self, track: Track) -> _Waiting:
+        return self._waiting.setdefault(track.number, _Waiting(track.number))
 
     def _reset(self, track: Track) -> None:
-        waiting = self._waiting.setdefault(track.number, _Waiting())
-        gap = max(waiting.longest_gap, waiting.backwards)
-        self._waiting[track.number] = _Waiting(longest_gap=gap, skipped=waiting.skipped)
+        old = self._of(track)
+        gap = max(old.longest_gap, old.backwards)
+        self._waiting[track.number] = _Waiting(track.number, track.steps, longest_gap=gap, skipped=old.skipped)
 
-    def _tell(self, scene: Scene, track: Track, waiting: _Waiting, ended: bool) -> None:
+    def _compare(self, track: Track, waiting: _Waiting) -> None:
         now = _sample(track)
-        before = waiting.sample
-        moved = before is not None and any(
-            a.shape != b.shape or not torch.equal(a, b) for a, b in zip(before, now)
-        )
+        if waiting.sample is None:
+            waiting.sample = now
+        elif now and any(a.shape != b.shape or not torch.equal(a, b) for a, b in zip(waiting.sample, now)):
+            waiting.moved = True
+
+    def _tell(self, scene: Scene, waiting: _Waiting, ended: bool) -> None:
         assert waiting.site is not None
         scene.emit(
             MissingStep(
                 scene.row,
-                track.number,
+                waiting.optimizer,
                 waiting.backwards,
                 waiting.longest_gap,
-                track.steps,
+                waiting.steps,
                 waiting.clears,
                 waiting.others_stepped * 2 >= waiting.backwards,
-                moved,
+                waiting.moved,
                 ended,
                 waiting.site,
             )
@@ -103,8 +114,8 @@ class MissingStepProbe(Probe):
 
 
 def _sample(track: Track) -> list[torch.Tensor]:
-    """A few values of each of the first parameters that have a gradient."""
+    """A few values of each of the first parameters that take a gradient."""
     with torch.no_grad():
-        reached = [p for p in track.parameters if p.grad is not None][:32]
-        flat = [p.detach().reshape(-1) for p in reached]
+        trained = [p for p in track.parameters if p.requires_grad][:32]
+        flat = [p.detach().reshape(-1) for p in trained]
         return [f[:: max(1, f.numel() // _SAMPLE)][:_SAMPLE].clone() for f in flat]

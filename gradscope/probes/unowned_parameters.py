@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import weakref
 from dataclasses import dataclass
-from typing import Sequence
+from typing import Any, Sequence
 
 import torch
 
@@ -68,6 +68,7 @@ class UnownedParametersProbe(Probe):
             "elsewhere" if named is None else "hidden" if named.hidden else "registered",
             named is not None and _upstream(scene, named),
             leaf._version == 1,
+            _aside(scene, named),
         )
         self._seen[id(leaf)] = _Sighting(weakref.ref(leaf), fact, _sample(leaf))
         scene.emit(fact)
@@ -86,8 +87,8 @@ class UnownedParametersProbe(Probe):
                 scene.emit(sighting.fact)
 
 
-def _again(fact: UnownedParameter, **changes: object) -> UnownedParameter:
-    return UnownedParameter(**{**vars(fact), **changes})  # type: ignore[arg-type]
+def _again(fact: UnownedParameter, **changes: Any) -> UnownedParameter:
+    return UnownedParameter(**{**vars(fact), **changes})
 
 
 def _upstream(scene: Scene, named: Named) -> bool:
@@ -95,6 +96,14 @@ def _upstream(scene: Scene, named: Named) -> bool:
     owners = scene.owned()
     owned = [i for i, p in enumerate(scene.names.parameters_of(named.root)) if id(p) in owners]
     return not owned or named.order < min(owned)
+
+
+def _aside(scene: Scene, named: Named | None) -> bool:
+    """Whether it serves the training without being its object: its model evaluates, or no model is trained at all."""
+    root = None if named is None else scene.names.roots[named.root].module()
+    if root is not None and not root.training:
+        return True
+    return not any(isinstance(p, torch.nn.Parameter) for track in scene.tracks for p in track.parameters)
 
 
 def _sample(parameter: torch.Tensor) -> torch.Tensor:

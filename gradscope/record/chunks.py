@@ -1,7 +1,7 @@
 """Append-only files of a run folder: readable after kill -9, no pickle, bounded.
 
-`record.bin` holds raw arrays, `index.jsonl` one JSON line for each thing known: descriptions, sites, facts, and for each
-chunk of columns where in `record.bin` they stand, with their checksum. A line is written after its bytes.
+`record.bin` holds raw arrays, `index.jsonl` one JSON line for each thing known: descriptions, sites, facts, and for
+each chunk of columns where in `record.bin` they stand, with their checksum. A line is written after its bytes.
 """
 from __future__ import annotations
 
@@ -40,8 +40,9 @@ class ChunkWriter:
 
     def _open(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        for name, mode in ((INDEX, "a"), (FINDINGS, "a"), (DATA, "ab")):
-            self._files[name] = open(self.folder / name, mode, **({} if "b" in mode else {"encoding": "utf-8"}))
+        for name in (INDEX, FINDINGS):
+            self._files[name] = open(self.folder / name, "a", encoding="utf-8")
+        self._files[DATA] = open(self.folder / DATA, "ab")
 
     def line(self, data: Mapping[str, Any], file: str = INDEX) -> None:
         """Write one JSON line at once."""

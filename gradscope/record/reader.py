@@ -61,13 +61,8 @@ def read_record(folder: Path) -> Record:
             damaged += 1
     if damaged:
         meta.notes.append(f"{damaged} damaged parts of the record were left out")
-    records = []
-    for number in sorted(optimizers):
-        if number != len(records):
-            break
-        records.append(_optimizer(number, optimizers[number], tables))
-    groups = tuple(tuple(n for n in group if n < len(records)) for group in partition)
-    return Record(tuple(records), tuple(g for g in groups if g), facts, tuple(sites), meta)
+    records = tuple(_optimizer(number, optimizers[number], tables) for number in sorted(optimizers))
+    return Record(records, tuple(map(tuple, partition)), facts, tuple(sites), meta)
 
 
 def read_findings(folder: Path) -> list[dict[str, Any]]:

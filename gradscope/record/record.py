@@ -122,6 +122,7 @@ class Meta:
     exit_code: int | None = None
     torch: str = ""
     gradscope: str = ""
+    optimizers: list[str] = field(default_factory=list)  # the kind of each, by number, also of those that never step
     rows: int = 0
     backwards: int = 0
     overhead: float = 0.0
@@ -135,7 +136,7 @@ class Meta:
 
 @dataclass(frozen=True)
 class Record:
-    """One run. Rules read it and change nothing."""
+    """One run. Rules read it and change nothing. `optimizers` are those that have stepped, by number."""
 
     optimizers: tuple[OptimizerRecord, ...]
     partition: tuple[tuple[int, ...], ...]  # optimizer numbers, grouped into streams
@@ -145,7 +146,9 @@ class Record:
 
     @cached_property
     def streams(self) -> tuple[Stream, ...]:
-        return tuple(Stream(group[0], tuple(self.optimizers[n] for n in group)) for group in self.partition)
+        known = {o.number: o for o in self.optimizers}
+        groups = (tuple(known[n] for n in group if n in known) for group in self.partition)
+        return tuple(Stream(group[0].number, group) for group in groups if group)
 
     def stream_of(self, optimizer: int) -> int:
         """The number of the stream that an optimizer belongs to."""

@@ -39,7 +39,7 @@ class _Block:
 
 
 class RowStore:
-    """Keeps `head` first rows, `tail` newest ones, and of those between every k-th, k doubling when `middle` is full."""
+    """Keeps `head` first rows, `tail` newest, and of those between every k-th; k doubles when `middle` is full."""
 
     def __init__(self, columns: Columns, head: int, middle: int, tail: int) -> None:
         self.columns = columns

@@ -75,4 +75,3 @@ class OptimizerTable:
         """What a reader must know before the columns make sense."""
         parameters = [[p.name, list(p.shape), p.group] for p in self.parameters]
         return {"optimizer": self.number, "type": self.kind, "groups": self.groups, "parameters": parameters}
-

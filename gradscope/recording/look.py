@@ -6,6 +6,7 @@ from operator import attrgetter
 from typing import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from gradscope.recording.stats import Norms
@@ -31,9 +32,9 @@ class Look:
     norms: Norms | None = None
 
     @property
-    def present(self) -> np.ndarray:
+    def present(self) -> npt.NDArray[np.bool_]:
         """# (params,) bool: which gradients are not None."""
-        return np.array(self.ids, np.int64) != 0
+        return np.not_equal(self.ids, 0)
 
     def same_as(self, other: Look) -> bool:
         return self.ids == other.ids and self.versions == other.versions

@@ -33,9 +33,11 @@ class ScaledLosses:
             if ref() is root:
                 del self._open[index]
                 return loss, _ratio(root.detach(), loss)
-        living = [(scaled, loss) for ref, loss in self._open if (scaled := ref()) is not None]
+        living = [(ref(), loss) for ref, loss in self._open]
         self._open = []
         for scaled, loss in living:
+            if scaled is None:
+                continue
             scale = _ratio(scaled.detach(), loss)
             if scale != 1.0:
                 return root.detach() / scale, scale

@@ -28,6 +28,6 @@ def room_for_copies(parameters: Sequence[torch.Tensor]) -> bool:
     if device.type == "cuda":
         return bool(needed <= COPY_SHARE * torch.cuda.mem_get_info(device)[0])
     try:
-        return needed <= COPY_SHARE * os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        return bool(needed <= COPY_SHARE * os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     except (ValueError, OSError, AttributeError):
-        return needed <= 256 << 20
+        return bool(needed <= 256 << 20)

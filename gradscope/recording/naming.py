@@ -9,7 +9,6 @@ from typing import Any, Iterator, Sequence
 import torch
 from torch import nn
 
-
 _TORCHS_OWN = frozenset(vars(nn.Module()))
 
 

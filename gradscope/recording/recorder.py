@@ -64,11 +64,11 @@ class Recorder:
         self.trace = ForwardTrace(DISPATCHER.listening, self._probe_failed)
         self.facts = FactLog()
         self.sites: list[Site] = []
-        self.meta = Meta()
         self.sampling = sampling
         self.partition = Partition()
         self.failure: BaseException | None = None
         self.roster = Roster()
+        self.meta = Meta(optimizers=self.roster.kinds)
         self._probes = list(probes)
         self._sink, self._on_row, self._on_failure, self._memory = sink, on_row, on_failure, memory
         self._tables: dict[int, OptimizerTable] = {}

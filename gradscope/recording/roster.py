@@ -4,11 +4,9 @@ from __future__ import annotations
 import weakref
 from typing import Sequence
 
-import torch
+from torch.optim import Optimizer
 
 from gradscope.recording.track import Track
-
-Optimizer = torch.optim.Optimizer
 
 
 class Roster:
@@ -21,7 +19,7 @@ class Roster:
     def __init__(self) -> None:
         self.only: list[weakref.ref[Optimizer]] | None = None
         self.tracks: list[Track] = []  # all that ever were; dead ones too until their rows are finished
-        self.count = 0
+        self.kinds: list[str] = []  # of all optimizers watched so far, by number
         self._by_id: dict[int, Track] = {}
         self._known: weakref.WeakSet[Optimizer] = weakref.WeakSet()
         self._newborn: list[weakref.ref[Optimizer]] = []
@@ -56,10 +54,11 @@ class Roster:
                 return track
             track.retire()
         self._known.add(optimizer)
-        if self.only is not None and not any(ref() is optimizer for ref in self.only):
+        only = self.only
+        if only is not None and not any(ref() is optimizer for ref in only):
             return None
-        track = Track(self.count, optimizer)
-        self.count += 1
+        track = Track(len(self.kinds), optimizer)
+        self.kinds.append(track.kind)
         self._by_id[id(optimizer)] = track
         self.tracks.append(track)
         return track

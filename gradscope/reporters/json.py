@@ -21,7 +21,7 @@ def to_dict(report: Report) -> dict[str, Any]:
             "status": meta.status,
             "exit_code": meta.exit_code,
             "steps": meta.rows,
-            "optimizers": list(report.optimizers),
+            "optimizers": list(meta.optimizers),
             "torch": meta.torch,
             "overhead": round(meta.overhead, 4),
         },

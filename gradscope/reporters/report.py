@@ -13,14 +13,13 @@ from gradscope.record.record import Meta
 class Report:
     """A run's findings, causes first, with what could not be checked and what is known of the run.
 
-    `optimizers` are the kinds of the optimizers, by number. `folder` is the run folder, if there is one; `base` is the
+    `folder` is the run folder, if there is one; `base` is the
     directory that paths are shown relative to.
     """
 
     meta: Meta
     findings: tuple[Finding, ...]
     skipped: Mapping[str, str]
-    optimizers: tuple[str, ...]
     folder: Path | None = None
     base: Path | None = None
     suppressed: int = 0

@@ -44,7 +44,7 @@ def _finding(console: Console, finding: Finding, report: Report) -> None:
     head = Text(place, "bold")
     head.append(f"{finding.severity} {finding.code}", _STYLE[finding.severity])
     head.append(f" {finding.name}", "bold")
-    head.append(f"  ({_scope(finding, report.optimizers)})")
+    head.append(f"  ({_scope(finding, report.meta.optimizers)})")
     console.print(head, soft_wrap=True)
     _wrapped(console, finding.text)
     _quote(console, finding)
@@ -120,4 +120,3 @@ def _summary(console: Console, report: Report) -> None:
 
 def _plural(number: int, word: str) -> str:
     return f"{number:,} {word}{'' if number == 1 else 's'}"
-

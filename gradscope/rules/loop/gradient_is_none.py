@@ -54,7 +54,7 @@ class GradientIsNone(Rule):
         Frozen parameters; experts or branches unused in some batches only (unused in all: info); parameters of a second
         optimizer; what GS103, GS104 or GS107 explains.
     Known at
-        20 steps without a gradient, or the end of the run; a step without any backward: 3 steps. Thresholds: {thresholds}.
+        20 steps without a gradient, or the end of the run; without any backward: 3 steps. Thresholds: {thresholds}.
     References
         https://pytorch.org/docs/stable/notes/autograd.html
     """

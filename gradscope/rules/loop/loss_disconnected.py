@@ -19,7 +19,7 @@ _WHY = {
 }
 _CURE = {
     "made-by-hand": "call backward() on the loss that the loss function returned, not on a new tensor",
-    "detached": "keep the loss a tensor from the model's output on: no detach(), .data, .item(), numpy or torch.tensor()",
+    "detached": "keep the loss a tensor from the model's output on: no detach(), .data, .item() or torch.tensor()",
     "no-grad": "run the training forward outside torch.no_grad()",
     "integer-cast": "compute the loss from the raw outputs (logits); take argmax for metrics only",
     "frozen": "set requires_grad=True on the parameters to be trained",
@@ -35,8 +35,8 @@ class LossDisconnected(Rule):
         An optimizer steps, and no backward has ever reached one of its parameters; or the script died of torch's
         "does not require grad" or "backward through the graph a second time".
     Why it matters
-        The loss is computed and printed, and nothing learns from it. Or torch stops with a message that names no line of
-        yours.
+        The loss is computed and printed, and nothing learns from it. Or torch stops with a message that names no line
+        of yours.
     Sick
         loss = torch.tensor(loss_fn(model(x), y).item(), requires_grad=True)
         loss.backward()

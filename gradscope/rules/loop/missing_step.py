@@ -16,8 +16,8 @@ class MissingStep(Rule):
     """optimizer.step() is never called, or no longer.
 
     What it finds
-        A torch optimizer owns parameters that backward reaches and whose values never change: after 100 backwards without
-        a step and more than 4 times the longest gap seen so far, or at the end of the run.
+        A torch optimizer owns parameters that backward reaches and whose values never change: after 100 backwards
+        without a step and more than 4 times the longest gap seen so far, or at the end of the run.
     Why it matters
         Gradients are made and thrown away: the loss only jitters. Often it is `optimizer.step` without parentheses.
     Sick

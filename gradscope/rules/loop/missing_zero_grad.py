@@ -36,8 +36,8 @@ class MissingZeroGrad(Rule):
     What to do
         Call `optimizer.zero_grad()` once per step, anywhere between one step and the next backward.
     Silent on
-        Accumulation over several backwards between clears; gradients that a generator's loss leaves in the discriminator
-        and that are cleared before its own backward; two losses with two backwards; `p.grad = None`,
+        Accumulation over several backwards between clears; gradients that a generator's loss leaves in the
+        discriminator and that are cleared before its own backward; two losses with two backwards; `p.grad = None`,
         `p.grad.data.zero_()`, `model.zero_grad()`; gradients assigned by hand; `backward(create_graph=True)`.
     Known at
         The second step of the optimizer. Thresholds: {thresholds}.
@@ -73,7 +73,7 @@ class MissingZeroGrad(Rule):
         norms = optimizer.scalars["grad_norm"]
         known = np.flatnonzero(np.isfinite(norms) & (norms > 0))
         growth = ""
-        evidence = {"steps_affected": int(sick.sum()), "parameters_affected": len(names)}
+        evidence: dict[str, float] = {"steps_affected": int(sick.sum()), "parameters_affected": len(names)}
         if len(known) > 1 and norms[known[-1]] > norms[known[0]]:
             start, end = float(norms[known[0]]), float(norms[known[-1]])
             span = int(optimizer.rows[known[-1]] - optimizer.rows[known[0]])

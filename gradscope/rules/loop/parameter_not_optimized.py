@@ -84,7 +84,7 @@ class ParameterNotOptimized(Rule):
         hidden = [e for e in entries if _fact(e).place == "hidden"]
         forgotten = [e for e in entries if _fact(e).place == "registered" and not _fact(e).upstream]
         behind = [e for e in entries if e not in hidden and e not in forgotten]
-        raw = [e for e in behind if _fact(e).untouched]
+        raw = [e for e in behind if _fact(e).untouched and not _fact(e).aside]
         if hidden:
             yield "hidden", "warning", hidden
         elif forgotten:
