@@ -113,10 +113,6 @@ class Session:
         if not self.closed:
             self._account()
         notes = []
-        changes = self.recorder.sampling.changes
-        if len(changes) > 1:
-            until, (_, stride) = changes[1][0], changes[-1]
-            notes.append(f"gradients were measured at every step up to {until}, now at 1 of {stride}")
         if DISPATCHER.foreign_thread_calls:
             notes.append(f"{DISPATCHER.foreign_thread_calls} calls made in other threads were not watched")
         return Report(

@@ -120,7 +120,7 @@ def _read_chunk(line: Mapping[str, Any], blob: Array) -> dict[str, Array]:
 def _optimizer(number: int, line: Mapping[str, Any], tables: Mapping[str, list[dict[str, Array]]]) -> OptimizerRecord:
     try:
         parameters = tuple(Parameter(str(n), tuple(s), int(g)) for n, s, g in line["parameters"])
-        groups, kind = int(line["groups"]), str(line["type"])
+        groups, kind, variable = int(line["groups"]), str(line["type"]), str(line["variable"])
     except (KeyError, TypeError, ValueError):
         raise DamagedRecord(f"the description of optimizer {number} is damaged") from None
 
@@ -142,6 +142,5 @@ def _optimizer(number: int, line: Mapping[str, Any], tables: Mapping[str, list[d
             if name in part and part[name].shape == counters[name].shape:
                 counters[name] = part[name]
     scalars = join("scalars", scalar_columns(groups))
-    return OptimizerRecord(
-        number, kind, parameters, scalars, join("arrays", array_columns(len(parameters))), counters
-    )
+    arrays = join("arrays", array_columns(len(parameters)))
+    return OptimizerRecord(number, kind, variable, parameters, scalars, arrays, counters)

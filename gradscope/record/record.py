@@ -49,7 +49,8 @@ class OptimizerRecord:
     """
 
     number: int
-    kind: str
+    kind: str  # its class
+    variable: str  # what the loop calls it
     parameters: tuple[Parameter, ...]
     scalars: Mapping[str, Array]
     arrays: Mapping[str, Array]
@@ -125,9 +126,15 @@ class Meta:
     optimizers: list[str] = field(default_factory=list)  # the kind of each, by number, also of those that never step
     rows: int = 0
     backwards: int = 0
-    overhead: float = 0.0
+    overhead: float = 0.0  # gradscope's own time against the loop's
+    strides: list[tuple[int, int]] = field(default_factory=list)  # (row, k): from there on every k-th row is measured
     blind: dict[str, str] = field(default_factory=dict)  # what could not be seen -> why
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def stride(self) -> int:
+        """k, where every k-th row is measured now."""
+        return self.strides[-1][1] if self.strides else 1
 
     @property
     def ended(self) -> bool:

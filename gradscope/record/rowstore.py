@@ -43,12 +43,15 @@ class RowStore:
 
     def __init__(self, columns: Columns, head: int, middle: int, tail: int) -> None:
         self.columns = columns
-        self._head, self._middle = _Block(columns, head), _Block(columns, middle)
-        self._tail = _Block(columns, tail)
+        self.total = 0
+        self._empty(head, middle, tail)
+
+    def _empty(self, head: int, middle: int, tail: int) -> None:
+        self._head, self._middle = _Block(self.columns, head), _Block(self.columns, middle)
+        self._tail = _Block(self.columns, tail)
         self._oldest = 0  # where the ring's oldest row stands, once it is full
         self._passed = 0  # rows that have left the ring
         self.stride = 1
-        self.total = 0
 
     @property
     def row_bytes(self) -> int:
@@ -81,18 +84,12 @@ class RowStore:
         head, middle, tail = self._head.capacity, self._middle.capacity, self._tail.capacity
         if rows >= head + middle + tail:
             return
-        share = rows / (head + middle + tail)
-        self._unroll()
-        for block, capacity in ((self._head, head), (self._middle, middle), (self._tail, tail)):
-            block.capacity = max(16, int(capacity * share))
-        if self._head.size > self._head.capacity:
-            self._head.keep(slice(0, self._head.capacity))
-        while self._middle.size > self._middle.capacity:
-            self._middle.keep(slice(0, None, 2))
-            self.stride *= 2
-        if self._tail.size > self._tail.capacity:
-            self._passed += self._tail.size - self._tail.capacity
-            self._tail.keep(slice(-self._tail.capacity, None))
+        share, total, kept = rows / (head + middle + tail), self.total, self.snapshot()
+        sizes = [max(16, int(capacity * share)) for capacity in (head, middle, tail)]
+        self._empty(*sizes)
+        for i in range(len(next(iter(kept.values())))):
+            self.append({name: column[i] for name, column in kept.items()})
+        self.total = total
 
     def widen(self, columns: Columns) -> None:
         """Give rows more room along their own axes; what the rows so far hold there is 0 or NaN."""

@@ -44,8 +44,11 @@ def array_columns(parameters: int) -> Columns:
 class OptimizerTable:
     """Bounded rows and unbounded counters of one optimizer; `describe()` and the columns also go to disk."""
 
-    def __init__(self, number: int, kind: str, parameters: tuple[Parameter, ...], groups: int) -> None:
+    def __init__(
+        self, number: int, kind: str, parameters: tuple[Parameter, ...], groups: int, variable: str = "optimizer"
+    ) -> None:
         self.number, self.kind, self.parameters, self.groups = number, kind, parameters, groups
+        self.variable = variable
         self.counters = {name: np.full(len(parameters), start, np.int64) for name, start in COUNTERS.items()}
         self.scalars = RowStore(scalar_columns(groups), HEAD_SCALARS, MIDDLE_SCALARS, TAIL_SCALARS)
         self.arrays = RowStore(array_columns(len(parameters)), HEAD_ROWS, MIDDLE_ROWS, TAIL_ROWS)
@@ -68,10 +71,22 @@ class OptimizerTable:
         """A copy that stays as it is."""
         counters = {name: values.copy() for name, values in self.counters.items()}
         return OptimizerRecord(
-            self.number, self.kind, self.parameters, self.scalars.snapshot(), self.arrays.snapshot(), counters
+            self.number,
+            self.kind,
+            self.variable,
+            self.parameters,
+            self.scalars.snapshot(),
+            self.arrays.snapshot(),
+            counters,
         )
 
     def describe(self) -> dict[str, Any]:
         """What a reader must know before the columns make sense."""
         parameters = [[p.name, list(p.shape), p.group] for p in self.parameters]
-        return {"optimizer": self.number, "type": self.kind, "groups": self.groups, "parameters": parameters}
+        return {
+            "optimizer": self.number,
+            "type": self.kind,
+            "variable": self.variable,
+            "groups": self.groups,
+            "parameters": parameters,
+        }

@@ -30,12 +30,13 @@ class ScaledLosses:
         if not self._open:
             return root.detach(), 1.0
         for index, (ref, loss) in enumerate(self._open):
-            if ref() is root:
+            scaled = ref()
+            if scaled is not None and scaled is root:
                 del self._open[index]
                 return loss, _ratio(root.detach(), loss)
-        living = [(ref(), loss) for ref, loss in self._open]
-        self._open = []
-        for scaled, loss in living:
+        waiting, self._open = self._open, []
+        for ref, loss in waiting:
+            scaled = ref()
             if scaled is None:
                 continue
             scale = _ratio(scaled.detach(), loss)

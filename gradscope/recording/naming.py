@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import weakref
 from dataclasses import dataclass
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any, Iterator, Sequence
 
 import torch
@@ -48,7 +48,8 @@ class Names:
                 return
         if next(module.parameters(), None) is None and not list(hidden_parameters(module)):
             return
-        self.roots.append(Root(weakref.ref(module), variable_name(module, frame), given))
+        label = variable_name(module, frame).rpartition(".")[2] or type(module).__name__.lower()
+        self.roots.append(Root(weakref.ref(module), label, given))
         self._learn(len(self.roots) - 1)
 
     def refresh(self) -> None:
@@ -118,24 +119,33 @@ def _items(value: Any) -> list[tuple[Any, Any]]:
     return []
 
 
-def variable_name(module: nn.Module, frame: FrameType | None) -> str:
-    """What the user calls this module: a variable of the calling frames, or an attribute of an object there."""
+def variable_name(value: Any, frame: FrameType | None) -> str:
+    """What the user calls this object: a variable of the calling frames ("net"), or an attribute there ("self.net").
+
+    "" where nothing of the kind is found within a few frames.
+    """
     depth = 0
     while frame is not None and depth < 8:
         for scope in (frame.f_locals, frame.f_globals):
-            for name, value in list(scope.items()):
-                if value is module and not name.startswith("_"):
+            for name, found in list(scope.items()):
+                if found is value and not name.startswith("_"):
                     return str(name)
-            for value in list(scope.values()):
-                attributes = getattr(value, "__dict__", None) if not isinstance(value, (type, nn.Module)) else None
-                if type(attributes) is dict and len(attributes) < 200 and not hasattr(value, "__file__"):
-                    for name, inner in list(attributes.items()):
-                        if inner is module:
-                            return str(name)
-            for value in list(scope.values()):
-                if isinstance(value, nn.Module):
-                    for name, inner in value.named_modules():
-                        if inner is module and name:
-                            return str(name)
+            for name, holder in list(scope.items()):
+                attribute = _attribute_of(holder, value)
+                if attribute:
+                    return f"{name}.{attribute}"
         frame, depth = frame.f_back, depth + 1
-    return type(module).__name__.lower()
+    return ""
+
+
+def _attribute_of(holder: Any, value: Any) -> str:
+    """The attribute (for modules: the path) by which `holder` has `value`; "" where it has not."""
+    if isinstance(holder, nn.Module):
+        found = (name for name, inner in holder.named_modules() if inner is value and name)
+        inside = next(found, "")
+        if inside or isinstance(value, nn.Module):
+            return inside
+    attributes = getattr(holder, "__dict__", None)
+    if type(attributes) is not dict or len(attributes) > 200 or isinstance(holder, (type, ModuleType)):
+        return ""
+    return next((str(name) for name, inner in list(attributes.items()) if inner is value), "")

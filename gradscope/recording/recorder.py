@@ -25,7 +25,7 @@ from gradscope.recording.ledger import Contribution
 from gradscope.recording.look import Look
 from gradscope.recording.losses import ScaledLosses
 from gradscope.recording.memory import room_for_copies, share_memory
-from gradscope.recording.naming import Names
+from gradscope.recording.naming import Names, variable_name
 from gradscope.recording.roster import Roster
 from gradscope.recording.sampling import FIRST_ROWS, Sampling
 from gradscope.recording.stats import read_out
@@ -68,7 +68,7 @@ class Recorder:
         self.partition = Partition()
         self.failure: BaseException | None = None
         self.roster = Roster()
-        self.meta = Meta(optimizers=self.roster.kinds)
+        self.meta = Meta(optimizers=self.roster.kinds, strides=sampling.changes)
         self._probes = list(probes)
         self._sink, self._on_row, self._on_failure, self._memory = sink, on_row, on_failure, memory
         self._tables: dict[int, OptimizerTable] = {}
@@ -260,6 +260,8 @@ class Recorder:
         track.before_step, track.by_closure = track.look(measured), False
         if track.before_step.norms is not None:
             track.before_step.norms.scale = _grad_scale(optimizer)
+        if track.steps == 0:
+            track.variable = variable_name(optimizer, self.frame())
         track.name_columns(self.names)
         if measured:
             track.weigh(copy=self._measures_updates() and room_for_copies(track.parameters))
@@ -338,7 +340,8 @@ class Recorder:
     def _table(self, track: Track, notes: StepNotes) -> OptimizerTable:
         table = track.table
         if table is None:
-            table = track.table = OptimizerTable(track.number, track.kind, notes.columns, len(notes.lr))
+            variable = track.variable or "optimizer"
+            table = track.table = OptimizerTable(track.number, track.kind, notes.columns, len(notes.lr), variable)
         elif len(table.parameters) != len(notes.columns) or table.groups != len(notes.lr):
             table.widen(notes.columns, len(notes.lr))
         else:

@@ -39,6 +39,7 @@ class Track:
         self.optimizer: weakref.ref[torch.optim.Optimizer] = weakref.ref(optimizer, self._died)
         self.parameters: list[torch.Tensor] = []
         self.groups: list[int] = []
+        self.variable = ""  # what the loop calls the optimizer
         self.columns: tuple[Parameter, ...] = ()
         self.table: OptimizerTable | None = None
         self.maybe_used = False  # some gradient may have been used by a step and not been cleared since

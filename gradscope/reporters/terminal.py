@@ -105,7 +105,8 @@ def _summary(console: Console, report: Report) -> None:
         if not report.findings:
             counts = ["no errors, no warnings"]
         sentence = f"{', '.join(counts)} in {_plural(meta.rows, 'step')}"
-        sentence += f" (watched for {100 * meta.overhead:.1f} % of the run's time)."
+        sampled = f", norms measured at 1 of {meta.stride} steps" if meta.stride > 1 else ""
+        sentence += f" (watched for {100 * meta.overhead:.1f} % of the run's time{sampled})."
         hints = [f"gradscope explain {report.findings[0].code}"] if report.findings else []
         if report.folder is not None and report.findings:
             hints.append(f"gradscope report {shorten(str(report.folder), report.base)}")

@@ -100,8 +100,8 @@ def _label(optimizer: OptimizerRecord, first: int) -> str:
 def _advice(optimizer: OptimizerRecord, site: Site | None, partly: bool) -> Advice:
     place = f"before line {site.line}" if site else "before backward()"
     if partly:
-        text = f"clear these parameters too, {place}: optimizer.zero_grad() clears all that the optimizer holds"
+        text = f"clear these parameters too, {place}: {optimizer.variable}.zero_grad() clears all that it holds"
     else:
-        text = f"call optimizer.zero_grad() {place}"
+        text = f"call {optimizer.variable}.zero_grad() {place}"
     values = {"optimizer": optimizer.number}
     return Advice(text, "insert-zero-grad", {**values, "file": site.file, "line": site.line} if site else values)

@@ -1,0 +1,36 @@
+"""Shared by all tests: the golden files' switch, and no recording that outlives its test."""
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Iterator
+
+import pytest
+
+import gradscope
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="write the golden files anew")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left_open() -> Iterator[None]:
+    """Close what a failing test has left open, so that the next one starts from nothing."""
+    yield
+    gradscope.unwatch()
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest):
+    """`golden(text)` compares with tests/golden/<test name>.txt, or writes it with --update-golden."""
+
+    def compare(text: str) -> None:
+        file = GOLDEN / f"{request.node.name}.txt"
+        if request.config.getoption("--update-golden"):
+            GOLDEN.mkdir(exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+        assert file.read_text(encoding="utf-8") == text
+
+    return compare

@@ -1,0 +1,57 @@
+"""Hand-made records: rules are tested on these, without torch, in milliseconds."""
+from __future__ import annotations
+
+from typing import Any, Sequence
+
+import numpy as np
+
+from gradscope.events import Site
+from gradscope.facts import Fact, FactLog
+from gradscope.record.record import Meta, OptimizerRecord, Parameter, Record, Wiring
+from gradscope.record.rowstore import pad
+from gradscope.record.table import COUNTERS, array_columns, scalar_columns
+
+ZERO_GRAD, BACKWARD, STEP = Site("train.py", 10, "main"), Site("train.py", 12, "main"), Site("train.py", 13, "main")
+HEALTHY = Wiring.STATISTICS
+
+
+def optimizer(
+    wiring: Sequence[int] = (HEALTHY,) * 8,
+    names: Sequence[str] = ("layer.weight", "layer.bias"),
+    number: int = 0,
+    shapes: Sequence[tuple[int, ...]] = ((3, 2), (3,)),
+    counters: dict[str, Any] | None = None,
+    grad_norm: Sequence[float] | None = None,
+) -> OptimizerRecord:
+    """An optimizer that stepped in each of the first rows, wired as given."""
+    rows = len(wiring)
+    columns: dict[str, Any] = {n: np.zeros((rows, *s), d) for n, (d, s) in scalar_columns(1).items()}
+    columns |= {
+        "row": np.arange(rows),
+        "wiring": np.array(wiring, np.uint8),
+        "loss": np.linspace(2, 1, rows),
+        "backwards": np.ones(rows, np.int32),
+        "zero_grad_site": np.zeros(rows, np.int32),
+        "backward_site": np.ones(rows, np.int32),
+        "step_site": np.full(rows, 2, np.int32),
+        "grad_norm": np.ones(rows) if grad_norm is None else np.array(grad_norm, float),
+        "lr": np.full((rows, 1), 0.1),
+    }
+    counted = {name: np.full(len(names), start, np.int64) for name, start in COUNTERS.items()}
+    counted |= {"steps": np.full(len(names), rows), "reached": np.full(len(names), rows)}
+    counted |= {name: np.asarray(values) for name, values in (counters or {}).items()}
+    empty = {n: np.zeros((0, *s), d) for n, (d, s) in array_columns(len(names)).items()}
+    parameters = tuple(Parameter(name, shape, 0) for name, shape in zip(names, shapes))
+    return OptimizerRecord(
+        number, "SGD", "optimizer", parameters, pad(columns, scalar_columns(1)), pad(empty, array_columns(len(names))), counted
+    )
+
+
+def record(*optimizers: OptimizerRecord, facts: Sequence[Fact] = (), status: str = "running") -> Record:
+    """A record of these optimizers, each a stream of its own."""
+    log = FactLog()
+    for fact in facts:
+        log.add(fact)
+    rows = max((len(o.rows) for o in optimizers), default=0)
+    meta = Meta(status=status, rows=rows, optimizers=[o.kind for o in optimizers])
+    return Record(optimizers, tuple((o.number,) for o in optimizers), log, (ZERO_GRAD, BACKWARD, STEP), meta)

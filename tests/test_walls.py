@@ -1,0 +1,63 @@
+"""The walls of the house: who may import whom. Imports only point downward."""
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import gradscope
+
+PACKAGE = Path(gradscope.__file__).parent
+
+# room -> what it must not import (a prefix of the module's name)
+WALLS = {
+    "facts.py": ("torch", "gradscope.recording", "gradscope.hooks", "gradscope.rules", "gradscope.record."),
+    "findings.py": ("torch", "gradscope.recording", "gradscope.hooks", "gradscope.rules", "gradscope.probes"),
+    "events.py": ("torch", "gradscope."),
+    "diagnosis.py": ("torch", "gradscope.hooks", "gradscope.probes", "gradscope.recording", "gradscope.rules.loop"),
+    "record": ("torch", "gradscope.hooks", "gradscope.probes", "gradscope.recording", "gradscope.rules"),
+    "rules": ("torch", "gradscope.hooks", "gradscope.probes", "gradscope.recording", "gradscope.reporters"),
+    "reporters": ("torch", "gradscope.rules", "gradscope.hooks", "gradscope.probes", "gradscope.recording"),
+    "hooks": ("gradscope.record.", "gradscope.recording", "gradscope.probes", "gradscope.rules", "gradscope.facts"),
+    "probes": ("gradscope.rules", "gradscope.reporters", "gradscope.session", "gradscope.recording.recorder"),
+    "recording": ("gradscope.rules", "gradscope.reporters", "gradscope.session", "gradscope.diagnosis"),
+}
+
+
+def imported_by(file: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: imports are absolute here"
+            found |= {str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def files_of(room: str) -> list[Path]:
+    place = PACKAGE / room
+    return [place] if place.is_file() else sorted(place.rglob("*.py"))
+
+
+@pytest.mark.parametrize("room", WALLS)
+def test_nobody_breaks_through_a_wall(room: str) -> None:
+    """A room imports nothing that stands above it, or beside it behind a wall."""
+    for file in files_of(room):
+        bad = [m for m in imported_by(file) if any(m == wall or m.startswith(wall) for wall in WALLS[room])]
+        assert bad == [], f"{file.relative_to(PACKAGE)} imports {bad}"
+
+
+def test_rules_do_not_import_each_other() -> None:
+    """Only the catalogue knows them all."""
+    for file in (PACKAGE / "rules").rglob("*.py"):
+        if file.name != "catalogue.py":
+            others = [m for m in imported_by(file) if m.startswith("gradscope.rules.") and ".base" not in m]
+            assert others == [], f"{file.name} imports {others}"
+
+
+def test_the_public_face_imports_neither_rich_nor_tensorboard() -> None:
+    """`import gradscope` must stay cheap: what prints and what draws is imported where it is used."""
+    face = {m for f in ("__init__.py", "scope.py", "session.py", "diagnosis.py") for m in imported_by(PACKAGE / f)}
+    assert not [m for m in face if m.split(".")[0] in ("rich", "tensorboard", "click") or m == "gradscope.cli"]
