@@ -23,16 +23,17 @@ def render(report: Report, width: int = 100, color: bool = False) -> str:
     for finding in report.findings:
         if finding.caused_by is None:
             _finding(console, finding, report)
+            console.print()
     _summary(console, report)
     return text.getvalue()
 
 
 def write(report: Report, stream: IO[str], width: int | None = None) -> None:
     """Print the report on a stream, in colour where that is a terminal. A closed stream is not our business."""
-    terminal = stream.isatty()
-    if width is None:
-        width = Console(file=stream).width if terminal else 100
     try:
+        terminal = stream.isatty()
+        if width is None:
+            width = Console(file=stream).width if terminal else 100
         stream.write(render(report, width, terminal))
         stream.flush()
     except (OSError, ValueError):
@@ -110,7 +111,7 @@ def _summary(console: Console, report: Report) -> None:
         hints = [f"gradscope explain {report.findings[0].code}"] if report.findings else []
         if report.folder is not None and report.findings:
             hints.append(f"gradscope report {shorten(str(report.folder), report.base)}")
-        console.print(Text(sentence + (f"  {' · '.join(hints)}" if hints else "")), soft_wrap=True)
+        console.print(Text("gradscope: " + sentence + (f"  {' · '.join(hints)}" if hints else "")), soft_wrap=True)
     for code, reason in report.skipped.items():
         _wrapped(console, f"{code} was not checked: {reason}", "note: ")
     for note in (*meta.notes, *report.notes):
