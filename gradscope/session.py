@@ -142,7 +142,7 @@ class Session:
     def _row_finished(self, triggers: frozenset[str]) -> None:
         if self._cadence.due(self.recorder.meta.rows, triggers):
             self._account()
-            self._evaluate(self.recorder.meta.rows - 1)
+            self._evaluate(max(0, self.recorder.meta.rows - 1))
         if self._on_row is not None:
             self._on_row(self)
         if self._writer is not None and self._writer.due():

@@ -43,7 +43,7 @@ class NoGradientProbe(Probe):
         missing = [i for i, p in enumerate(track.parameters) if p.requires_grad and p.grad is None]
         if not missing:
             return
-        modules = _holders(self._calls, scene)
+        modules, names = _holders(self._calls, scene), _module_names(scene)
         for index in missing:
             parameter = track.parameters[index]
             if id(parameter) in self._reached:
@@ -52,7 +52,6 @@ class NoGradientProbe(Probe):
             cut = Cut("not-used") if holder is None else cut_below(self._calls, holder, self._nodes.__contains__)
             if cut.cause == "not-used" and holder is not None and self._called_by_parent_only(holder):
                 cut = Cut("not-used", before=holder)
-            names = _module_names(scene)
             scene.emit(
                 NoGradientReason(
                     scene.row,

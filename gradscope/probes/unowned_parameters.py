@@ -41,6 +41,8 @@ class UnownedParametersProbe(Probe):
         unowned = [p for p in survey.leaves if isinstance(p, torch.nn.Parameter) and id(p) not in owned]
         if unowned:
             scene.names.refresh()
+            places = {id(p): scene.names.place(p) for p in unowned}
+            unowned.sort(key=lambda p: (1, 0, 0) if (at := places[id(p)]) is None else (0, at.root, at.order))
         for leaf in unowned[:_MAX_FOUND]:
             self._sight(scene, leaf)
 

@@ -17,6 +17,7 @@ from gradscope.recording.look import Look
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
 POINTS = len(Point)
+MAX_CONTRIBUTIONS = 10_000  # backwards in one row whose losses are kept
 
 
 @dataclass
@@ -142,6 +143,7 @@ class Ledger:
         self.reached |= changed
         if changed.any():
             self.contributions.append(contribution)
+            del self.contributions[:-MAX_CONTRIBUTIONS]
         if after.norms is not None:
             norms = after.norms.read()
             self.zero |= after.present & (norms == 0)

@@ -33,6 +33,7 @@ from gradscope.recording.streams import Partition
 from gradscope.recording.track import LossCell, Track
 
 CLOSE_ROWS = 4  # module calls and graphs are looked at in the first rows, then again on a trigger
+READ_OUT_EVERY = 64  # backwards without a step, so that waiting looks do not pile up
 UPDATE_EVERY = 16  # after the first rows, each so manieth measured row measures updates too
 
 
@@ -81,6 +82,7 @@ class Recorder:
         self._survey: Survey | None = None
         self._close_until = CLOSE_ROWS
         self._triggers: set[str] = set()
+        self._told_by_probes = False
         self._measured_rows = 0
         self._row_started = time.perf_counter()
         self._row_cost = 0.0
@@ -107,16 +109,18 @@ class Recorder:
 
     def trigger(self, why: str) -> None:
         self._triggers.add(why)
+        self._told_by_probes = True
 
     def look_closely(self) -> None:
-        """Watch module calls and graphs again in the next two rows."""
-        self._close_until = max(self._close_until, self.row + 2)
+        """Watch module calls and graphs in this row and the next two."""
+        self._close_until = max(self._close_until, self.row + 3)
         self.trace.start()
 
     # -- the dispatcher's Listener ----------------------------------------------------------------------------------
 
     def optimizer_created(self, optimizer: torch.optim.Optimizer) -> None:
         self.roster.born(optimizer)
+        self.look_closely()
 
     def begin(self, event: Event) -> None:
         self.roster.adopt()
@@ -192,6 +196,8 @@ class Recorder:
     def _backward_begins(self, event: Event) -> None:
         if self._stepped:
             self._close_row()
+        elif self.meta.backwards % READ_OUT_EVERY == 0:
+            self.finish_rows()
         if self.row >= self._close_until and self.trace.on:
             self.trace.stop()
         self.meta.backwards += 1
@@ -230,6 +236,9 @@ class Recorder:
         self._roots, self._survey, self._contribution = (), None, None
         if self.trace.on:
             self.trace.clear()
+        if self._told_by_probes:  # there may be no row to wait for
+            self._told_by_probes = False
+            self._notify()
 
     def _backward_reached(self, track: Track) -> bool:
         before, contribution = track.before_backward, self._contribution
@@ -260,9 +269,6 @@ class Recorder:
         track.before_step, track.by_closure = track.look(measured), False
         if track.before_step.norms is not None:
             track.before_step.norms.scale = _grad_scale(optimizer)
-        if track.steps == 0:
-            track.variable = variable_name(optimizer, self.frame())
-        track.name_columns(self.names)
         if measured:
             track.weigh(copy=self._measures_updates() and room_for_copies(track.parameters))
         self._tell("before_step", track)
@@ -281,7 +287,9 @@ class Recorder:
         weights, updates = track.weighed()
         trainable = None if before.full else [p.requires_grad for p in track.parameters]
         sites = (track.zero_grad_site, track.backward_site, self._site(event.site))
-        columns = track.columns
+        if track.steps == 0:
+            track.variable = variable_name(event.subject, self.frame())
+        columns = track.name_columns(self.names)
         notes = StepNotes(
             self.row, measured, track.learning_rates(), track.loss_scale, track.seen, track.reached, trainable, columns,
             sites, weights, updates,
@@ -325,6 +333,9 @@ class Recorder:
         self.row += 1
         self.meta.rows = self.row
         self.roster.bury()
+        self._notify()
+
+    def _notify(self) -> None:
         triggers, self._triggers = frozenset(self._triggers), set()
         self._on_row(triggers)
 

@@ -76,7 +76,9 @@ class ParameterNotOptimized(Rule):
             return
         entries = [e for e in entries if e.count >= self.sightings or record.meta.ended]
         for how, severity, found in self._kinds(record, entries):
-            yield self._finding(record, record.optimizers[0], found, how, severity)
+            first = min(e.first for e in found)
+            nearest = min(record.optimizers, key=lambda o: int(np.abs(o.rows - first).min()))
+            yield self._finding(record, nearest, found, how, severity)
 
     def _kinds(self, record: Record, entries: Sequence[FactEntry]) -> Iterator[tuple[str, str, list[FactEntry]]]:
         """What speaks loudest first; only one kind is told."""
@@ -113,7 +115,7 @@ class ParameterNotOptimized(Rule):
             stream=record.stream_of(optimizer.number),
             optimizer=optimizer.number,
             parameters=names,
-            where=record.site(int(optimizer.scalars["step_site"][0])),
+            where=record.site(int(optimizer.scalars["step_site"][-1])),
             advice=(Advice(_CURE[how].format(name=module)),),
         )
 

@@ -1,0 +1,30 @@
+# expect: GS103
+# by-row: 20
+# line: here
+# healed-by: healthy/gs103_optimizer_on_a_copy_healed.py
+"""The model is deep-copied after it was chosen, and the optimizer was built on the original: it steps
+parameters which no loss ever reaches.
+"""
+import copy
+
+import torch
+from torch import nn
+
+torch.manual_seed(0)
+torch.set_num_threads(1)
+
+template = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 3))
+model = copy.deepcopy(template)
+optimizer = torch.optim.SGD(template.parameters(), lr=0.1)
+loss_function = nn.CrossEntropyLoss()
+
+points = torch.randn(300, 4)
+classes = points[:, :3].argmax(dim=1)
+
+for epoch in range(60):
+    optimizer.zero_grad()
+    loss = loss_function(model(points), classes)
+    loss.backward()
+    optimizer.step()  # <- here
+
+print(f"final loss {loss.item():.4f}")

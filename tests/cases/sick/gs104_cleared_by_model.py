@@ -1,0 +1,34 @@
+# expect: GS104
+# by-row: 1
+# line: here
+# healed-by: healthy/gs104_cleared_by_model_healed.py
+"""model.zero_grad() is called between backward() and step(), "to be safe"."""
+import torch
+from torch import nn
+
+torch.manual_seed(0)
+torch.set_num_threads(1)
+
+sequence = torch.sin(torch.arange(0, 60, 0.25))
+windows = sequence.unfold(0, 9, 1)
+x, y = windows[:, :8].unsqueeze(-1), windows[:, 8:]
+
+
+class Forecaster(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.rnn = nn.LSTM(1, 16, batch_first=True)
+        self.linear = nn.Linear(16, 1)
+
+    def forward(self, x):
+        return self.linear(self.rnn(x)[0][:, -1])
+
+
+model = Forecaster()
+optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+for epoch in range(60):
+    loss = nn.functional.mse_loss(model(x), y)
+    loss.backward()
+    model.zero_grad()  # <- here
+    optimizer.step()
+print(f"final loss {loss.item():.4f}")

@@ -1,0 +1,31 @@
+# expect: GS107
+# by-row: 1
+# exit: 1
+# line: here
+# healed-by: healthy/gs107_dies_of_argmax_healed.py
+"""The loss is computed on the predicted class (an argmax) in place of the scores: an integer has no gradient
+and backward() dies.
+"""
+import torch
+import torch.nn as nn
+from sklearn.datasets import load_digits
+
+torch.manual_seed(0)
+torch.set_num_threads(1)
+x, y = load_digits(return_X_y=True)
+x, y = torch.tensor(x, dtype=torch.float32) / 16, torch.tensor(y)
+
+model = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
+optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+for step in range(60):
+    rows = torch.randint(0, len(x), (64,))
+    scores = model(x[rows])
+    predicted = scores.argmax(dim=1)
+    accuracy = (predicted == y[rows]).float().mean()
+    loss = nn.functional.l1_loss(predicted.float(), y[rows].float())
+    optimizer.zero_grad()
+    loss.backward()  # <- here
+    optimizer.step()
+
+print(f"accuracy {accuracy.item():.3f}")
+print(f"final loss {loss.item():.4f}")

@@ -1,0 +1,132 @@
+"""The scripts in tests/cases, each run through ``gradscope run`` as its author would run it.
+
+A case is a complete PyTorch program that knows nothing of gradscope. Its first lines say what is expected of it:
+
+- ``# expect: GS101``: the code of the first finding, or ``none`` (no error and no warning; info is allowed);
+- ``# by-row: 2``: the latest row at which it may be detected (``end``: known only when the run is over);
+- ``# line: here``: the finding points at the line that ends with the comment ``# <- here``;
+- ``# reason: detached``: the reason in the evidence of GS102;
+- ``# exit: 1``: the script dies by itself;
+- ``# healed-by: healthy/<twin>.py``: the same script without its sickness.
+"""
+
+import json
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FOLDER = Path(__file__).parent / "cases"
+CASES = sorted(path.relative_to(FOLDER).as_posix() for path in FOLDER.glob("*/*.py"))
+SICK = [case for case in CASES if case.startswith("sick/")]
+COMPARED_WITH_PLAIN_PYTHON = [
+    "healthy/dataloader_workers.py",
+    "healthy/gan_discriminator_first.py",
+    "healthy/grad_scaler_skips.py",
+    "healthy/kfold.py",
+    "sick/gs101_cleared_once_per_epoch.py",
+    "sick/gs107_dies_of_hidden_state.py",
+]
+TIMEOUT = 120  # seconds; a case takes about three
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What the comments at the head of a case say about it."""
+
+    code: str
+    by_row: int | None
+    line: int | None
+    reason: str | None
+    exit_code: int
+    healed_by: str | None
+
+    @classmethod
+    def read(cls, case: str) -> "Expectation":
+        """Reads the head of a case; the marked line is turned into its number, counted from 1."""
+        text = (FOLDER / case).read_text(encoding="utf-8")
+        head = dict(re.findall(r"^# ([a-z-]+): (.+)$", text.split('"""')[0], flags=re.MULTILINE))
+        by_row = head.get("by-row", "end")
+        line = None
+        if "line" in head:
+            [line] = [n for n, row in enumerate(text.splitlines(), 1) if row.endswith(f"# <- {head['line']}")]
+        return cls(
+            code=head["expect"],
+            by_row=None if by_row == "end" else int(by_row),
+            line=line,
+            reason=head.get("reason"),
+            exit_code=int(head.get("exit", 0)),
+            healed_by=head.get("healed-by"),
+        )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one case went under ``gradscope run``."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+    report: dict[str, Any] | None
+
+
+def run_case(case: str, folder: Path) -> Outcome:
+    """Runs one case under gradscope and reads its JSON report (None if none was written)."""
+    report = folder / "r.json"
+    command = [sys.executable, "-m", "gradscope", "run", "--json", str(report), "--log-dir", str(folder / "runs"), case]
+    done = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, timeout=TIMEOUT)
+    read = json.loads(report.read_text(encoding="utf-8")) if report.exists() else None
+    return Outcome(done.returncode, done.stdout, done.stderr, read)
+
+
+def told(outcome: Outcome) -> str:
+    """The message of a failed assertion: all findings, one per line, and the end of stderr."""
+    found = (outcome.report or {}).get("findings", [])
+    lines = [f"{f['severity']} {f['code']} {f['name']} step {f['step']} {f['where']} {f['evidence']}" for f in found]
+    return "\n".join(["", *(lines or ["no finding"]), outcome.stderr[-2000:]])
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_case_is_judged_rightly(case: str, tmp_path: Path) -> None:
+    """A healthy script gives no error and no warning; a sick one its code first, in time, at the right line."""
+    expected = Expectation.read(case)
+    outcome = run_case(case, tmp_path)
+    assert expected.exit_code == outcome.exit_code, told(outcome)
+    assert outcome.report is not None, told(outcome)
+    findings = outcome.report["findings"]
+    if expected.code == "none":
+        assert [] == [f["code"] for f in findings if f["severity"] in ("error", "warning")], told(outcome)
+        return
+    assert findings, told(outcome)
+    first = findings[0]
+    assert expected.code == first["code"], told(outcome)
+    if expected.by_row is not None:
+        assert first["step"] <= expected.by_row, told(outcome)
+    if expected.line is not None:
+        assert first["where"]["file"].endswith(Path(case).name), told(outcome)
+        assert expected.line == first["where"]["line"], told(outcome)
+    if expected.reason is not None:
+        assert expected.reason == first["evidence"]["reason"], told(outcome)
+
+
+@pytest.mark.parametrize("case", COMPARED_WITH_PLAIN_PYTHON)
+def test_output_is_that_of_plain_python(case: str, tmp_path: Path) -> None:
+    """A watched script prints, to the byte, what it prints under plain python, and ends with the same exit code."""
+    plain = subprocess.run([sys.executable, case], cwd=FOLDER, capture_output=True, text=True, timeout=TIMEOUT)
+    outcome = run_case(case, tmp_path)
+    assert plain.stdout == outcome.stdout, told(outcome)
+    assert plain.returncode == outcome.exit_code, told(outcome)
+
+
+@pytest.mark.parametrize("case", SICK)
+def test_sick_case_has_a_healthy_twin(case: str) -> None:
+    """Each sick script names a sickness, the line to point at, and a twin without the sickness."""
+    expected = Expectation.read(case)
+    assert re.fullmatch(r"GS\d{3}", expected.code)
+    assert expected.line is not None
+    assert expected.healed_by in CASES
+    assert "none" == Expectation.read(expected.healed_by).code
