@@ -71,8 +71,9 @@ class MissingStep(Fact):
     """An optimizer that backward reaches and that does not step.
 
     `backwards` since its last step (or ever); `longest_gap` is the largest number of backwards between two of its steps
-    so far; `steps` it has made; `clears` counts zero_grad calls on it meanwhile; `bystander`: other optimizers stepped
-    on these backwards; `moved`: its parameters change all the same; `ended`: the run is over.
+    so far; `steps` it has made; `clears` counts the zero_grad calls meanwhile that were on it or changed its gradients;
+    `bystander`: other optimizers stepped on these backwards; `moved`: its parameters change all the same; `ended`: the
+    run is over.
     """
 
     optimizer: int

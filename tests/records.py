@@ -42,8 +42,9 @@ def optimizer(
     counted |= {name: np.asarray(values) for name, values in (counters or {}).items()}
     empty = {n: np.zeros((0, *s), d) for n, (d, s) in array_columns(len(names)).items()}
     parameters = tuple(Parameter(name, shape, 0) for name, shape in zip(names, shapes))
+    arrays = pad(empty, array_columns(len(names)))
     return OptimizerRecord(
-        number, "SGD", "optimizer", parameters, pad(columns, scalar_columns(1)), pad(empty, array_columns(len(names))), counted
+        number, "SGD", "optimizer", parameters, pad(columns, scalar_columns(1)), arrays, counted
     )
 
 

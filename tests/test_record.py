@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 
 from gradscope.errors import DamagedRecord
 from gradscope.events import Site
-from gradscope.facts import MAX_EXAMPLES, FactLog, GraphAge, MissingStep, SkippedStep, UnownedParameter, from_json, to_json
+from gradscope.facts import (
+    MAX_EXAMPLES,
+    FactLog,
+    GraphAge,
+    MissingStep,
+    SkippedStep,
+    UnownedParameter,
+    from_json,
+    to_json,
+)
 from gradscope.record.chunks import DATA, INDEX, META, ChunkWriter
 from gradscope.record.reader import find_run, read_findings, read_record
 from gradscope.record.record import Meta, Parameter
@@ -163,7 +172,9 @@ def test_any_bytes_are_either_read_or_refused(tmp_path_factory, lines: list[str]
     assert read_findings(folder) == []
 
 
-@pytest.mark.parametrize("index", ['{"chunk": "0/x", "at": 0, "bytes": 1e99}', '{"optimizer": 0}', '{"fact": [{}]}', "[[["])
+@pytest.mark.parametrize(
+    "index", ['{"chunk": "0/x", "at": 0, "bytes": 1e99}', '{"optimizer": 0}', '{"fact": [{}]}', "[[["]
+)
 def test_damaged_lines_are_survived(tmp_path: Path, index: str) -> None:
     """Each kind of line, broken."""
     written_run(tmp_path)

@@ -30,12 +30,12 @@ def only(code: str, found: Record):
     return finding
 
 
-# -- what all rules share -----------------------------------------------------------------------------------------------
+# -- what all rules share ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda r: r.code)
 def test_a_rule_keeps_the_contract(rule: Rule) -> None:
-    """Its code is well formed, its file is found from its name, its page has every heading, its fields have defaults."""
+    """Its code is well formed, its file is found from its name, its page has every heading, fields have defaults."""
     assert re.fullmatch(r"GS\d{3}", rule.code)
     assert rule.severity in ("error", "warning", "info")
     file = Path(gradscope.__file__).parent / "rules"
@@ -96,7 +96,7 @@ def test_rules_are_found_by_code_and_name_and_unknown_ones_suggest_the_nearest()
         select((), ("GS999",))
 
 
-# -- GS101 --------------------------------------------------------------------------------------------------------------
+# -- GS101 ------------------------------------------------------------------------------------------------------------
 
 
 def test_gs101_names_the_line_the_growth_and_the_cure() -> None:
@@ -122,7 +122,7 @@ def test_gs101_tells_which_parameters_where_not_all_are_old() -> None:
     assert "step 3 used gradients that still contain all the earlier ones in layer.bias" == finding.text
 
 
-# -- GS102 --------------------------------------------------------------------------------------------------------------
+# -- GS102 ------------------------------------------------------------------------------------------------------------
 
 NEVER = {"missing": [0, 20], "reached": [20, 0]}
 
@@ -177,7 +177,7 @@ def test_gs102_without_any_backward() -> None:
         assert codes(record(optimizer((none,) * rows, counters=counters))) == expected
 
 
-# -- GS103 --------------------------------------------------------------------------------------------------------------
+# -- GS103 ------------------------------------------------------------------------------------------------------------
 
 
 def unowned(row: int, **details: object) -> UnownedParameter:
@@ -220,7 +220,7 @@ def test_gs103_finds_a_stale_optimizer_at_once_and_instead_of_gs102_and_gs107() 
     assert only("GS103", sick).evidence["kind"] == "stale"
 
 
-# -- GS104 --------------------------------------------------------------------------------------------------------------
+# -- GS104 ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_gs104_points_at_the_clear() -> None:
     assert only("GS104", record(optimizer((NOTHING | Wiring.CLEARED,) * 2))).where == ZERO_GRAD
 
 
-# -- GS105 --------------------------------------------------------------------------------------------------------------
+# -- GS105 ------------------------------------------------------------------------------------------------------------
 
 
 def waiting(**details: object) -> MissingStep:
@@ -274,7 +274,7 @@ def test_gs105_weighs_the_wait(details: dict[str, object], expected: bool) -> No
     assert codes(record(facts=[waiting(**details)])) == ([("GS105", "error")] if expected else [])
 
 
-# -- GS107 --------------------------------------------------------------------------------------------------------------
+# -- GS107 ------------------------------------------------------------------------------------------------------------
 
 
 def test_gs107_at_the_first_step() -> None:

@@ -39,6 +39,7 @@ class Dispatcher:
     def __init__(self) -> None:
         self.sites = SiteFinder()
         self.seconds = 0.0
+        self._sending_since = 0.0
         self.foreign_thread_calls = 0
         self._listener: Listener | None = None
         self._paused = 0
@@ -93,7 +94,7 @@ class Dispatcher:
         listener = self._listener
         if listener is None:
             return
-        start = time.perf_counter()
+        start = self._sending_since = time.perf_counter()
         try:
             getattr(listener, call)(*arguments)
         except Exception as error:
@@ -101,6 +102,10 @@ class Dispatcher:
             listener.failed(error)
         finally:
             self.seconds += time.perf_counter() - start
+
+    def spent(self) -> float:
+        """Seconds spent in the listener so far, those of the call at hand included. For the listener to ask."""
+        return self.seconds + time.perf_counter() - self._sending_since
 
     def event(self, phase: Phase, subject: Any, plain_scalar: bool = True) -> Event:
         return Event(phase, subject, self.sites.find(), plain_scalar)

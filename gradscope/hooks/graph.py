@@ -39,8 +39,8 @@ def survey(roots: Sequence[torch.Tensor]) -> Survey:
     return Survey(frozenset(seen), tuple(leaves.values()), not queue)
 
 
-def reaches(start: Any, target: Any, limit: int = 100_000) -> bool:
-    """Whether a walk from the node `start` meets the sentinel object `target` in a node's metadata."""
+def reaches(start: Any, target: Any, key: str = KEY, limit: int = 100_000) -> bool:
+    """Whether a walk from the node `start` meets the sentinel object `target` under `key` in a node's metadata."""
     seen: set[Any] = set()
     queue = [start]
     while queue and len(seen) < limit:
@@ -48,7 +48,7 @@ def reaches(start: Any, target: Any, limit: int = 100_000) -> bool:
         if node is None or node in seen:
             continue
         seen.add(node)
-        if node.metadata.get(KEY) is target:
+        if node.metadata.get(key) is target:
             return True
         queue.extend(following for following, _ in node.next_functions if following is not None)
     return False

@@ -2,9 +2,29 @@
 from __future__ import annotations
 
 import weakref
+from dataclasses import dataclass
 from typing import Any
 
 import torch
+
+from gradscope.hooks.graph import reaches
+
+_KEY = "gradscope-scale"
+_KEPT = 64  # scaled losses that wait for their backward
+
+
+class _Mark:
+    """Sits in the metadata of a scaled loss's grad_fn, so that it is known again inside a combination."""
+
+    __slots__ = ("__weakref__",)
+
+
+@dataclass
+class _Scaled:
+    tensor: weakref.ref[torch.Tensor]  # what GradScaler.scale returned
+    mark: weakref.ref[_Mark] | None
+    value: torch.Tensor  # its value
+    loss: torch.Tensor  # what it was given
 
 
 class ScaledLosses:
@@ -14,13 +34,17 @@ class ScaledLosses:
     """
 
     def __init__(self) -> None:
-        self._open: list[tuple[weakref.ref[torch.Tensor], torch.Tensor]] = []
+        self._open: list[_Scaled] = []
 
     def scaled(self, result: Any, given: Any) -> None:
         """`GradScaler.scale(given)` returned `result`."""
         if isinstance(result, torch.Tensor) and isinstance(given, torch.Tensor):
-            self._open = [(ref, loss) for ref, loss in self._open if ref() is not None]
-            self._open.append((weakref.ref(result), given.detach()))
+            mark = None
+            if result.grad_fn is not None:
+                mark = result.grad_fn.metadata[_KEY] = _Mark()
+            seen = None if mark is None else weakref.ref(mark)
+            self._open.append(_Scaled(weakref.ref(result), seen, result.detach(), given.detach()))
+            del self._open[:-_KEPT]
         elif isinstance(result, (list, tuple)) and isinstance(given, (list, tuple)):
             for part, loss in zip(result, given):
                 self.scaled(part, loss)
@@ -29,19 +53,20 @@ class ScaledLosses:
         """The loss behind `root`, and the scale of the gradients that backward will make of it (1: none)."""
         if not self._open:
             return root.detach(), 1.0
-        for index, (ref, loss) in enumerate(self._open):
-            scaled = ref()
-            if scaled is not None and scaled is root:
+        for index, entry in enumerate(self._open):
+            tensor = entry.tensor()
+            if tensor is not None and tensor is root:
                 del self._open[index]
-                return loss, _ratio(root.detach(), loss)
-        waiting, self._open = self._open, []
-        for ref, loss in waiting:
-            scaled = ref()
-            if scaled is None:
-                continue
-            scale = _ratio(scaled.detach(), loss)
-            if scale != 1.0:
-                return root.detach() / scale, scale
+                return entry.loss, _ratio(entry.value, entry.loss)
+        for entry in list(self._open):
+            mark = entry.mark() if entry.mark is not None else None
+            if mark is None:
+                self._open.remove(entry)
+            elif reaches(root.grad_fn, mark, _KEY):
+                self._open.remove(entry)
+                scale = _ratio(entry.value, entry.loss)
+                if scale != 1.0:
+                    return root.detach() / scale, scale
         return root.detach(), 1.0
 
 

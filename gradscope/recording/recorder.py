@@ -85,7 +85,7 @@ class Recorder:
         self._told_by_probes = False
         self._measured_rows = 0
         self._row_started = time.perf_counter()
-        self._row_cost = 0.0
+        self._row_spent = 0.0
 
     # -- the probes' Scene ------------------------------------------------------------------------------------------
 
@@ -180,8 +180,8 @@ class Recorder:
             # What zero_grad touched is zero now: nothing used is left, unless it passed some parameters by.
             track.maybe_used = track.maybe_used and not (after.empty or _all_touched(before, after))
             track.zero_grad_site = site
-            track.clears += 1
-            self._tell("zero_grad", track)
+            if track.number >= 0 and (event.subject is track.optimizer() or not after.same_as(before)):
+                self._tell("zero_grad", track)
 
     def _concerned(self, subject: Any) -> list[Track]:
         """The optimizers whose gradients a zero_grad of `subject` may clear."""
@@ -248,6 +248,7 @@ class Recorder:
             return False
         if self._measured():
             track.measure(after, self._scale)
+        self.roster.activate(track)
         track.later("backward", before, after, contribution)
         track.reached += 1
         track.loss_scale = self._scale
@@ -261,6 +262,7 @@ class Recorder:
         track = self.roster.take(optimizer)
         if track is None:
             return
+        self.roster.activate(track)
         if track.number in self._stepped and track.seen == 0:
             self._close_row()  # a step without a backward since its last one: a row of its own
         if track.before_backward is not None and self._backward_reached(track):  # a step inside backward
@@ -301,7 +303,7 @@ class Recorder:
         if not before.full and track.missing_changed(before):
             self.look_closely()
         self._tell("after_step", track)
-        track.seen = track.reached = track.clears = 0
+        track.seen = track.reached = 0
         track.zero_grad_site = track.backward_site = -1
         if track.before_backward is not None:  # a step inside backward: what follows is compared with what it left
             track.before_backward = after
@@ -325,15 +327,15 @@ class Recorder:
         self.finish_rows()
         self.partition.row(self._stepped)
         self._stepped = set()
-        now = time.perf_counter()
-        self.sampling.row_done(self.row, DISPATCHER.seconds - self._row_cost, now - self._row_started)
-        self._row_started, self._row_cost = now, DISPATCHER.seconds
+        now, spent = time.perf_counter(), DISPATCHER.spent()
+        self.sampling.row_done(self.row, spent - self._row_spent, now - self._row_started)
         if self._measured():
             self._measured_rows += 1
         self.row += 1
         self.meta.rows = self.row
         self.roster.bury()
         self._notify()
+        self._row_started, self._row_spent = time.perf_counter(), DISPATCHER.spent()
 
     def _notify(self) -> None:
         triggers, self._triggers = frozenset(self._triggers), set()

@@ -19,7 +19,7 @@ class Roster:
     def __init__(self) -> None:
         self.only: list[weakref.ref[Optimizer]] | None = None
         self.tracks: list[Track] = []  # all that ever were; dead ones too until their rows are finished
-        self.kinds: list[str] = []  # of all optimizers watched so far, by number
+        self.kinds: list[str] = []  # of the optimizers seen in the loop so far, by number
         self._by_id: dict[int, Track] = {}
         self._known: weakref.WeakSet[Optimizer] = weakref.WeakSet()
         self._newborn: list[weakref.ref[Optimizer]] = []
@@ -57,11 +57,16 @@ class Roster:
         only = self.only
         if only is not None and not any(ref() is optimizer for ref in only):
             return None
-        track = Track(len(self.kinds), optimizer)
-        self.kinds.append(track.kind)
+        track = Track(optimizer)
         self._by_id[id(optimizer)] = track
         self.tracks.append(track)
         return track
+
+    def activate(self, track: Track) -> None:
+        """Give the optimizer its number, in the order of first sight in the loop. Idle ones never get any."""
+        if track.number < 0:
+            track.number = len(self.kinds)
+            self.kinds.append(track.kind)
 
     def get(self, subject: object) -> Track | None:
         """The track of an optimizer that has one."""

@@ -2,15 +2,18 @@
 from __future__ import annotations
 
 import math
+from statistics import median
 
 FIRST_ROWS = 32  # always measured
-BUDGET = 0.02  # of the loop's own time, unless told otherwise
+BUDGET = 0.02  # of the loop's own time, unless told otherwise; watching the calls themselves comes on top
+_WINDOW = 64  # rows of each kind whose cost is remembered
 
 
 class Sampling:
     """Every row, every k-th as pinned by `every`, or k chosen so that measuring stays within the budget.
 
-    k is chosen anew each time the number of rows has doubled, from what measured and unmeasured rows have cost.
+    k is chosen anew each time the number of rows has doubled: the median cost of a measured row, less that of a row
+    that is only watched, spread over k rows, is to be within the budget of the median step.
     """
 
     def __init__(self, every: int | None = None, budget: float = BUDGET) -> None:
@@ -18,9 +21,9 @@ class Sampling:
         self.stride = every or 1
         self.changes: list[tuple[int, int]] = [(0, self.stride)]  # (row, stride from there on)
         self._choose_at = FIRST_ROWS
-        self._measured_rows = self._plain_rows = 0
-        self._measured_cost = self._plain_cost = 0.0
-        self._loop_time = 0.0
+        self._measured: list[float] = []
+        self._watched: list[float] = []
+        self._steps: list[float] = []
 
     def measured(self, row: int) -> bool:
         """Whether this row's statistics are taken."""
@@ -30,28 +33,24 @@ class Sampling:
 
     def row_done(self, row: int, cost: float, elapsed: float) -> None:
         """One row took `elapsed` seconds in all, `cost` of them ours."""
-        if row == 0:  # the first row pays for imports, names and close looks
+        if self.every is not None or row < FIRST_ROWS // 4:  # the first rows pay for imports, names and close looks
             return
-        if self.measured(row):
-            self._measured_rows, self._measured_cost = self._measured_rows + 1, self._measured_cost + cost
-        else:
-            self._plain_rows, self._plain_cost = self._plain_rows + 1, self._plain_cost + cost
-        self._loop_time += max(0.0, elapsed - cost)
-        if self.every is None and row + 1 >= self._choose_at:
+        for costs, value in (
+            (self._measured if self.measured(row) else self._watched, cost),
+            (self._steps, max(0.0, elapsed - cost)),
+        ):
+            costs.append(value)
+            del costs[:-_WINDOW]
+        if row + 1 >= self._choose_at:
             self._choose_at = 2 * (row + 1)
             self._choose(row + 1)
 
     def _choose(self, row: int) -> None:
-        rows = self._measured_rows + self._plain_rows
-        if not rows or not self._measured_rows or self._loop_time <= 0:
+        if not self._measured:
             return
-        step = self._loop_time / rows
-        plain = self._plain_cost / self._plain_rows if self._plain_rows else 0.0
-        extra = max(0.0, self._measured_cost / self._measured_rows - plain)
-        room = max(self.budget * step - plain, 0.1 * self.budget * step)
-        stride = max(1, math.ceil(extra / room))
+        extra = median(self._measured) - (median(self._watched) if self._watched else 0.0)
+        room = self.budget * median(self._steps)
+        stride = max(1, math.ceil(extra / room)) if room > 0 else self.stride
         if stride != self.stride:
             self.stride = stride
             self.changes.append((row, stride))
-        self._measured_rows = self._plain_rows = 0
-        self._measured_cost = self._plain_cost = self._loop_time = 0.0

@@ -33,8 +33,8 @@ class LossCell:
 class Track:
     """Takes looks now, and replays them through the ledger once their numbers have arrived."""
 
-    def __init__(self, number: int, optimizer: torch.optim.Optimizer) -> None:
-        self.number = number
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self.number = -1  # given with the first call that concerns it (`Roster.activate`)
         self.kind = type(optimizer).__name__
         self.optimizer: weakref.ref[torch.optim.Optimizer] = weakref.ref(optimizer, self._died)
         self.parameters: list[torch.Tensor] = []
@@ -45,7 +45,6 @@ class Track:
         self.maybe_used = False  # some gradient may have been used by a step and not been cleared since
         self.seen = self.reached = 0  # backwards since the previous step: all, and those that reached a parameter
         self.steps = 0
-        self.clears = 0  # zero_grad calls on it since the previous step
         self.loss_scale = 1.0
         self.zero_grad_site = self.backward_site = -1
         self.before_backward: Look | None = None
