@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 
 class Phase(enum.Enum):
@@ -57,8 +57,7 @@ class Site:
     function: str = ""
 
 
-@dataclass(frozen=True)
-class Event:
+class Event(NamedTuple):
     """One call of the user's loop, as hooks deliver it.
 
     `subject` is what was called: the optimizer (ZERO_GRAD, STEP), the module (ZERO_GRAD), or the tuple of tensors

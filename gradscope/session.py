@@ -134,10 +134,9 @@ class Session:
     def row(self, table: OptimizerTable, scalars: Mapping[str, Any], arrays: Mapping[str, Any] | None) -> None:
         if self._writer is None:
             return
-        number = table.scalars.total
-        self._writer.row(f"{table.number}/scalars", scalars, number)
+        self._writer.row(f"{table.number}/scalars", scalars, table.scalars.total, table.scalars.row_bytes)
         if arrays is not None:
-            self._writer.row(f"{table.number}/arrays", arrays, number)
+            self._writer.row(f"{table.number}/arrays", arrays, table.arrays.total, table.arrays.row_bytes)
 
     def _row_finished(self, triggers: frozenset[str]) -> None:
         if self._cadence.due(self.recorder.meta.rows, triggers):
@@ -175,10 +174,11 @@ class Session:
             writer.line(data)
             self._sites_written += 1
         columns = {}
-        for track in self.recorder.tables():
-            columns[f"{track.number}/scalars"] = scalar_columns(track.groups)
-            columns[f"{track.number}/arrays"] = array_columns(len(track.parameters))
-            writer.arrays(f"{track.number}/counters", track.counters)
+        for table in self.recorder.tables():
+            columns[f"{table.number}/scalars"] = scalar_columns(table.groups)
+            columns[f"{table.number}/arrays"] = array_columns(len(table.parameters))
+            table.settle()
+            writer.arrays(f"{table.number}/counters", table.counters)
         writer.flush(columns)
         partition = self.recorder.partition.groups()
         if partition != self._partition_written:

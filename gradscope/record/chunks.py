@@ -48,8 +48,11 @@ class ChunkWriter:
         """Write one JSON line at once."""
         self._attempt(lambda: self._line(data, file))
 
-    def row(self, table: str, row: Mapping[str, Any], number: int) -> None:
-        """Keep one row of a table for the next chunk. As the disk fills, per-parameter rows are taken ever rarer."""
+    def row(self, table: str, row: Mapping[str, Any], number: int, size: int) -> None:
+        """Keep one row (of `size` bytes) of a table for the next chunk.
+
+        As the disk fills, per-parameter rows are taken ever rarer.
+        """
         if self.broken:
             return
         if table.endswith("/arrays"):
@@ -62,7 +65,7 @@ class ChunkWriter:
         elif self.written + self._pending_bytes > self.limit:
             return
         self._pending.setdefault(table, []).append(row)
-        self._pending_bytes += sum(np.asarray(v).nbytes for v in row.values())
+        self._pending_bytes += size
 
     def due(self) -> bool:
         """Whether it is time for a chunk: 4 MB, or 30 s since the last one (sooner at the start)."""

@@ -42,9 +42,14 @@ class RowStore:
     """Keeps `head` first rows, `tail` newest, and of those between every k-th; k doubles when `middle` is full."""
 
     def __init__(self, columns: Columns, head: int, middle: int, tail: int) -> None:
-        self.columns = columns
         self.total = 0
+        self._set(columns)
         self._empty(head, middle, tail)
+
+    def _set(self, columns: Columns) -> None:
+        self.columns = columns
+        sizes = (np.dtype(dtype).itemsize * np.prod(shape, dtype=np.int64) for dtype, shape in columns.values())
+        self.row_bytes = int(sum(sizes))
 
     def _empty(self, head: int, middle: int, tail: int) -> None:
         self._head, self._middle = _Block(self.columns, head), _Block(self.columns, middle)
@@ -53,10 +58,6 @@ class RowStore:
         self._passed = 0  # rows that have left the ring
         self.stride = 1
 
-    @property
-    def row_bytes(self) -> int:
-        return sum(int(np.dtype(d).itemsize * np.prod(s, dtype=np.int64)) for d, s in self.columns.values())
-
     def append(self, row: Mapping[str, Any]) -> None:
         self.total += 1
         if self._head.size < self._head.capacity:
@@ -64,19 +65,19 @@ class RowStore:
         elif self._tail.size < self._tail.capacity:
             self._tail.append(row)
         else:
-            self._retire({name: array[self._oldest] for name, array in self._tail.arrays.items()})
+            if self._passed % self.stride == 0:
+                self._retire({name: array[self._oldest] for name, array in self._tail.arrays.items()})
+            self._passed += 1
             for name, array in self._tail.arrays.items():
                 array[self._oldest] = row[name]
             self._oldest = (self._oldest + 1) % self._tail.capacity
 
     def _retire(self, row: Mapping[str, Any]) -> None:
+        if self._middle.size == self._middle.capacity:
+            self._middle.keep(slice(0, None, 2))
+            self.stride *= 2
         if self._passed % self.stride == 0:
-            if self._middle.size == self._middle.capacity:
-                self._middle.keep(slice(0, None, 2))
-                self.stride *= 2
-            if self._passed % self.stride == 0:
-                self._middle.append(row)
-        self._passed += 1
+            self._middle.append(row)
 
     def resize(self, limit: int) -> None:
         """Fit into `limit` bytes: fewer whole rows, a thinner middle. Never below 16 rows a part."""
@@ -93,7 +94,7 @@ class RowStore:
 
     def widen(self, columns: Columns) -> None:
         """Give rows more room along their own axes; what the rows so far hold there is 0 or NaN."""
-        self.columns = columns
+        self._set(columns)
         for block in (self._head, self._middle, self._tail):
             block.arrays = pad(block.arrays, columns)
 

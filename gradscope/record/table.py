@@ -49,9 +49,21 @@ class OptimizerTable:
     ) -> None:
         self.number, self.kind, self.parameters, self.groups = number, kind, parameters, groups
         self.variable = variable
+        self._plain = 0  # plain rows that the counters do not know yet
         self.counters = {name: np.full(len(parameters), start, np.int64) for name, start in COUNTERS.items()}
         self.scalars = RowStore(scalar_columns(groups), HEAD_SCALARS, MIDDLE_SCALARS, TAIL_SCALARS)
         self.arrays = RowStore(array_columns(len(parameters)), HEAD_ROWS, MIDDLE_ROWS, TAIL_ROWS)
+
+    def append_plain(self, scalars: Mapping[str, Any]) -> None:
+        """A row in which every parameter was trainable, reached, and had its gradient."""
+        self.scalars.append(scalars)
+        self._plain += 1
+
+    def settle(self) -> None:
+        """Bring the counters up to date with the plain rows."""
+        self.counters["steps"] += self._plain
+        self.counters["reached"] += self._plain
+        self._plain = 0
 
     def append(self, scalars: Mapping[str, Any], arrays: Mapping[str, Any] | None) -> None:
         self.scalars.append(scalars)
@@ -60,6 +72,7 @@ class OptimizerTable:
 
     def widen(self, parameters: tuple[Parameter, ...], groups: int) -> None:
         """Take in parameters and groups that were added; the rows so far get "not seen" there."""
+        self.settle()
         more = len(parameters) - len(self.parameters)
         for name, start in COUNTERS.items():
             self.counters[name] = np.concatenate([self.counters[name], np.full(more, start, np.int64)])
@@ -69,6 +82,7 @@ class OptimizerTable:
 
     def view(self) -> OptimizerRecord:
         """A copy that stays as it is."""
+        self.settle()
         counters = {name: values.copy() for name, values in self.counters.items()}
         return OptimizerRecord(
             self.number,

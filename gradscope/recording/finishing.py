@@ -6,14 +6,14 @@ from typing import Any, Sequence
 
 import numpy as np
 
-from gradscope.events import GradState, Point
+from gradscope.events import Point
 from gradscope.record.record import Parameter, Wiring
 from gradscope.record.table import OptimizerTable
 from gradscope.recording.ledger import Bools, Contribution, Floats, Row
 from gradscope.recording.stats import Norms
 
 
-@dataclass
+@dataclass(slots=True)
 class StepNotes:
     """What is known of a step when it ends, before its numbers have arrived."""
 
@@ -34,7 +34,6 @@ def columns_of(
     row: Row, notes: StepNotes, joint: Sequence[Contribution]
 ) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """The row's scalars, and its per-parameter arrays where it was measured."""
-    norms = row.norms[Point.BEFORE_STEP]
     scalars = {
         "row": notes.row,
         "loss": loss_of(row.contributions),
@@ -45,18 +44,36 @@ def columns_of(
         "zero_grad_site": notes.sites[0],
         "backward_site": notes.sites[1],
         "step_site": notes.sites[2],
-        "grad_norm": _total(norms, row.missing) if notes.measured else np.nan,
+        "grad_norm": _total(row.norms[Point.BEFORE_STEP], row.missing) if notes.measured else np.nan,
         "lr": notes.lr,
     }
     if not notes.measured:
         return scalars, None
-    nothing = np.full(len(norms), np.nan, np.float32)
+    nothing = np.full(len(row.missing), np.nan, np.float32)
     return scalars, {
         "row": notes.row,
         "state": row.states,
         "norm": row.norms,
         "weight_norm": nothing if notes.weights is None else notes.weights.read(),
         "update_norm": nothing if notes.updates is None else notes.updates.read(),
+    }
+
+
+def plain_scalars(notes: StepNotes, contribution: Contribution) -> dict[str, Any]:
+    """The scalars of a row that is as it should be, and that was not measured."""
+    loss = contribution.loss if contribution.scalar else np.nan
+    return {
+        "row": notes.row,
+        "loss": loss,
+        "joint_loss": loss,
+        "loss_scale": notes.loss_scale,
+        "backwards": 1,
+        "wiring": 0 if contribution.scalar else int(Wiring.NO_LOSS),
+        "zero_grad_site": notes.sites[0],
+        "backward_site": notes.sites[1],
+        "step_site": notes.sites[2],
+        "grad_norm": np.nan,
+        "lr": notes.lr,
     }
 
 
@@ -71,7 +88,7 @@ def wiring_of(row: Row, notes: StepNotes) -> Wiring:
         wiring |= Wiring.SOME_MISSING
     if row.old_inside.any():
         wiring |= Wiring.OLD_INSIDE
-    gone = missing | (row.states[Point.BEFORE_STEP] == GradState.ZERO)
+    gone = missing | row.zero
     if row.cleared.any() and gone[trainable].all():
         wiring |= Wiring.CLEARED
     if notes.seen == 0:

@@ -40,6 +40,7 @@ class Row:
     old_inside: Bools  # the step used a gradient with a part that an earlier step had used already
     cleared: Bools  # reached, but what backward made was gone when the step ran
     missing: Bools  # no gradient at the step
+    zero: Bools  # a gradient that is known to be zero
     contributions: tuple[Contribution, ...]
 
 
@@ -57,12 +58,14 @@ class Ledger:
     last: Look | None = None
     contributions: list[Contribution] = field(default_factory=list)
     _closures: list[Contribution] = field(default_factory=list)
+    _drawn: bool = True  # the row at hand has a picture
 
     def __post_init__(self) -> None:
         for name in ("used", "old", "zero", "reached", "made"):
             setattr(self, name, np.zeros(self.size, np.bool_))
         self.backwards = np.zeros(self.size, np.int32)
         self._clear_points()
+        self._clear_closure()
 
     def grow(self, size: int) -> None:
         """Make room for parameters added by `add_param_group`; what was known of the others stays."""
@@ -70,8 +73,9 @@ class Ledger:
         for name in ("used", "old", "zero", "reached", "made", "backwards"):
             old = getattr(self, name)
             setattr(self, name, np.concatenate([old, np.zeros(more, old.dtype)]))
-        self.size, self.last = size, None
+        self.size, self.last, self._drawn = size, None, True
         self._clear_points()
+        self._clear_closure()
 
     def forget(self) -> None:
         """After a pause nothing is known of what the user did: no gradient counts as used."""
@@ -166,18 +170,19 @@ class Ledger:
         """A bracketed step: what is there now has been used. Returns the finished row and starts the next."""
         if by_closure:
             old_inside, missing = self._old_in_closure, self._missing_in_closure
+            self._clear_closure()
         else:
             self.sync(before, Point.BEFORE_STEP)
             missing = ~before.present
             old_inside = self.old & before.present
-        gone = missing | self.zero
         row = Row(
             self.states,
             self.norms,
             self.reached.copy(),
             old_inside,
-            self.made & gone,
+            self.made & (missing | self.zero),
             missing,
+            self.zero.copy(),
             (*self._closures, *self.contributions),
         )
         if not after.same_as(before):
@@ -193,11 +198,23 @@ class Ledger:
         self._clear_points()
         return row
 
+    def plain_row(self, at_step: Look) -> None:
+        """A row as it should be: nothing was there, one backward reached every parameter, the step used that."""
+        self.used[:] = True
+        self.old[:] = self.zero[:] = self.reached[:] = self.made[:] = False
+        self.backwards[:] = 0
+        self.contributions.clear()
+        self.last = at_step
+
     # -- helpers ----------------------------------------------------------------------------------------------------
 
     def _clear_points(self) -> None:
-        self.states = np.zeros((POINTS, self.size), np.uint8)
-        self.norms = np.full((POINTS, self.size), np.nan, np.float32)
+        if self._drawn:
+            self._drawn = False
+            self.states = np.zeros((POINTS, self.size), np.uint8)
+            self.norms = np.full((POINTS, self.size), np.nan, np.float32)
+
+    def _clear_closure(self) -> None:
         self._old_in_closure = np.zeros(self.size, np.bool_)
         self._missing_in_closure = np.ones(self.size, np.bool_)
 
@@ -222,6 +239,9 @@ class Ledger:
             self.contributions.clear()
 
     def _picture(self, point: Point, now: Look) -> None:
+        if not now.drawn:
+            return
+        self._drawn = True
         states, norms = self.states[point], self.norms[point]
         if now.empty:
             states[:] = GradState.NONE

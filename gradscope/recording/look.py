@@ -16,7 +16,7 @@ _VERSION = attrgetter("_version")
 _ID_OF_NONE = id(None)
 
 
-@dataclass
+@dataclass(slots=True)
 class Look:
     """What was there at one moment.
 
@@ -29,6 +29,7 @@ class Look:
     versions: list[int]
     empty: bool  # no parameter has a gradient
     full: bool  # every parameter has one
+    drawn: bool  # its row is measured: states and norms are kept, not only what follows from them
     norms: Norms | None = None
 
     @property
@@ -40,7 +41,7 @@ class Look:
         return self.ids == other.ids and self.versions == other.versions
 
 
-def look(parameters: Sequence[torch.Tensor], measure: bool) -> Look:
+def look(parameters: Sequence[torch.Tensor], drawn: bool, measure: bool) -> Look:
     """Read the fingerprints (5 us for 62 tensors, no synchronisation) and, on request, the L2 norms."""
     grads = list(map(_GRAD, parameters))
     ids = list(map(id, grads))
@@ -49,8 +50,8 @@ def look(parameters: Sequence[torch.Tensor], measure: bool) -> Look:
         versions = list(map(_VERSION, grads))
     elif missing == len(ids):
         zeros = [0] * missing
-        return Look(zeros, zeros, empty=True, full=not zeros)
+        return Look(zeros, zeros, True, not zeros, drawn)
     else:
         versions = [0 if g is None else g._version for g in grads]
         ids = [0 if g is None else i for g, i in zip(grads, ids)]
-    return Look(ids, versions, False, missing == 0, Norms.of(grads) if measure else None)
+    return Look(ids, versions, False, missing == 0, drawn, Norms.of(grads) if measure else None)

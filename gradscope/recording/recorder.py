@@ -20,7 +20,7 @@ from gradscope.hooks.graph import Survey, survey
 from gradscope.probes.base import Probe
 from gradscope.record.record import Meta, Record, Wiring
 from gradscope.record.table import OptimizerTable
-from gradscope.recording.finishing import StepNotes, columns_of, count
+from gradscope.recording.finishing import StepNotes, columns_of, count, loss_of, plain_scalars
 from gradscope.recording.ledger import Contribution
 from gradscope.recording.look import Look
 from gradscope.recording.losses import ScaledLosses
@@ -71,6 +71,7 @@ class Recorder:
         self.roster = Roster()
         self.meta = Meta(optimizers=self.roster.kinds, strides=sampling.changes)
         self._probes = list(probes)
+        self._moments = _moments(self._probes)
         self._sink, self._on_row, self._on_failure, self._memory = sink, on_row, on_failure, memory
         self._tables: dict[int, OptimizerTable] = {}
         self._site_numbers: dict[Site, int] = {}
@@ -90,7 +91,7 @@ class Recorder:
     # -- the probes' Scene ------------------------------------------------------------------------------------------
 
     @property
-    def tracks(self) -> list[Track]:
+    def tracks(self) -> Sequence[Track]:
         return self.roster.living()
 
     def owned(self) -> set[int]:
@@ -130,7 +131,9 @@ class Recorder:
             self._step_begins(event)
         else:
             for track in self._concerned(event.subject):
-                track.before_zero_grad = track.look(self._measured())
+                measured = self._next_measured(track)
+                if measured or track.keeps_gradients:
+                    track.before_zero_grad = track.look(measured, measured)
 
     def end(self, event: Event) -> None:
         if event.phase is Phase.BACKWARD:
@@ -153,7 +156,8 @@ class Recorder:
         if track is None or track.before_step is None:
             return
         track.by_closure = True
-        track.before_step = track.look(self._measured())
+        measured = self._measured()
+        track.before_step = track.look(measured, measured)
         track.later("closure_returned", track.before_step)
         track.maybe_used = True
 
@@ -171,11 +175,11 @@ class Recorder:
     def _zero_grad_ends(self, event: Event) -> None:
         site = self._site(event.site)
         for track in self._concerned(event.subject):
-            before = track.before_zero_grad
-            track.before_zero_grad = None
-            if before is None:
-                continue
-            after = track.look(False)
+            before, track.before_zero_grad = track.before_zero_grad, None
+            after = track.look(self._next_measured(track))
+            if before is None:  # an unmeasured row of a loop whose zero_grad has always left None so far
+                before = after
+            track.keeps_gradients = track.keeps_gradients or not after.empty
             track.later("zero_grad", before, after)
             # What zero_grad touched is zero now: nothing used is left, unless it passed some parameters by.
             track.maybe_used = track.maybe_used and not (after.empty or _all_touched(before, after))
@@ -183,10 +187,10 @@ class Recorder:
             if track.number >= 0 and (event.subject is track.optimizer() or not after.same_as(before)):
                 self._tell("zero_grad", track)
 
-    def _concerned(self, subject: Any) -> list[Track]:
+    def _concerned(self, subject: Any) -> Sequence[Track]:
         """The optimizers whose gradients a zero_grad of `subject` may clear."""
         own = self.roster.get(subject)
-        if own is None:
+        if own is None or len(self.tracks) == 1:
             return self.tracks
         mine = set(map(id, own.parameters))
         return [t for t in self.tracks if t is own or not mine.isdisjoint(map(id, t.parameters))]
@@ -202,6 +206,7 @@ class Recorder:
             self.trace.stop()
         self.meta.backwards += 1
         self._roots, self._survey = event.subject, None
+        measured = self._measured()
         self._contribution, loss, self._scale = self._contribute(event)
         if self.trace.on:
             for module in self.trace.roots():
@@ -209,7 +214,7 @@ class Recorder:
         for track in self.tracks:
             if track.read_parameters() == "grown":
                 track.maybe_used = True
-            track.before_backward = track.look(track.maybe_used)
+            track.before_backward = track.look(measured, track.maybe_used)
             track.seen += 1
             if track.before_backward.empty:
                 track.maybe_used = False
@@ -224,6 +229,9 @@ class Recorder:
         if not scalar:
             return contribution, None, 1.0
         loss, scale = self._scaled.unscaled(roots[0])
+        if loss.device.type == "cpu":
+            contribution.loss = loss.item()
+            return contribution, None, scale
         return contribution, LossCell(loss, contribution), scale
 
     def _backward_ends(self, event: Event) -> None:
@@ -243,10 +251,10 @@ class Recorder:
     def _backward_reached(self, track: Track) -> bool:
         before, contribution = track.before_backward, self._contribution
         assert before is not None and contribution is not None
-        after = track.look(False)
+        after = track.look(before.drawn)
         if after.same_as(before):
             return False
-        if self._measured():
+        if after.drawn:
             track.measure(after, self._scale)
         self.roster.activate(track)
         track.later("backward", before, after, contribution)
@@ -268,7 +276,7 @@ class Recorder:
         if track.before_backward is not None and self._backward_reached(track):  # a step inside backward
             track.before_backward = track.look(False)
         measured = self._measured()
-        track.before_step, track.by_closure = track.look(measured), False
+        track.before_step, track.by_closure = track.look(measured, measured), False
         if track.before_step.norms is not None:
             track.before_step.norms.scale = _grad_scale(optimizer)
         if measured:
@@ -280,23 +288,19 @@ class Recorder:
         if track is None or track.before_step is None:
             return
         before, track.before_step = track.before_step, None
-        after = track.look(False)
-        measured = self._measured()
-        if after.same_as(before):
-            after.norms = before.norms
-        elif measured:
-            track.measure(after)
-        weights, updates = track.weighed()
-        trainable = None if before.full else [p.requires_grad for p in track.parameters]
-        sites = (track.zero_grad_site, track.backward_site, self._site(event.site))
-        if track.steps == 0:
-            track.variable = variable_name(event.subject, self.frame())
-        columns = track.name_columns(self.names)
-        notes = StepNotes(
-            self.row, measured, track.learning_rates(), track.loss_scale, track.seen, track.reached, trainable, columns,
-            sites, weights, updates,
-        )  # fmt: skip
-        track.later("step", before, after, track.by_closure, notes)
+        plain = None if before.drawn or track.by_closure or track.before_backward else track.plain_step(before)
+        notes = self._notes(track, event, before)
+        if plain is not None:
+            after = before
+            track.later("plain_row", before, plain, notes)
+        else:
+            after = track.look(before.drawn)
+            if after.same_as(before):
+                after.norms = before.norms
+            elif before.drawn:
+                track.measure(after)
+            notes.weights, notes.updates = track.weighed()
+            track.later("step", before, after, track.by_closure, notes)
         track.maybe_used = not after.empty
         track.steps += 1
         self._stepped.add(track.number)
@@ -308,20 +312,41 @@ class Recorder:
         if track.before_backward is not None:  # a step inside backward: what follows is compared with what it left
             track.before_backward = after
 
+    def _notes(self, track: Track, event: Event, before: Look) -> StepNotes:
+        if track.steps == 0:
+            track.variable = variable_name(event.subject, self.frame())
+        trainable = None if before.full else [p.requires_grad for p in track.parameters]
+        sites = (track.zero_grad_site, track.backward_site, self._site(event.site))
+        columns = track.name_columns(self.names)
+        return StepNotes(
+            self.row, before.drawn, track.learning_rates(), track.loss_scale, track.seen, track.reached, trainable,
+            columns, sites,
+        )  # fmt: skip
+
     # -- rows -------------------------------------------------------------------------------------------------------
 
     def finish_rows(self) -> None:
         """Read out what is waiting and put it into the tables; the row at hand stays open."""
         read_out([numbers for track in self.roster.tracks for numbers in track.pending()])
         finished = [(track, row, notes) for track in self.roster.tracks for row, notes in track.replay()]
+        together: dict[int, dict[int, Contribution]] = {}
+        if len(finished) > 1:
+            for _, row, notes in finished:
+                mine = (row,) if isinstance(row, Contribution) else row.contributions
+                together.setdefault(notes.row, {}).update({c.number: c for c in mine})
         for track, row, notes in finished:
-            joint = {c.number: c for _, r, n in finished if n.row == notes.row for c in r.contributions}
             table = self._table(track, notes)
-            scalars, arrays = columns_of(row, notes, list(joint.values()))
-            count(table, row, notes)
-            table.append(scalars, arrays)
+            if isinstance(row, Contribution):
+                scalars, arrays = plain_scalars(notes, row), None
+                scalars["joint_loss"] = loss_of([*together[notes.row].values()]) if together else scalars["loss"]
+                table.append_plain(scalars)
+            else:
+                joint = together[notes.row].values() if together else row.contributions
+                scalars, arrays = columns_of(row, notes, list(joint))
+                count(table, row, notes)
+                table.append(scalars, arrays)
+                self._triggers.update(f"{bit.name}:{track.number}" for bit in _TRIGGERS if scalars["wiring"] & bit)
             self._sink.row(table, scalars, arrays)
-            self._triggers.update(f"{bit.name}:{track.number}" for bit in _TRIGGERS if scalars["wiring"] & bit)
 
     def _close_row(self) -> None:
         self.finish_rows()
@@ -384,6 +409,10 @@ class Recorder:
     def _measured(self) -> bool:
         return self.sampling.measured(self.row)
 
+    def _next_measured(self, track: Track) -> bool:
+        """Whether the row is measured that a zero_grad belongs to: after a step, that is the next one."""
+        return self.sampling.measured(self.row + (track.number in self._stepped))
+
     def _measures_updates(self) -> bool:
         return self.row < FIRST_ROWS or self._measured_rows % UPDATE_EVERY == 0
 
@@ -395,11 +424,12 @@ class Recorder:
         return number
 
     def _tell(self, moment: str, *arguments: Any) -> None:
-        for probe in self._probes:
+        for probe in self._moments.get(moment, ()):
             try:
                 getattr(probe, moment)(self, *arguments)
             except Exception as error:
                 self._probes.remove(probe)
+                self._moments = _moments(self._probes)
                 self._probe_failed(error, type(probe).__name__)
 
     def _probe_failed(self, error: BaseException, name: str = "the forward trace") -> None:
@@ -407,6 +437,12 @@ class Recorder:
 
 
 _TRIGGERS = (Wiring.ALL_MISSING, Wiring.OLD_INSIDE, Wiring.CLEARED)
+
+
+def _moments(probes: Sequence[Probe]) -> dict[str, list[Probe]]:
+    """Which probes have something to do at which moment."""
+    names = [name for name, member in vars(Probe).items() if callable(member) and not name.startswith("_")]
+    return {n: found for n in names if (found := [p for p in probes if getattr(type(p), n) is not getattr(Probe, n)])}
 
 
 def _all_touched(before: Look, after: Look) -> bool:

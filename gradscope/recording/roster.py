@@ -18,7 +18,8 @@ class Roster:
 
     def __init__(self) -> None:
         self.only: list[weakref.ref[Optimizer]] | None = None
-        self.tracks: list[Track] = []  # all that ever were; dead ones too until their rows are finished
+        self.tracks: list[Track] = []  # dead ones too, until their rows are finished
+        self._living: list[Track] | None = None  # None: to be made anew
         self.kinds: list[str] = []  # of the optimizers seen in the loop so far, by number
         self._by_id: dict[int, Track] = {}
         self._known: weakref.WeakSet[Optimizer] = weakref.WeakSet()
@@ -57,10 +58,14 @@ class Roster:
         only = self.only
         if only is not None and not any(ref() is optimizer for ref in only):
             return None
-        track = Track(optimizer)
+        track = Track(optimizer, self._changed)
         self._by_id[id(optimizer)] = track
         self.tracks.append(track)
+        self._changed()
         return track
+
+    def _changed(self) -> None:
+        self._living = None
 
     def activate(self, track: Track) -> None:
         """Give the optimizer its number, in the order of first sight in the loop. Idle ones never get any."""
@@ -75,12 +80,15 @@ class Roster:
 
     def living(self) -> list[Track]:
         """The tracks of optimizers that are still there, in order."""
-        return [track for track in self.tracks if track.alive]
+        if self._living is None:
+            self._living = [track for track in self.tracks if track.alive]
+        return self._living
 
     def bury(self) -> None:
         """Let go of the tracks of optimizers that are gone."""
-        if any(not track.alive for track in self.tracks):
-            self.tracks = self.living()
+        living = self.living()
+        if len(living) != len(self.tracks):
+            self.tracks = list(living)
             self._by_id = {key: track for key, track in self._by_id.items() if track.alive}
 
     def owned(self) -> set[int]:

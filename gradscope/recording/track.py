@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import weakref
-from typing import Any
+from typing import Any, Callable
 
 import numpy as np
 import torch
@@ -33,9 +33,10 @@ class LossCell:
 class Track:
     """Takes looks now, and replays them through the ledger once their numbers have arrived."""
 
-    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+    def __init__(self, optimizer: torch.optim.Optimizer, changed: Callable[[], None] = lambda: None) -> None:
         self.number = -1  # given with the first call that concerns it (`Roster.activate`)
         self.kind = type(optimizer).__name__
+        self._changed = changed  # called when the optimizer is gone
         self.optimizer: weakref.ref[torch.optim.Optimizer] = weakref.ref(optimizer, self._died)
         self.parameters: list[torch.Tensor] = []
         self.groups: list[int] = []
@@ -43,6 +44,7 @@ class Track:
         self.columns: tuple[Parameter, ...] = ()
         self.table: OptimizerTable | None = None
         self.maybe_used = False  # some gradient may have been used by a step and not been cleared since
+        self.keeps_gradients = False  # zero_grad has left gradients in place (zeroes, not None)
         self.seen = self.reached = 0  # backwards since the previous step: all, and those that reached a parameter
         self.steps = 0
         self.loss_scale = 1.0
@@ -88,6 +90,7 @@ class Track:
     def _died(self, _: Any) -> None:
         self.parameters = []
         self.copies = None
+        self._changed()
 
     def read_parameters(self) -> str:
         """Read param_groups again, cheaply where nothing changed: "same", "grown" (new ones at the end), "replaced"."""
@@ -118,8 +121,9 @@ class Track:
 
     # -- taking looks -----------------------------------------------------------------------------------------------
 
-    def look(self, measure: bool) -> Look:
-        taken = look(self.parameters, measure)
+    def look(self, drawn: bool, measure: bool = False) -> Look:
+        """Look at the gradients: `drawn` where the picture is kept, `measure` for their norms."""
+        taken = look(self.parameters, drawn, measure)
         if taken.norms is not None:
             self._pending.append(taken.norms)
         return taken
@@ -131,6 +135,22 @@ class Track:
             if taken.norms is not None:
                 taken.norms.scale = scale
                 self._pending.append(taken.norms)
+
+    def plain_step(self, before: Look) -> Contribution | None:
+        """The one backward of a row as it should be: no gradient was there, every parameter was reached, and nothing
+        has changed since. None for any other row; then its operations stay as they are.
+        """
+        operations = self._operations
+        if not operations or operations[-1][0] != "backward" or len(operations) > 2 or self._pending:
+            return None
+        if len(operations) == 2 and operations[0][0] != "zero_grad":
+            return None
+        start, end, contribution = operations[-1][1]
+        if not (start.empty and end.full and end.same_as(before)):
+            return None
+        self._operations = []
+        assert isinstance(contribution, Contribution)
+        return contribution
 
     def later(self, operation: str, *arguments: Any) -> None:
         """Hand an operation to the ledger once the numbers in it have arrived."""
@@ -169,12 +189,19 @@ class Track:
         waiting, self._pending = self._pending, []
         return waiting
 
-    def replay(self) -> list[tuple[Row, StepNotes]]:
-        """Put the waiting operations through the ledger; returns the rows that are finished now."""
+    def replay(self) -> list[tuple[Row | Contribution, StepNotes]]:
+        """Put the waiting operations through the ledger; returns the rows that are finished now.
+
+        A plain row is told by its one Contribution.
+        """
         operations, self._operations = self._operations, []
-        finished = []
+        finished: list[tuple[Row | Contribution, StepNotes]] = []
         for name, arguments in operations:
-            if name == "step":
+            if name == "plain_row":
+                at_step, contribution, notes = arguments
+                self.ledger.plain_row(at_step)
+                finished.append((contribution, notes))
+            elif name == "step":
                 before, after, by_closure, notes = arguments
                 finished.append((self.ledger.step(before, after, by_closure), notes))
             else:
