@@ -55,6 +55,8 @@ class Ledger:
     backwards: npt.NDArray[np.int32] = field(init=False)  # made since the last clear
     reached: Bools = field(init=False)  # since the previous step
     made: Bools = field(init=False)  # since the previous step a backward left something non-zero here
+    states: npt.NDArray[np.uint8] = field(init=False)  # (points, params), of the row at hand
+    norms: Floats = field(init=False)  # (points, params)
     last: Look | None = None
     contributions: list[Contribution] = field(default_factory=list)
     _closures: list[Contribution] = field(default_factory=list)
@@ -73,8 +75,9 @@ class Ledger:
         for name in ("used", "old", "zero", "reached", "made", "backwards"):
             old = getattr(self, name)
             setattr(self, name, np.concatenate([old, np.zeros(more, old.dtype)]))
-        self.size, self.last, self._drawn = size, None, True
-        self._clear_points()
+        self.size, self.last = size, None
+        self.states = np.pad(self.states, ((0, 0), (0, more)))
+        self.norms = np.pad(self.norms, ((0, 0), (0, more)), constant_values=np.nan)
         self._clear_closure()
 
     def forget(self) -> None:
@@ -87,7 +90,7 @@ class Ledger:
 
     def sync(self, now: Look, point: Point | None = None) -> None:
         """Take in what the user did between brackets; remember the picture as that of `point`."""
-        last = self.last
+        last, was_zero = self.last, self.zero.copy()
         if now.empty:
             self._clear_all()
         elif last is not None and not now.same_as(last):
@@ -104,8 +107,9 @@ class Ledger:
                 before_norms = last.norms.read()
                 replaced = self.used & (norms != before_norms) & ~np.isnan(before_norms) & (norms != 0)
                 self._fresh(replaced, backwards=0)
-            self._zeroed(norms == 0)
-            self.zero &= ~(norms > 0)
+            zero = norms == 0
+            self._zeroed(zero & ~was_zero)
+            self.zero = (self.zero | zero) & ~(norms > 0)
         self._drop_dead_contributions()
         self.last = now
         if point is not None:

@@ -21,7 +21,8 @@ class Look:
     """What was there at one moment.
 
     `ids` and `versions` are the gradients' identities and version counters, one per parameter; a missing gradient has
-    id 0. They are comparable only across ONE bracketed call: ids are reused, `.data` edits bump no version.
+    id 0. They are comparable only across ONE bracketed call: ids are reused, `.data` edits bump no version. While the
+    call runs, `held` keeps the gradients, so that no new one can take an old one's id; then it is let go.
     `norms` are None where nobody asked for numbers (or there is nothing to measure).
     """
 
@@ -31,6 +32,7 @@ class Look:
     full: bool  # every parameter has one
     drawn: bool  # its row is measured: states and norms are kept, not only what follows from them
     norms: Norms | None = None
+    held: Sequence[torch.Tensor | None] = ()
 
     @property
     def present(self) -> npt.NDArray[np.bool_]:
@@ -54,4 +56,10 @@ def look(parameters: Sequence[torch.Tensor], drawn: bool, measure: bool) -> Look
     else:
         versions = [0 if g is None else g._version for g in grads]
         ids = [0 if g is None else i for g, i in zip(grads, ids)]
-    return Look(ids, versions, False, missing == 0, drawn, Norms.of(grads) if measure else None)
+    return Look(ids, versions, False, missing == 0, drawn, Norms.of(grads) if measure else None, grads)
+
+
+def release(taken: Look) -> Look:
+    """The bracketed call is over: let go of the gradients."""
+    taken.held = ()
+    return taken

@@ -22,7 +22,7 @@ from gradscope.record.record import Meta, Record, Wiring
 from gradscope.record.table import OptimizerTable
 from gradscope.recording.finishing import StepNotes, columns_of, count, loss_of, plain_scalars
 from gradscope.recording.ledger import Contribution
-from gradscope.recording.look import Look
+from gradscope.recording.look import Look, release
 from gradscope.recording.losses import ScaledLosses
 from gradscope.recording.memory import room_for_copies, share_memory
 from gradscope.recording.naming import Names, variable_name
@@ -131,6 +131,7 @@ class Recorder:
             self._step_begins(event)
         else:
             for track in self._concerned(event.subject):
+                track.read_parameters()
                 measured = self._next_measured(track)
                 if measured or track.keeps_gradients:
                     track.before_zero_grad = track.look(measured, measured)
@@ -157,6 +158,7 @@ class Recorder:
             return
         track.by_closure = True
         measured = self._measured()
+        release(track.before_step)
         track.before_step = track.look(measured, measured)
         track.later("closure_returned", track.before_step)
         track.maybe_used = True
@@ -176,8 +178,10 @@ class Recorder:
         site = self._site(event.site)
         for track in self._concerned(event.subject):
             before, track.before_zero_grad = track.before_zero_grad, None
-            after = track.look(self._next_measured(track))
-            if before is None:  # an unmeasured row of a loop whose zero_grad has always left None so far
+            after = release(track.look(self._next_measured(track)))
+            if before is not None:
+                release(before)
+            else:  # an unmeasured row of a loop whose zero_grad has always left None so far
                 before = after
             track.keeps_gradients = track.keeps_gradients or not after.empty
             track.later("zero_grad", before, after)
@@ -212,9 +216,8 @@ class Recorder:
             for module in self.trace.roots():
                 self.names.add_root(module, self.frame())
         for track in self.tracks:
-            if track.read_parameters() == "grown":
-                track.maybe_used = True
-            track.before_backward = track.look(measured, track.maybe_used)
+            track.read_parameters()
+            track.before_backward = track.look(measured, measured or track.maybe_used)
             track.seen += 1
             if track.before_backward.empty:
                 track.maybe_used = False
@@ -251,7 +254,8 @@ class Recorder:
     def _backward_reached(self, track: Track) -> bool:
         before, contribution = track.before_backward, self._contribution
         assert before is not None and contribution is not None
-        after = track.look(before.drawn)
+        after = release(track.look(before.drawn))
+        release(before)
         if after.same_as(before):
             return False
         if after.drawn:
@@ -291,11 +295,11 @@ class Recorder:
         plain = None if before.drawn or track.by_closure or track.before_backward else track.plain_step(before)
         notes = self._notes(track, event, before)
         if plain is not None:
-            after = before
+            after = release(before)
             track.later("plain_row", before, plain, notes)
         else:
-            after = track.look(before.drawn)
-            if after.same_as(before):
+            after = release(track.look(before.drawn))
+            if after.same_as(release(before)):
                 after.norms = before.norms
             elif before.drawn:
                 track.measure(after)
@@ -310,7 +314,7 @@ class Recorder:
         track.seen = track.reached = 0
         track.zero_grad_site = track.backward_site = -1
         if track.before_backward is not None:  # a step inside backward: what follows is compared with what it left
-            track.before_backward = after
+            track.before_backward = track.look(False)
 
     def _notes(self, track: Track, event: Event, before: Look) -> StepNotes:
         if track.steps == 0:
