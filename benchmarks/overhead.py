@@ -4,15 +4,18 @@
 
 gradscope's hooks are process-wide, so each side is a process of its own, on one thread. They work in turns, never two
 at a time: bare, one side, bare, another side, bare, ... Each block of a side is divided by the mean of the two bare
-blocks beside it, so that whatever else is going on meets both. A second bare process, the control, shows what
-such a ratio is when there is nothing to see. Workers are launched anew in the midst, since where a process happens to
-lie in memory makes it a little faster or slower throughout.
+blocks beside it, so that whatever else is going on meets both. A second bare process, the control, shows what such a
+ratio is when there is nothing to see. Where a process happens to lie in memory makes it faster or slower throughout: so
+workers are launched several times, and glibc is told to keep the memory it was given (else one process takes 2,000 page
+faults a step and the next one 6,000, 12 % apart at batch 64). The ratio of typical (median) steps is steadier on a busy
+day, but knows nothing of what is rare: rows measured one in many, rules, flushes.
 """
 from __future__ import annotations
 
 import argparse
 import math
 import multiprocessing
+import os
 import statistics
 import subprocess
 import sys
@@ -31,7 +34,8 @@ _IMPORT_BOTH = (
     "import time; a = time.perf_counter(); import torch; b = time.perf_counter(); import gradscope; "
     "c = time.perf_counter(); print(c - a, c - b)"
 )
-_COLUMNS = "loop|side|ms a step|ratio to bare|95 % of its median|by processor time|accounted|bill|bytes a step|peak MB"
+_KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 40)}
+_COLUMNS = "loop|side|ms a step|ratio to bare|95 % of its median|typical steps|accounted|bill|bytes a step|peak MB"
 _HEAD = f"| {_COLUMNS.replace('|', ' | ')} |\n{'|---' * 10}|"
 
 
@@ -40,11 +44,11 @@ _HEAD = f"| {_COLUMNS.replace('|', ' | ')} |\n{'|---' * 10}|"
 
 @dataclass(frozen=True)
 class Block:
-    """Some steps in a row: seconds by the clock, seconds of processor time, seconds that gradscope accounts for."""
+    """Some steps in a row: seconds in all, those of the median step, those that gradscope accounts for."""
 
-    wall: float
-    cpu: float
-    own: float = 0.0
+    whole: float
+    typical: float
+    own: float
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,7 @@ class PausedClock:
 
 def work(pipe: Connection, workload: str, options: Options | None, folder: str) -> None:
     """Run the blocks of steps that are asked for, until asked for 0. `options`: those of `watch`; None: bare."""
+    clock = time.perf_counter
     clocks = [PausedClock(time.perf_counter), PausedClock(time.monotonic)]
     if options is not None:
         time.perf_counter, time.monotonic = clocks
@@ -85,30 +90,25 @@ def work(pipe: Connection, workload: str, options: Options | None, folder: str) 
     import torch
     from workloads import WORKLOADS
 
+    import gradscope
+    from gradscope.hooks.dispatcher import DISPATCHER
+
     torch.set_num_threads(1)
     torch.manual_seed(0)
     step = WORKLOADS[workload].make()
-    if options is None:
-        own: Callable[[], float] = float  # always 0.0
-    else:
-        import gradscope
-        from gradscope.hooks.dispatcher import DISPATCHER
-
-        def own() -> float:
-            return DISPATCHER.seconds
-
-        scope = gradscope.watch(log_dir=folder, **options)
+    scope = None if options is None else gradscope.watch(log_dir=folder, **options)
     steps = 0
     while count := _next(pipe, clocks):
-        wall, cpu, mine = time.perf_counter(), time.process_time(), own()
+        own, moments = DISPATCHER.seconds, [clock()]
         for _ in range(count):
             step()
-        pipe.send(Block(time.perf_counter() - wall, time.process_time() - cpu, own() - mine))
+            moments.append(clock())
+        typical = statistics.median(b - a for a, b in zip(moments, moments[1:]))
+        pipe.send(Block(moments[-1] - moments[0], typical, DISPATCHER.seconds - own))
         steps += count
-    bill = None
-    if options is not None:
+    if scope is not None:
         scope.close()
-        bill = scope.record.meta.overhead
+    bill = None if scope is None else scope.record.meta.overhead
     files = (path for path in Path(folder).rglob("*") if path.is_file())
     pipe.send(Farewell(bill, sum(path.stat().st_size for path in files), steps, peak_memory()))
 
@@ -137,6 +137,7 @@ class Worker:
     """A worker process, as its parent sees it."""
 
     def __init__(self, workload: str, options: Options | None) -> None:
+        os.environ.update(_KEEP_MEMORY)
         context = multiprocessing.get_context("spawn")
         self._folder = tempfile.TemporaryDirectory(prefix="overhead-")
         self._pipe, theirs = context.Pipe()
@@ -164,23 +165,21 @@ class Worker:
 class Series:
     """One side's blocks, against the bare ones beside them."""
 
-    steps: int = 0
-    seconds: list[float] = field(default_factory=list)
+    typical: list[float] = field(default_factory=list)
     ratios: list[float] = field(default_factory=list)
-    cpu_ratios: list[float] = field(default_factory=list)
+    typical_ratios: list[float] = field(default_factory=list)
     accounted: list[float] = field(default_factory=list)
     farewells: list[Farewell] = field(default_factory=list)
 
     def add(self, before: Block, block: Block, after: Block) -> None:
-        self.seconds.append(block.wall)
-        self.ratios.append(2 * block.wall / (before.wall + after.wall))
-        self.cpu_ratios.append(2 * block.cpu / (before.cpu + after.cpu))
-        self.accounted.append(block.own / (block.wall - block.own))
+        self.typical.append(block.typical)
+        self.ratios.append(2 * block.whole / (before.whole + after.whole))
+        self.typical_ratios.append(2 * block.typical / (before.typical + after.typical))
+        self.accounted.append(block.own / (block.whole - block.own))
 
     def row(self, label: str, watched: bool) -> str:
         """A line of the table."""
-        low, high = interval(self.ratios)
-        farewells = self.farewells
+        (low, high), farewells = interval(self.ratios), self.farewells
         shares = bills = written = "-"
         if watched:
             shares = f"{100 * statistics.median(self.accounted):.2f} %"
@@ -188,10 +187,10 @@ class Series:
             written = f"{sum(f.written for f in farewells) / sum(f.steps for f in farewells):,.0f}"
         cells = [
             label,
-            f"{1e3 * statistics.median(self.seconds) / self.steps:.3f}",
+            f"{1e3 * statistics.median(self.typical):.3f}",
             spread(self.ratios),
             f"{low:.3f}-{high:.3f}",
-            spread(self.cpu_ratios),
+            spread(self.typical_ratios),
             shares,
             bills,
             written,
@@ -208,7 +207,7 @@ def measure(workload: str, rounds: int, seconds: float, launches: int) -> dict[s
         bare = Worker(workload, None)
         others = {side: Worker(workload, options) for side, options in SIDES.items()}
         warm = bare.run(WARM_STEPS)
-        steps = steps or max(1, round(seconds * WARM_STEPS / warm.wall))
+        steps = steps or max(1, round(seconds * WARM_STEPS / warm.whole))
         for worker in (bare, *others.values()):
             worker.run(max(WARM_STEPS, steps))
         before = bare.run(steps)
@@ -216,10 +215,9 @@ def measure(workload: str, rounds: int, seconds: float, launches: int) -> dict[s
             for side, worker in others.items():
                 block, after = worker.run(steps), bare.run(steps)
                 results[side].add(before, block, after)
-                results["bare"].add(before, after, before)
+                results["bare"].add(before, after, before)  # against the bare block before it alone
                 before = after
         for side, worker in (("bare", bare), *others.items()):
-            results[side].steps = steps
             results[side].farewells.append(worker.end())
     return results
 
@@ -274,12 +272,12 @@ def main() -> None:
     parser.add_argument("--workloads", default=",".join(names), help="comma-separated; default: %(default)s")
     parser.add_argument("--rounds", type=int, default=24, help="blocks of each side; default: %(default)s")
     parser.add_argument("--seconds", type=float, default=0.5, help="about what a block takes; default: %(default)s")
-    parser.add_argument("--launches", type=int, default=2, help="times workers are started; default: %(default)s")
+    parser.add_argument("--launches", type=int, default=3, help="times workers are started; default: %(default)s")
     arguments = parser.parse_args()
     chosen = [name for name in arguments.workloads.split(",") if name]
     if unknown := set(chosen) - set(names):
         parser.error(f"no such workload: {', '.join(sorted(unknown))} (there are {', '.join(names)})")
-    if min(arguments.rounds, arguments.launches) < 1 or arguments.seconds <= 0:
+    if arguments.rounds < 1 or arguments.launches < 1 or arguments.seconds <= 0:
         parser.error("rounds and launches must be 1 or more, seconds above 0")
     print(_HEAD, flush=True)
     for name in chosen:

@@ -8,8 +8,23 @@
         train(model, optimizer)
     print(scope.report())
 """
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from gradscope.errors import GradscopeError, UsageError
-from gradscope.scope import Scope, pause, unwatch, watch
 from gradscope.version import __version__
 
+if TYPE_CHECKING:
+    from gradscope.scope import Scope, pause, unwatch, watch
+
 __all__ = ["GradscopeError", "Scope", "UsageError", "__version__", "pause", "unwatch", "watch"]
+
+
+def __getattr__(name: str) -> Any:
+    """Torch is imported with the first use of what needs it: a script under `gradscope run` may set it up before."""
+    if name in ("Scope", "pause", "unwatch", "watch"):
+        from gradscope import scope
+
+        return getattr(scope, name)
+    raise AttributeError(f"module 'gradscope' has no attribute {name!r}")

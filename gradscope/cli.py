@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from gradscope.version import __version__
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns its exit code. Errors become one sentence on stderr."""
     try:
-        code = commands.main(args=arguments, prog_name="gradscope", standalone_mode=False)
+        result = commands.main(args=arguments, prog_name="gradscope", standalone_mode=False)
     except GradscopeError as error:
         click.echo(f"gradscope: error: {error}", err=True)
         return error.exit_code
@@ -30,7 +31,9 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 0
-    return code if isinstance(code, int) else 0
+    if callable(result):  # the program that was run ends this process in its own way
+        result = result()
+    return result if isinstance(result, int) else 0
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -62,42 +65,15 @@ def run(
     quiet: bool,
     script: str,
     arguments: tuple[str, ...],
-) -> int:
+) -> Callable[[], int]:
     """Run SCRIPT (or -m MODULE) unmodified, watch its training, and report on stderr."""
-    from gradscope import runner
-    from gradscope.progress import Progress
-    from gradscope.reporters import terminal
+    from gradscope.launch import Launch, Options
     from gradscope.rules.catalogue import select
-    from gradscope.session import Session
 
-    stem = script.rpartition(".")[2] if as_module else runner.check_script(script).stem
     config = read_config(Path.cwd())
     rules = select(codes(selected) or config.select, (*codes(ignored), *config.ignore))
-    progress = Progress(sys.stderr) if sys.stderr is not None and sys.stderr.isatty() and not quiet else None
-    session = Session(
-        rules, _run_folder(log_dir, stem), every, script, arguments, _say,
-        on_row=progress.step if progress else None,
-    )  # fmt: skip
-
-    def at_end(outcome: runner.Outcome) -> None:
-        if progress is not None:
-            progress.clear()
-        report = session.report()
-        if json_file is not None:
-            _write_json(json_file.absolute() if json_file.is_absolute() else session.base / json_file, report)
-        if report.findings or not quiet:
-            try:
-                sys.stdout.flush()
-            except (OSError, ValueError):
-                pass
-            terminal.write(report, sys.stderr)
-
-    outcome = runner.run(session, script, list(arguments), as_module, at_end)
-    code = outcome.exit_code
-    if fail_on is not None and code == 0:
-        bad = SEVERITIES[: SEVERITIES.index(fail_on) + 1]
-        code = int(any(f.severity in bad for f in session.findings))
-    return runner.leave(outcome, code)
+    options = Options(rules, log_dir, json_file, fail_on, every, quiet)
+    return Launch(script, arguments, as_module, options).run()
 
 
 @commands.command()
@@ -159,16 +135,6 @@ def rules() -> int:
     for rule in RULES:
         click.echo(f"{rule.code}  {rule.severity:<8} {rule.name:<30} {rule.page().splitlines()[0]}")
     return 0
-
-
-def _run_folder(log_dir: Path, stem: str) -> Path | None:
-    from gradscope.session import new_run_folder
-
-    try:
-        return new_run_folder(log_dir.absolute(), stem)
-    except OSError as error:
-        _say(f"{log_dir} cannot be written ({error.strerror}); the record is kept in memory")
-        return None
 
 
 def _write_json(file: Path, shown: Any) -> None:

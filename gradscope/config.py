@@ -4,6 +4,7 @@ from __future__ import annotations
 import configparser
 import re
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,8 @@ def read_config(directory: Path) -> Config:
         except (configparser.Error, UnicodeDecodeError) as error:
             raise UsageError(f"setup.cfg cannot be read: {str(error).splitlines()[0]}") from None
         if parser.has_section("tool:gradscope"):
-            settings.update(parser["tool:gradscope"])
+            section = parser["tool:gradscope"]
+            settings.update({key: section[key] for key in section if key not in parser.defaults()})
     pyproject = directory / "pyproject.toml"
     if pyproject.is_file():
         try:
@@ -43,10 +45,10 @@ def read_config(directory: Path) -> Config:
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise UsageError(f"pyproject.toml cannot be read: {error}") from None
         tool = data.get("tool", {})
-        section = tool.get("gradscope", {}) if isinstance(tool, dict) else {}
-        if not isinstance(section, dict):
+        table = tool.get("gradscope", {}) if isinstance(tool, dict) else {}
+        if not isinstance(table, dict):
             raise UsageError("pyproject.toml: tool.gradscope must be a table")
-        settings.update(section)
+        settings.update(table)
     unknown = sorted(set(settings) - {"select", "ignore"})
     if unknown:
         raise UsageError(f"unknown gradscope setting {unknown[0]!r} (there are: select, ignore)")
@@ -55,5 +57,5 @@ def read_config(directory: Path) -> Config:
 
 def codes(value: Any) -> tuple[str, ...]:
     """Codes from "GS101, GS102" or a list of such."""
-    words = value if isinstance(value, (list, tuple)) else [value]
+    words = [value] if isinstance(value, str) or not isinstance(value, Iterable) else value
     return tuple(code for word in words for code in re.split(r"[\s,]+", str(word)) if code)

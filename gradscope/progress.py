@@ -6,7 +6,6 @@ import time
 from typing import IO
 
 from gradscope.record.record import Record
-from gradscope.session import Session
 
 START_AFTER = 5.0  # seconds
 EVERY = 1.0
@@ -20,15 +19,18 @@ class Progress:
         self._started = self._shown_at = time.monotonic()
         self._shown = False
 
-    def step(self, session: Session) -> None:
-        """Called after each row; shows at most one line a second."""
+    def due(self) -> bool:
+        """Whether it is time for a new line: once a second, after the first few."""
         now = time.monotonic()
-        if now - self._shown_at < EVERY or now - self._started < START_AFTER or "tqdm" in sys.modules:
-            return
+        return now - self._shown_at >= EVERY and now - self._started >= START_AFTER and "tqdm" not in sys.modules
+
+    def show(self, record: Record, findings: int) -> None:
+        """Show where the run stands."""
+        now = time.monotonic()
         self._shown_at, self._shown = now, True
-        rows = session.recorder.meta.rows
-        parts = [f"step {rows:,}", f"{rows / (now - self._started):,.1f} steps/s", *_newest(session.record)]
-        parts.append(f"{len(session.findings)} findings")
+        rows = record.meta.rows
+        parts = [f"step {rows:,}", f"{rows / (now - self._started):,.1f} steps/s", *_newest(record)]
+        parts.append(f"{findings} findings")
         self._write(f"\x1b[2K\r\x1b[2mgradscope: {' · '.join(parts)}\x1b[0m\r")
 
     def clear(self) -> None:

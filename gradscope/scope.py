@@ -10,14 +10,14 @@ from typing import Any, Iterable, Iterator
 
 import torch
 
-from gradscope.config import read_config
+from gradscope.config import codes, read_config
 from gradscope.diagnosis import Diagnosis
 from gradscope.errors import UsageError
 from gradscope.findings import Finding
 from gradscope.hooks.dispatcher import DISPATCHER
 from gradscope.record.record import Record
 from gradscope.reporters.report import Report
-from gradscope.rules.catalogue import select
+from gradscope.rules.catalogue import RULES, select
 from gradscope.session import Session, new_run_folder
 
 
@@ -29,12 +29,18 @@ class Scope:
     """
 
     def __init__(
-        self, session: Session, model: torch.nn.Module | None, optimizers: tuple[torch.optim.Optimizer, ...]
+        self,
+        session: Session,
+        model: torch.nn.Module | None,
+        optimizers: tuple[torch.optim.Optimizer, ...],
+        ignored: frozenset[str],
     ) -> None:
         self._session = session
         self._model = None if model is None else weakref.ref(model)
         self._optimizers = [weakref.ref(o) for o in optimizers]
         self._numbers: set[int] = set()
+        self._ignored = ignored
+        self._entered = 0
         self._open = True
 
     @property
@@ -78,12 +84,14 @@ class Scope:
         return bool(self._optimizers) and all(ref() is None for ref in self._optimizers)
 
     def __enter__(self) -> Scope:
+        self._entered += 1
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._open:
+        self._entered -= 1
+        if self._open and self._entered <= 0:
             self._open = False
             _PROCESS.closed(self, "finished" if kind is None else "crashed")
 
@@ -92,6 +100,7 @@ class Scope:
         return f"<gradscope.Scope {state}, {self._session.recorder.meta.rows} steps, {len(self.findings)} findings>"
 
     def _mine(self, findings: Iterable[Finding]) -> tuple[Finding, ...]:
+        findings = [f for f in findings if f.code not in self._ignored]
         if not self._optimizers:
             return tuple(findings)
         for track in self._session.recorder.tracks:
@@ -142,6 +151,11 @@ def watch(
     Raises UsageError (a ValueError) for arguments of the wrong kind, and for a model without its optimizer.
     """
     optimizers = _checked(model, optimizer)
+    if every is not None and (type(every) is not int or every < 1):
+        raise UsageError(f"every must be a whole number of steps, 1 or more, not {every!r}")
+    selected, ignored = codes(select_codes), codes(ignore)
+    config = read_config(Path.cwd())
+    rules = select(selected or config.select, (*ignored, *config.ignore))
     for scope in list(_PROCESS.scopes):
         if scope.orphaned:
             scope.close()
@@ -149,7 +163,7 @@ def watch(
             return scope
     session = _PROCESS.session
     if session is None:
-        session = _new_session(log_dir, every, _words(select_codes), _words(ignore))
+        session = Session(rules, None if log_dir is None else _folder(Path(log_dir)), every, base=Path.cwd(), tell=_say)
         session.recorder.roster.restrict(optimizers)
         _PROCESS.session = session
         session.open()
@@ -157,19 +171,10 @@ def watch(
         session.recorder.roster.widen(optimizers)
     if model is not None:
         session.recorder.names.add_root(model, None, given=True)
-    scope = Scope(session, model, optimizers)
+    unwanted = frozenset(rule.code for rule in RULES if rule not in rules)
+    scope = Scope(session, model, optimizers, unwanted)
     _PROCESS.scopes.append(scope)
     return scope
-
-
-def _new_session(
-    log_dir: str | Path | None, every: int | None, selected: tuple[str, ...], ignored: tuple[str, ...]
-) -> Session:
-    if every is not None and (not isinstance(every, int) or every < 1):
-        raise UsageError(f"every must be a whole number of steps, 1 or more, not {every!r}")
-    config = read_config(Path.cwd())
-    rules = select(selected or config.select, (*ignored, *config.ignore))
-    return Session(rules, None if log_dir is None else _folder(Path(log_dir)), every, tell=_say)
 
 
 def unwatch() -> None:
@@ -190,16 +195,16 @@ def pause() -> Iterator[None]:
             _PROCESS.session.recorder.resumed()
 
 
-@contextlib.contextmanager
-def outer_session(session: Session) -> Iterator[None]:
-    """Make `session` the recording that all scopes opened inside are views on (for `gradscope run`)."""
+def open_outer(session: Session) -> None:
+    """Open `session`, and make it the recording that all scopes are views on (for `gradscope run`)."""
     _PROCESS.session, _PROCESS.outer = session, True
-    try:
-        session.open()
-        yield
-    finally:
-        _PROCESS.session, _PROCESS.outer = None, False
-        _PROCESS.scopes.clear()
+    session.open()
+
+
+def close_outer() -> None:
+    """The outer recording is about to be closed: scopes on it have nothing more to see."""
+    _PROCESS.session, _PROCESS.outer = None, False
+    _PROCESS.scopes.clear()
 
 
 def _checked(model: Any, optimizer: Any) -> tuple[torch.optim.Optimizer, ...]:
@@ -209,7 +214,12 @@ def _checked(model: Any, optimizer: Any) -> tuple[torch.optim.Optimizer, ...]:
         raise UsageError(f"watch(model, optimizer): the model must be a torch.nn.Module, not {type(model).__name__}")
     if optimizer is None:
         raise UsageError("watch(model) needs the optimizer too: watch(model, optimizer), or watch() for everything")
-    given = [optimizer] if not isinstance(optimizer, (list, tuple)) else list(optimizer)
+    try:
+        given = [optimizer] if isinstance(optimizer, torch.optim.Optimizer) else list(optimizer)
+    except TypeError:
+        given = [optimizer]
+    if not given:
+        raise UsageError("watch(model, optimizer): there is no optimizer in the list")
     for one in given:
         if not isinstance(one, torch.optim.Optimizer):
             raise UsageError(
@@ -218,10 +228,6 @@ def _checked(model: Any, optimizer: Any) -> tuple[torch.optim.Optimizer, ...]:
         if not any(group["params"] for group in one.param_groups):
             raise UsageError(f"watch(model, optimizer): the {type(one).__name__} holds no parameters")
     return tuple(given)
-
-
-def _words(codes: Iterable[str] | str) -> tuple[str, ...]:
-    return (codes,) if isinstance(codes, str) else tuple(codes)
 
 
 def _folder(directory: Path) -> Path | None:
@@ -233,4 +239,5 @@ def _folder(directory: Path) -> Path | None:
 
 
 def _say(sentence: str) -> None:
-    print(f"gradscope: {sentence}", file=sys.stderr)
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        print(f"gradscope: {sentence}", file=sys.stderr)

@@ -1,6 +1,7 @@
 """One recording, composed: hooks -> recorder -> record and run folder -> rules -> findings. One a process at a time."""
 from __future__ import annotations
 
+import atexit
 import os
 import time
 from datetime import datetime
@@ -15,6 +16,7 @@ from gradscope.findings import Finding, to_line
 from gradscope.hooks.dispatcher import DISPATCHER
 from gradscope.hooks.optimizer import living_optimizers
 from gradscope.probes.catalogue import make_probes
+from gradscope.progress import Progress
 from gradscope.record.chunks import FINDINGS, ChunkWriter
 from gradscope.record.record import Record
 from gradscope.record.table import OptimizerTable, array_columns, scalar_columns
@@ -30,7 +32,8 @@ MEMORY_LIMIT = 64 << 20
 class Session:
     """Watches until `close`. Nothing in here may raise into the user's loop.
 
-    `folder`: where the record goes (None: memory only). `tell(sentence)` prints what must be said once.
+    `folder`: where the record goes (None: memory only). `base`: the directory that paths are shown relative to.
+    `tell(sentence)` prints what must be said once.
     """
 
     def __init__(
@@ -40,13 +43,15 @@ class Session:
         every: int | None = None,
         script: str = "",
         argv: tuple[str, ...] = (),
+        base: Path | None = None,
         tell: Callable[[str], None] = lambda sentence: None,
-        on_row: Callable[[Session], None] | None = None,
+        progress: Progress | None = None,
     ) -> None:
-        self.rules, self.folder, self.base = rules, folder, Path.cwd()
+        self.rules, self.folder, self.base = rules, folder, base
         self.log = FindingLog(rules)
         self.closed = False
-        self._tell, self._on_row = tell, on_row
+        self.failure: str | None = None  # why nothing is watched any more
+        self._tell, self._progress = tell, progress
         self._cadence = Cadence()
         self._pid = os.getpid()
         self._writer = None if folder is None else ChunkWriter(folder)
@@ -61,25 +66,36 @@ class Session:
         meta = self.recorder.meta
         meta.script, meta.argv, meta.torch, meta.gradscope = script, argv, str(torch.__version__), __version__
         self._write_meta()
+        atexit.register(self.close)
 
     # -- life -------------------------------------------------------------------------------------------------------
 
     def open(self) -> None:
         """Install the hooks and take in the optimizers that are already there."""
         DISPATCHER.attach(self.recorder)
-        for optimizer in living_optimizers():
-            self.recorder.optimizer_created(optimizer)
-        self.recorder.trace.start()
+        try:
+            for optimizer in living_optimizers():
+                self.recorder.optimizer_created(optimizer)
+            self.recorder.trace.start()
+        except Exception as error:
+            DISPATCHER.detach()
+            self._recorder_failed(error)
 
     def close(self, status: str = "finished", exit_code: int | None = None) -> None:
         """Undo all hooks, finish the record, run the rules a last time. Safe to call twice, and from anywhere."""
         if self.closed:
             return
+        atexit.unregister(self.close)
         self.closed = True
         DISPATCHER.detach()
+        if self._progress is not None:
+            self._progress.clear()
+        if os.getpid() != self._pid:  # a forked child: the record is its parent's
+            return
         meta = self.recorder.meta
         try:
-            self.recorder.end_run(finished=status == "finished")
+            if self.failure is None:
+                self.recorder.end_run(finished=status == "finished")
         except Exception as error:
             self._recorder_failed(error)
         meta.status, meta.exit_code = status, exit_code
@@ -105,7 +121,16 @@ class Session:
         """Run the rules now; what they find is kept as if found at the newest row."""
         rows = self.recorder.meta.rows
         self._evaluate(rows if not self.closed else max(0, rows - 1))
-        return Diagnosis(self.log.findings, self.log.skipped)
+        return Diagnosis(self.log.findings, self.skipped)
+
+    @property
+    def skipped(self) -> dict[str, str]:
+        """What was not checked, and why: rules by code; where no rule depends on it, what could not be seen."""
+        if self.failure is not None:
+            return {rule.code: self.failure for rule in self.rules}
+        blind = self.recorder.meta.blind
+        needed = {need for rule in self.rules for need in rule.needs}
+        return {**self.log.skipped, **{what: why for what, why in blind.items() if what not in needed}}
 
     def report(self) -> Report:
         """All there is to tell, now."""
@@ -118,7 +143,7 @@ class Session:
         return Report(
             meta,
             self.log.findings,
-            self.log.skipped,
+            self.skipped,
             self.folder,
             self.base,
             len(self.log.suppressed),
@@ -142,32 +167,33 @@ class Session:
         if self._cadence.due(self.recorder.meta.rows, triggers):
             self._account()
             self._evaluate(max(0, self.recorder.meta.rows - 1))
-        if self._on_row is not None:
-            self._on_row(self)
+        if self._progress is not None and self._progress.due():
+            self._progress.show(self.record, len(self.findings))
         if self._writer is not None and self._writer.due():
             self._flush()
 
     def _recorder_failed(self, error: BaseException) -> None:
-        reason = f"gradscope stopped watching at step {self.recorder.row}: {type(error).__name__}: {error}"
-        self._tell(f"{reason}. The training goes on untouched.")
-        self.recorder.meta.notes.append(reason)
+        if self.failure is not None:
+            return
+        self.failure = f"watching stopped at step {self.recorder.row}: {type(error).__name__}: {error}"
+        self._tell(f"{self.failure}; the training goes on untouched")
 
     def _evaluate(self, row: int) -> None:
+        if self.failure is not None or os.getpid() != self._pid:
+            return
         try:
-            diagnosis = diagnose(self.record, self.rules)
+            for finding in self.log.update(diagnose(self.record, self.rules), row):
+                if self._writer is not None:
+                    self._order += 1
+                    self._writer.line(to_line(finding, self._order), FINDINGS)
         except Exception as error:
             self._recorder_failed(error)
-            return
-        for finding in self.log.update(diagnosis, row):
-            if self._writer is not None:
-                self._order += 1
-                self._writer.line(to_line(finding, self._order), FINDINGS)
 
     # -- the run folder ---------------------------------------------------------------------------------------------
 
     def _flush(self) -> None:
         writer = self._writer
-        if writer is None:
+        if writer is None or os.getpid() != self._pid:
             return
         for site in self.recorder.sites[self._sites_written :]:
             data = {"site": self._sites_written, "file": site.file, "line": site.line, "function": site.function}
@@ -218,11 +244,12 @@ def _fact_line(entry: FactEntry) -> dict[str, Any]:
 
 def new_run_folder(directory: Path, stem: str) -> Path:
     """`<directory>/<stem>-<YYYYmmdd-HHMMSS>[-n]`, made now, so that concurrent runs get different ones."""
+    directory.mkdir(parents=True, exist_ok=True)
     base = directory / f"{stem}-{datetime.now():%Y%m%d-%H%M%S}"
     folder, n = base, 1
     while True:
         try:
-            folder.mkdir(parents=True, exist_ok=False)
+            folder.mkdir()
             return folder
         except FileExistsError:
             n += 1

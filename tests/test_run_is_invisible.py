@@ -408,13 +408,13 @@ def test_threads_of_torch_are_the_scripts_choice(tmp_path: Path) -> None:
 CHANGED_DIRECTORY = SICK + """
 import os
 import shutil
+import tempfile
 
 start = os.getcwd()
 os.chdir("/")
 shutil.rmtree(start)
 exec("for _ in range(4): print(step())")
-os.mkdir("/tmp/" + os.path.basename(start) + "-gone")
-os.chdir("/tmp/" + os.path.basename(start) + "-gone")
+os.chdir(tempfile.mkdtemp())
 os.rmdir(os.getcwd())
 exec("for _ in range(4): print(step())")
 exec("loss = model(torch.randn(8, 4)).sum(); loss.backward(); optimizer.step()")

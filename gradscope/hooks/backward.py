@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Callable
 
 import torch
@@ -27,15 +28,15 @@ def patches(dispatcher: Dispatcher) -> list[Patch]:
             try:
                 if not dispatcher.enter_backward():
                     return original(*args, **kwargs)
-                event = dispatcher.event(Phase.BACKWARD, *_roots(args, kwargs))
-                dispatcher.send("begin", event)
+                args = _once(args)
+                event = dispatcher.begin(Phase.BACKWARD, *_roots(args, kwargs))
                 try:
                     return original(*args, **kwargs)
                 except RuntimeError as error:
                     dispatcher.send("backward_failed", error, event)
                     raise
                 finally:
-                    dispatcher.send("end", event)
+                    dispatcher.end(event)
             finally:
                 dispatcher.leave_backward()
 
@@ -44,9 +45,16 @@ def patches(dispatcher: Dispatcher) -> list[Patch]:
     return [Patch(torch.autograd, "backward", make)]
 
 
+def _once(args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The arguments, tensors given by a generator made a tuple: it can be read only once."""
+    if args and isinstance(args[0], Iterator):
+        return (tuple(args[0]), *args[1:])
+    return args
+
+
 def _roots(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[torch.Tensor, ...], bool]:
     """The tensors that backward starts from, and whether no output gradients were given with them."""
     tensors = args[0] if args else kwargs.get("tensors", ())
     grads = args[1] if len(args) > 1 else kwargs.get("grad_tensors")
-    roots = (tensors,) if isinstance(tensors, torch.Tensor) else tuple(tensors)
+    roots = tensors if isinstance(tensors, (list, tuple)) else (tensors,)
     return tuple(root for root in roots if isinstance(root, torch.Tensor)), grads is None

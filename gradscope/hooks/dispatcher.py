@@ -1,9 +1,11 @@
 """The one process-wide dispatcher: installs the hooks, hands their events to one listener, contains its errors."""
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
@@ -20,7 +22,8 @@ class Listener(Protocol):
 
     def begin(self, event: Event) -> None: ...
     def end(self, event: Event) -> None: ...
-    def backward_failed(self, error: RuntimeError, event: Event) -> None: ...
+    def backward_failed(self, error: BaseException, event: Event | None) -> None: ...
+    def stepped(self, optimizer: torch.optim.Optimizer) -> None: ...
     def closure_returned(self, optimizer: torch.optim.Optimizer) -> None: ...
     def loss_scaled(self, scaled: Any, loss: Any) -> None: ...
     def scaler_stepped(self, scaler: Any, optimizer: torch.optim.Optimizer, ran: bool) -> None: ...
@@ -56,7 +59,7 @@ class Dispatcher:
         if self._listener is not None:
             raise RuntimeError("the dispatcher serves one listener at a time")
         self._listener, self._pid, self._thread = listener, os.getpid(), None
-        self._backward_depth, self._paused = 0, 0
+        self._backward_depth = 0
         self.seconds, self.foreign_thread_calls = 0.0, 0
         self._patches = [*backward.patches(self), *optimizer.patches(self), *scaler.patches(self)]
         self._handles = optimizer.step_hooks(self)
@@ -89,26 +92,45 @@ class Dispatcher:
             return False
         return True
 
+    def begin(self, phase: Phase, subject: Any, plain_scalar: bool = True) -> Event | None:
+        """A call of the user's begins. Hand what comes back to `end`; None where nobody listens any more."""
+        event: Event | None = self._contained(self._begin, phase, subject, plain_scalar)
+        return event
+
+    def end(self, event: Event | None) -> None:
+        """The call that `begin` announced is over."""
+        if event is not None:
+            self.send("end", event)
+
     def send(self, call: str, *arguments: Any) -> None:
-        """Call the listener's method `call`; time it; if it raises, drop the listener and tell it why."""
-        listener = self._listener
-        if listener is None:
-            return
+        """Call the listener's method `call`."""
+        if self._listener is not None:
+            self._contained(getattr(self._listener, call), *arguments)
+
+    def _begin(self, phase: Phase, subject: Any, plain_scalar: bool) -> Event | None:
+        if self._listener is None:
+            return None
+        event = Event(phase, subject, self.sites.find(), plain_scalar)
+        self._listener.begin(event)
+        return event
+
+    def _contained(self, action: Callable[..., Any], *arguments: Any) -> Any:
+        """Do it, and time it; if it raises, drop the listener and tell it why."""
         start = self._sending_since = time.perf_counter()
         try:
-            getattr(listener, call)(*arguments)
+            return action(*arguments)
         except Exception as error:
-            self._listener = None
-            listener.failed(error)
+            listener, self._listener = self._listener, None
+            with contextlib.suppress(Exception):
+                if listener is not None:
+                    listener.failed(error)
+            return None
         finally:
             self.seconds += time.perf_counter() - start
 
     def spent(self) -> float:
         """Seconds spent in the listener so far, those of the call at hand included. For the listener to ask."""
         return self.seconds + time.perf_counter() - self._sending_since
-
-    def event(self, phase: Phase, subject: Any, plain_scalar: bool = True) -> Event:
-        return Event(phase, subject, self.sites.find(), plain_scalar)
 
     def enter_backward(self) -> bool:
         """True for the outermost of nested backwards (reentrant checkpointing runs inner ones)."""

@@ -11,7 +11,11 @@ from typing import Any, Callable, Iterable
 
 import torch
 from torch import nn
-from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.nn.modules.module import (
+    _global_forward_hooks_with_kwargs,
+    register_module_forward_hook,
+    register_module_forward_pre_hook,
+)
 from torch.utils.hooks import RemovableHandle
 
 _MAX_CALLS = 20_000
@@ -64,7 +68,10 @@ class ForwardTrace:
 
     def stop(self) -> None:
         while self._handles:
-            self._handles.pop().remove()
+            handle = self._handles.pop()
+            handle.remove()
+            # torch keeps this entry of a hook registered with both options (seen in 2.15).
+            _global_forward_hooks_with_kwargs.pop(handle.id, None)
         self.clear()
 
     def clear(self) -> None:

@@ -27,12 +27,12 @@ def step_hooks(dispatcher: Dispatcher) -> list[RemovableHandle]:
     def before(optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not dispatcher.listening():
             return None
-        dispatcher.send("begin", dispatcher.event(Phase.STEP, optimizer))
+        dispatcher.begin(Phase.STEP, optimizer)
         return _with_observed_closure(dispatcher, optimizer, args, kwargs)
 
     def after(optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if dispatcher.listening():
-            dispatcher.send("end", dispatcher.event(Phase.STEP, optimizer))
+            dispatcher.send("stepped", optimizer)
 
     return [register_optimizer_step_pre_hook(before), register_optimizer_step_post_hook(after)]
 
@@ -64,12 +64,11 @@ def patches(dispatcher: Dispatcher) -> list[Patch]:
         def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
             if not dispatcher.listening():
                 return original(self, *args, **kwargs)
-            event = dispatcher.event(Phase.ZERO_GRAD, self)
-            dispatcher.send("begin", event)
+            event = dispatcher.begin(Phase.ZERO_GRAD, self)
             try:
                 return original(self, *args, **kwargs)
             finally:
-                dispatcher.send("end", event)
+                dispatcher.end(event)
 
         return wrapper
 

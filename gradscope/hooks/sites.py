@@ -65,7 +65,12 @@ class SiteFinder:
     @staticmethod
     def _rank(file: str) -> int:
         """0: never cite; 1: a library; 2: the user's."""
-        path = os.path.abspath(file)
-        if path.startswith((_OWN, _TORCH)) or file.startswith("<frozen"):
+        if file.startswith("<"):
+            return 0 if file.startswith("<frozen") else 2
+        try:
+            path = os.path.abspath(file)
+        except OSError:  # the working directory is gone
+            path = file
+        if path.startswith((_OWN, _TORCH)):
             return 0
         return 1 if path.startswith(_LIBRARIES) else 2

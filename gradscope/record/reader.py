@@ -56,12 +56,13 @@ def read_record(folder: Path) -> Record:
                 entry = FactEntry(line["first"], line["last"], line["count"], [from_json(f) for f in line["fact"]])
                 facts.entries[entry.newest.key()] = entry
             elif "partition" in line:
-                partition = line["partition"]
+                partition = [[int(number) for number in group] for group in line["partition"]]
         except (KeyError, TypeError, ValueError, IndexError, AttributeError):
             damaged += 1
     if damaged:
         meta.notes.append(f"{damaged} damaged parts of the record were left out")
-    records = tuple(_optimizer(number, optimizers[number], tables) for number in sorted(optimizers))
+    read = (_optimizer(number, optimizers[number], tables) for number in sorted(optimizers))
+    records = tuple(optimizer for optimizer in read if len(optimizer.rows))
     return Record(records, tuple(map(tuple, partition)), facts, tuple(sites), meta)
 
 
@@ -94,10 +95,25 @@ def _read_meta(folder: Path) -> Meta:
         data = json.loads((folder / META).read_text(encoding="utf-8"))
         if data["schema"] > SCHEMA:
             raise DamagedRecord(f"{folder} was written by a newer gradscope (schema {data['schema']})")
-        known = {k: v for k, v in data.items() if k in Meta.__dataclass_fields__}
-        return Meta(**{**known, "argv": tuple(data["argv"])})
+        return _meta(data)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise DamagedRecord(f"{folder / META} is missing or damaged: this is not a readable gradscope run") from None
+
+
+def _meta(data: Mapping[str, Any]) -> Meta:
+    """Each field in its own type; ValueError or TypeError where it is not."""
+    meta = Meta()
+    for name in ("script", "status", "torch", "gradscope"):
+        setattr(meta, name, str(data.get(name, "")))
+    meta.argv = tuple(str(a) for a in data["argv"])
+    meta.rows, meta.backwards = int(data.get("rows", 0)), int(data.get("backwards", 0))
+    meta.exit_code = None if data.get("exit_code") is None else int(data["exit_code"])
+    meta.overhead = float(data.get("overhead", 0.0))
+    meta.optimizers = [str(kind) for kind in data.get("optimizers", ())]
+    meta.strides = [(int(row), int(stride)) for row, stride in data.get("strides", ())]
+    meta.blind = {str(what): str(why) for what, why in dict(data.get("blind", {})).items()}
+    meta.notes = [str(note) for note in data.get("notes", ())]
+    return meta
 
 
 def _read_chunk(line: Mapping[str, Any], blob: Array) -> dict[str, Array]:

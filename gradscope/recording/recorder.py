@@ -33,6 +33,7 @@ from gradscope.recording.streams import Partition
 from gradscope.recording.track import LossCell, Track
 
 CLOSE_ROWS = 4  # module calls and graphs are looked at in the first rows, then again on a trigger
+READ_OUT_ROWS = 16  # after the first rows, unmeasured ones are read out and replayed together
 READ_OUT_EVERY = 64  # backwards without a step, so that waiting looks do not pile up
 UPDATE_EVERY = 16  # after the first rows, each so manieth measured row measures updates too
 
@@ -139,9 +140,7 @@ class Recorder:
     def end(self, event: Event) -> None:
         if event.phase is Phase.BACKWARD:
             self._backward_ends(event)
-        elif event.phase is Phase.STEP:
-            self._step_ends(event)
-        else:
+        elif event.phase is Phase.ZERO_GRAD:
             self._zero_grad_ends(event)
 
     def failed(self, error: BaseException) -> None:
@@ -169,8 +168,9 @@ class Recorder:
             self.emit(SkippedStep(self.row, track.number))
             self._tell("skipped_step", track)
 
-    def backward_failed(self, error: BaseException, event: Event) -> None:
-        self._tell("backward_failed", error, event.site)
+    def backward_failed(self, error: BaseException, event: Event | None) -> None:
+        if event is not None:
+            self._tell("backward_failed", error, event.site)
 
     # -- ZERO_GRAD --------------------------------------------------------------------------------------------------
 
@@ -193,11 +193,11 @@ class Recorder:
 
     def _concerned(self, subject: Any) -> Sequence[Track]:
         """The optimizers whose gradients a zero_grad of `subject` may clear."""
-        own = self.roster.get(subject)
-        if own is None or len(self.tracks) == 1:
-            return self.tracks
-        mine = set(map(id, own.parameters))
-        return [t for t in self.tracks if t is own or not mine.isdisjoint(map(id, t.parameters))]
+        own, tracks = self.roster.get(subject), self.tracks
+        if own is None or len(tracks) == 1:
+            return tracks
+        mine = own.parameter_ids
+        return [t for t in tracks if t is own or not mine.isdisjoint(t.parameter_ids)]
 
     # -- BACKWARD ---------------------------------------------------------------------------------------------------
 
@@ -208,6 +208,8 @@ class Recorder:
             self.finish_rows()
         if self.row >= self._close_until and self.trace.on:
             self.trace.stop()
+        if self.trace.blind:
+            self.meta.blind["module calls"] = self.trace.blind
         self.meta.backwards += 1
         self._roots, self._survey = event.subject, None
         measured = self._measured()
@@ -275,6 +277,7 @@ class Recorder:
         if track is None:
             return
         self.roster.activate(track)
+        track.step_site = self._site(event.site)
         if track.number in self._stepped and track.seen == 0:
             self._close_row()  # a step without a backward since its last one: a row of its own
         if track.before_backward is not None and self._backward_reached(track):  # a step inside backward
@@ -287,13 +290,13 @@ class Recorder:
             track.weigh(copy=self._measures_updates() and room_for_copies(track.parameters))
         self._tell("before_step", track)
 
-    def _step_ends(self, event: Event) -> None:
-        track = self.roster.get(event.subject)
+    def stepped(self, optimizer: torch.optim.Optimizer) -> None:
+        track = self.roster.get(optimizer)
         if track is None or track.before_step is None:
             return
         before, track.before_step = track.before_step, None
         plain = None if before.drawn or track.by_closure or track.before_backward else track.plain_step(before)
-        notes = self._notes(track, event, before)
+        notes = self._notes(track, before)
         if plain is not None:
             after = release(before)
             track.later("plain_row", before, plain, notes)
@@ -316,11 +319,11 @@ class Recorder:
         if track.before_backward is not None:  # a step inside backward: what follows is compared with what it left
             track.before_backward = track.look(False)
 
-    def _notes(self, track: Track, event: Event, before: Look) -> StepNotes:
+    def _notes(self, track: Track, before: Look) -> StepNotes:
         if track.steps == 0:
-            track.variable = variable_name(event.subject, self.frame())
+            track.variable = variable_name(track.optimizer(), self.frame())
         trainable = None if before.full else [p.requires_grad for p in track.parameters]
-        sites = (track.zero_grad_site, track.backward_site, self._site(event.site))
+        sites = (track.zero_grad_site, track.backward_site, track.step_site)
         columns = track.name_columns(self.names)
         return StepNotes(
             self.row, before.drawn, track.learning_rates(), track.loss_scale, track.seen, track.reached, trainable,
@@ -353,7 +356,8 @@ class Recorder:
             self._sink.row(table, scalars, arrays)
 
     def _close_row(self) -> None:
-        self.finish_rows()
+        if self.row < FIRST_ROWS or self.row % READ_OUT_ROWS == 0 or self._measured():
+            self.finish_rows()
         self.partition.row(self._stepped)
         self._stepped = set()
         now, spent = time.perf_counter(), DISPATCHER.spent()
@@ -428,7 +432,7 @@ class Recorder:
         return number
 
     def _tell(self, moment: str, *arguments: Any) -> None:
-        for probe in self._moments.get(moment, ()):
+        for probe in list(self._moments.get(moment, ())):
             try:
                 getattr(probe, moment)(self, *arguments)
             except Exception as error:
@@ -436,7 +440,7 @@ class Recorder:
                 self._moments = _moments(self._probes)
                 self._probe_failed(error, type(probe).__name__)
 
-    def _probe_failed(self, error: BaseException, name: str = "the forward trace") -> None:
+    def _probe_failed(self, error: BaseException, name: str = "module calls") -> None:
         self.meta.blind[name] = f"it failed at step {self.row}: {type(error).__name__}: {error}"
 
 

@@ -86,9 +86,8 @@ class Roster:
 
     def bury(self) -> None:
         """Let go of the tracks of optimizers that are gone."""
-        living = self.living()
-        if len(living) != len(self.tracks):
-            self.tracks = list(living)
+        if len(self.living()) != len(self.tracks):
+            self.tracks = [track for track in self.tracks if track.alive or not track.settled]
             self._by_id = {key: track for key, track in self._by_id.items() if track.alive}
 
     def owned(self) -> set[int]:

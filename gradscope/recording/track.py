@@ -39,6 +39,7 @@ class Track:
         self._changed = changed  # called when the optimizer is gone
         self.optimizer: weakref.ref[torch.optim.Optimizer] = weakref.ref(optimizer, self._died)
         self.parameters: list[torch.Tensor] = []
+        self.parameter_ids: frozenset[int] = frozenset()
         self.groups: list[int] = []
         self.variable = ""  # what the loop calls the optimizer
         self.columns: tuple[Parameter, ...] = ()
@@ -48,7 +49,7 @@ class Track:
         self.seen = self.reached = 0  # backwards since the previous step: all, and those that reached a parameter
         self.steps = 0
         self.loss_scale = 1.0
-        self.zero_grad_site = self.backward_site = -1
+        self.zero_grad_site = self.backward_site = self.step_site = -1
         self.before_backward: Look | None = None
         self.before_zero_grad: Look | None = None
         self.before_step: Look | None = None
@@ -67,6 +68,11 @@ class Track:
     @property
     def alive(self) -> bool:
         return not self._retired and self.optimizer() is not None
+
+    @property
+    def settled(self) -> bool:
+        """Nothing waits for its replay."""
+        return not self._operations
 
     def retire(self) -> None:
         """The optimizer goes on with other parameters, under another track."""
@@ -105,7 +111,7 @@ class Track:
         known = self.parameters
         if len(parameters) < len(known) or any(a is not b for a, b in zip(known, parameters)):
             return "replaced"
-        self._shape, self.parameters = shape, parameters
+        self._shape, self.parameters, self.parameter_ids = shape, parameters, frozenset(map(id, parameters))
         self.groups = [i for i, g in enumerate(groups) for _ in g["params"]]
         if known and len(parameters) > len(known):
             self.later("grow", len(parameters))

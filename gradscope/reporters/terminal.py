@@ -1,6 +1,7 @@
 """The report as a compiler would print it: place, severity, what, the user's own line, why, what to do."""
 from __future__ import annotations
 
+import contextlib
 import io
 from typing import IO, Sequence
 
@@ -32,12 +33,13 @@ def write(report: Report, stream: IO[str], width: int | None = None) -> None:
     """Print the report on a stream, in colour where that is a terminal. A closed stream is not our business."""
     try:
         terminal = stream.isatty()
-        if width is None:
-            width = Console(file=stream).width if terminal else 100
-        stream.write(render(report, width, terminal))
+        columns = width or (Console(file=stream).width if terminal else 100)
+    except (OSError, ValueError, AttributeError):
+        terminal, columns = False, width or 100
+    text = render(report, columns, terminal)
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        stream.write(text)
         stream.flush()
-    except (OSError, ValueError):
-        pass
 
 
 def _finding(console: Console, finding: Finding, report: Report) -> None:

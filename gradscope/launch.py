@@ -1,0 +1,122 @@
+"""`gradscope run`: a program, run inside a recording, and its report."""
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from gradscope import runner
+from gradscope.findings import SEVERITIES
+from gradscope.record.record import Meta
+from gradscope.reporters import json, terminal
+from gradscope.reporters.report import Report
+from gradscope.rules.base import Rule
+from gradscope.version import __version__
+
+if TYPE_CHECKING:
+    from gradscope.session import Session
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line asked for."""
+
+    rules: tuple[Rule, ...]
+    log_dir: Path
+    json_file: Path | None = None
+    fail_on: str | None = None
+    every: int | None = None
+    quiet: bool = False
+
+
+class Launch:
+    """One program under watch. The session opens with the program's own `import torch`, and ends with the program."""
+
+    def __init__(self, target: str, arguments: tuple[str, ...], as_module: bool, options: Options) -> None:
+        self.options, self.base = options, Path.cwd()
+        self.program = runner.Program(target, arguments, as_module)
+        self._stem = target.rpartition(".")[2] if as_module else Path(target).stem
+        self._meta = Meta(script=target, argv=arguments, gradscope=__version__)
+        self._stderr, self._owner = sys.stderr, os.getpid()
+        self._session: Session | None = None
+        self._report: Report | None = None
+
+    def run(self) -> Callable[[], int]:
+        """Run it and report. Returns what ends this process as the program would have ended it."""
+        with runner.when_torch_is_there(self._open):
+            outcome = runner.run(self.program, self._finish)
+        return lambda: outcome.leave(self._exit_code(outcome.exit_code))
+
+    def _open(self) -> None:
+        """Must not fail: it runs inside the program's `import torch`."""
+        try:
+            from gradscope.progress import Progress
+            from gradscope.scope import open_outer
+            from gradscope.session import Session, new_run_folder
+
+            folder = None
+            try:
+                folder = new_run_folder(self.base / self.options.log_dir, self._stem)
+            except OSError as error:
+                self._say(f"{self.options.log_dir} cannot be written ({error.strerror}); the record is kept in memory")
+            progress = Progress(self._stderr) if _is_terminal(self._stderr) and not self.options.quiet else None
+            self._session = Session(
+                self.options.rules,
+                folder,
+                self.options.every,
+                self._meta.script,
+                self._meta.argv,
+                self.base,
+                self._say,
+                progress,
+            )
+            open_outer(self._session)
+        except Exception as error:
+            self._say(f"nothing is watched: {type(error).__name__}: {error}")
+
+    def _finish(self, outcome: runner.Outcome) -> None:
+        options, session = self.options, self._session
+        if session is None:
+            self._meta.status, self._meta.exit_code = outcome.status, outcome.exit_code
+            report = Report(self._meta, (), {}, base=self.base)
+        else:
+            from gradscope.scope import close_outer
+
+            close_outer()
+            session.close(outcome.status, outcome.exit_code)
+            report = session.report()
+        self._report = report
+        if options.json_file is not None:
+            file = self.base / options.json_file
+            try:
+                file.write_text(json.render(report), encoding="utf-8")
+            except OSError as error:
+                self._say(f"{file} cannot be written ({error.strerror})")
+        if report.findings or report.skipped or not options.quiet:
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                sys.stdout.flush()
+            if self._stderr is not None:
+                terminal.write(report, self._stderr)
+
+    def _exit_code(self, own: int) -> int:
+        """The program's own; with --fail-on 1 where that is 0 and something as bad was found."""
+        if own == 0 and self.options.fail_on is not None and self._report is not None and os.getpid() == self._owner:
+            bad = SEVERITIES[: SEVERITIES.index(self.options.fail_on) + 1]
+            return int(any(finding.severity in bad for finding in self._report.findings))
+        return own
+
+    def _say(self, sentence: str) -> None:
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            self._stderr.write(f"gradscope: {sentence}\n")
+            self._stderr.flush()
+
+
+def _is_terminal(stream: IO[str] | None) -> bool:
+    try:
+        return stream is not None and stream.isatty()
+    except (OSError, ValueError):
+        return False
