@@ -88,6 +88,7 @@ class Session:
         atexit.unregister(self.close)
         self.closed = True
         DISPATCHER.detach()
+        self.recorder.trace.stop()
         if self._progress is not None:
             self._progress.clear()
         if os.getpid() != self._pid:  # a forked child: the record is its parent's
@@ -176,6 +177,7 @@ class Session:
         if self.failure is not None:
             return
         self.failure = f"watching stopped at step {self.recorder.row}: {type(error).__name__}: {error}"
+        DISPATCHER.drop()
         self._tell(f"{self.failure}; the training goes on untouched")
 
     def _evaluate(self, row: int) -> None:

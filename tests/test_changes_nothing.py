@@ -14,7 +14,7 @@ import sys
 import warnings
 import weakref
 from pathlib import Path
-from typing import Any, Callable, Iterable
+from typing import Any, Callable, Iterable, Iterator
 
 import numpy as np
 import pytest
@@ -354,9 +354,13 @@ def differences(expected: dict[str, Any], got: dict[str, Any]) -> list[str]:
 
 
 @pytest.fixture(autouse=True)
-def _random_numbers_as_before() -> Iterable[None]:
+def _as_before() -> Iterator[None]:
+    """Random numbers are put back; one thread, as many tests at a time share few cores."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     with torch.random.fork_rng():
         yield
+    torch.set_num_threads(threads)
 
 
 # -- the tests ---------------------------------------------------------------------------------------------------------
@@ -495,7 +499,7 @@ class Stacked:
 
 
 @pytest.fixture
-def clean_torch() -> Iterable[None]:
+def clean_torch() -> Iterator[None]:
     """Put torch's attributes back whatever happens."""
     originals = [(owner, name, getattr(owner, name)) for owner, name in Stacked.TARGETS]
     yield

@@ -217,7 +217,9 @@ class Program:
         self.parameters = list(self.model.parameters())
         self.optimizers = [OPTIMIZERS[k]([self.parameters[i] for i in mine]) for k, mine in zip(kinds, owners)]
         self.truth = Truth(self.parameters, owners)
-        self.kept: list[Any] = []  # replaced gradients, so that their addresses are not used again unseen
+        # Gradients replaced by hand, by parameter: kept until a backward shows each owner that they are gone. An
+        # address that is used again before anybody could look is beyond what a recorder can know.
+        self.kept: list[tuple[int, Any]] = []
 
     def run(self, operation: Operation, scope: gradscope.Scope) -> None:
         name, *arguments = operation
@@ -239,7 +241,7 @@ class Program:
 
     def none_by_hand(self, chosen: set[int]) -> None:
         for i in self._present(chosen):
-            self.kept.append(self.parameters[i].grad)
+            self.kept.append((i, self.parameters[i].grad))
             self.parameters[i].grad = None
             self.truth.cleared(i)
 
@@ -253,7 +255,7 @@ class Program:
 
     def assign(self, chosen: set[int], scale: float) -> None:
         for i in self._some(chosen):
-            self.kept.append(self.parameters[i].grad)
+            self.kept.append((i, self.parameters[i].grad))
             self.parameters[i].grad = torch.randn(SHAPES[i]) * scale
             self.truth.replaced(i)
 
@@ -261,7 +263,8 @@ class Program:
         indices = self._some(chosen)
         loss = sum((self.parameters[i] * torch.randn(SHAPES[i]) + 0.1 * self.parameters[i] ** 2).sum() for i in indices)
         loss = loss * scale
-        self.kept.clear()
+        blind = {i for o in self.truth.owners if not set(o.parameters) & set(indices) for i in o.parameters}
+        self.kept = [(i, grad) for i, grad in self.kept if i in blind]
         for again in (True, False) if mode == "twice" else (False,):
             self.truth.backward(indices, site, loss.item(), lambda: backward(loss, site, again, mode == "create_graph"))
 

@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 def patches(dispatcher: Dispatcher) -> list[Patch]:
     """The patch of `torch.autograd.backward`."""
 
+    mine = dispatcher.generation
+
     def make(original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
         def backward(*args: Any, **kwargs: Any) -> Any:
-            if not dispatcher.listening():
+            if not dispatcher.listening(mine, trains=True):
                 return original(*args, **kwargs)
             try:
                 if not dispatcher.enter_backward():

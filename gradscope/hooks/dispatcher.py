@@ -42,6 +42,7 @@ class Dispatcher:
     def __init__(self) -> None:
         self.sites = SiteFinder()
         self.seconds = 0.0
+        self.generation = 0  # of the hooks; those of an earlier one, left under somebody else's patch, stay inert
         self._sending_since = 0.0
         self.foreign_thread_calls = 0
         self._listener: Listener | None = None
@@ -58,6 +59,7 @@ class Dispatcher:
         """Install all hooks and send every event to `listener`, until `detach`."""
         if self._listener is not None:
             raise RuntimeError("the dispatcher serves one listener at a time")
+        self.generation += 1
         self._listener, self._pid, self._thread = listener, os.getpid(), None
         self._backward_depth = 0
         self.seconds, self.foreign_thread_calls = 0.0, 0
@@ -72,6 +74,10 @@ class Dispatcher:
         while self._patches:
             self._patches.pop().undo()
 
+    def drop(self) -> None:
+        """Send nothing more. The hooks stay where they are until `detach`: torch may be iterating over them."""
+        self._listener = None
+
     def pause(self) -> None:
         self._paused += 1
 
@@ -80,13 +86,19 @@ class Dispatcher:
 
     # -- the hooks' side --------------------------------------------------------------------------------------------
 
-    def listening(self) -> bool:
-        """Whether a call made now is to be watched."""
-        if self._listener is None or self._paused or torch.compiler.is_compiling() or os.getpid() != self._pid:
+    def listening(self, generation: int, trains: bool = False) -> bool:
+        """Whether a call made now, through a hook of this `generation`, is to be watched.
+
+        The first thread that `trains` (calls backward or step) is the one that is watched.
+        """
+        if generation != self.generation or self._listener is None or self._paused:
+            return False
+        if torch.compiler.is_compiling() or os.getpid() != self._pid:
             return False
         thread = threading.get_ident()
         if self._thread is None:
-            self._thread = thread
+            if trains:
+                self._thread = thread
         elif thread != self._thread:
             self.foreign_thread_calls += 1
             return False

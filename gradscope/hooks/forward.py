@@ -49,6 +49,7 @@ class ForwardTrace:
     def __init__(self, guard: Callable[[], bool], failed: Callable[[BaseException], None]) -> None:
         self.calls: list[Call] = []
         self.blind = ""
+        self._broken = False
         self._guard = guard  # whether to look now
         self._failed = failed
         self._stack: list[Call] = []
@@ -59,7 +60,7 @@ class ForwardTrace:
         return bool(self._handles)
 
     def start(self) -> None:
-        if self._handles or self.blind:
+        if self._handles or self.blind or self._broken:
             return
         self._handles = [
             register_module_forward_pre_hook(self._contained(self._before)),
@@ -86,12 +87,12 @@ class ForwardTrace:
     def _contained(self, hook: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(hook)
         def safe(*args: Any) -> None:
-            if torch.compiler.is_compiling() or not self._guard():
+            if self._broken or torch.compiler.is_compiling() or not self._guard():
                 return
             try:
                 hook(*args)
-            except Exception as error:
-                self.stop()
+            except Exception as error:  # torch may be iterating over its hooks: they are removed later, by `stop`
+                self._broken = True
                 self._failed(error)
 
         return safe
@@ -111,7 +112,8 @@ class ForwardTrace:
         self.calls.append(call)
         self._stack.append(call)
 
-    def _after(self, module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> None:
+    def _after(self, module: nn.Module, args: Any, *rest: Any) -> None:
+        output, kwargs = rest[-1], rest[0] if len(rest) > 1 else {}  # torch leaves kwargs out where forward raised
         while self._stack:
             call = self._stack.pop()
             if call.module is module:

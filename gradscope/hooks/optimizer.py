@@ -24,14 +24,16 @@ def step_hooks(dispatcher: Dispatcher) -> list[RemovableHandle]:
     gradients the step will use are seen when it returns.
     """
 
+    mine = dispatcher.generation
+
     def before(optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if not dispatcher.listening():
+        if not dispatcher.listening(mine, trains=True):
             return None
         dispatcher.begin(Phase.STEP, optimizer)
         return _with_observed_closure(dispatcher, optimizer, args, kwargs)
 
     def after(optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if dispatcher.listening():
+        if dispatcher.listening(mine, trains=True):
             dispatcher.send("stepped", optimizer)
 
     return [register_optimizer_step_pre_hook(before), register_optimizer_step_post_hook(after)]
@@ -47,7 +49,7 @@ def _with_observed_closure(
     @functools.wraps(closure)
     def observed(*a: Any, **k: Any) -> Any:
         result = closure(*a, **k)
-        if dispatcher.listening():
+        if dispatcher.listening(dispatcher.generation, trains=True):
             dispatcher.send("closure_returned", optimizer)
         return result
 
@@ -59,10 +61,12 @@ def _with_observed_closure(
 def patches(dispatcher: Dispatcher) -> list[Patch]:
     """`zero_grad` of optimizers and modules, and the birth of optimizers."""
 
+    mine = dispatcher.generation
+
     def zero_grad(original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
         def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
-            if not dispatcher.listening():
+            if not dispatcher.listening(mine):
                 return original(self, *args, **kwargs)
             event = dispatcher.begin(Phase.ZERO_GRAD, self)
             try:
@@ -76,7 +80,7 @@ def patches(dispatcher: Dispatcher) -> list[Patch]:
         @functools.wraps(original)
         def wrapper(self: Any, *args: Any, **kwargs: Any) -> None:
             original(self, *args, **kwargs)
-            if dispatcher.listening():
+            if dispatcher.listening(mine):
                 dispatcher.send("optimizer_created", self)
 
         return wrapper

@@ -15,11 +15,13 @@ if TYPE_CHECKING:
 def patches(dispatcher: Dispatcher) -> list[Patch]:
     """`scale` (which tensor is which loss, scaled) and `step` (whether the optimizer's step ran)."""
 
+    mine = dispatcher.generation
+
     def scale(original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
         def wrapper(self: Any, outputs: Any) -> Any:
             scaled = original(self, outputs)
-            if self.is_enabled() and dispatcher.listening():
+            if self.is_enabled() and dispatcher.listening(mine):
                 dispatcher.send("loss_scaled", scaled, outputs)
             return scaled
 
@@ -28,7 +30,7 @@ def patches(dispatcher: Dispatcher) -> list[Patch]:
     def step(original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
         def wrapper(self: Any, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
-            if not self.is_enabled() or not dispatcher.listening():
+            if not self.is_enabled() or not dispatcher.listening(mine):
                 return original(self, optimizer, *args, **kwargs)
             watch = _StepWatch(optimizer)
             try:

@@ -58,7 +58,7 @@ class Ledger:
     states: npt.NDArray[np.uint8] = field(init=False)  # (points, params), of the row at hand
     norms: Floats = field(init=False)  # (points, params)
     last: Look | None = None
-    contributions: list[Contribution] = field(default_factory=list)
+    contributions: list[tuple[Contribution, Bools]] = field(default_factory=list)  # and where something of it is left
     _closures: list[Contribution] = field(default_factory=list)
     _drawn: bool = True  # the row at hand has a picture
 
@@ -75,7 +75,8 @@ class Ledger:
         for name in ("used", "old", "zero", "reached", "made", "backwards"):
             old = getattr(self, name)
             setattr(self, name, np.concatenate([old, np.zeros(more, old.dtype)]))
-        self.size, self.last = size, None
+        self.size, self.last = size, None if self.last is None else self.last.padded(more)
+        self.contributions = [(c, np.pad(where, (0, more))) for c, where in self.contributions]
         self.states = np.pad(self.states, ((0, 0), (0, more)))
         self.norms = np.pad(self.norms, ((0, 0), (0, more)), constant_values=np.nan)
         self._clear_closure()
@@ -95,18 +96,15 @@ class Ledger:
             self._clear_all()
         elif last is not None and not now.same_as(last):
             ids, before = np.array(now.ids), np.array(last.ids)
-            self._clear(ids == 0)
-            by_hand = (ids != 0) & (ids != before)
-            self._fresh(by_hand, backwards=0)
-            edited = (ids != 0) & ~by_hand & (np.array(now.versions) != np.array(last.versions))
-            self.zero &= ~edited
+            self._clear((ids == 0) | (ids != before))
+            self.zero &= np.array(now.versions) == np.array(last.versions)
         if now.norms is not None:
             norms = now.norms.read()
             # Replaced by a gradient that happens to live at the same address: only its norm betrays it.
             if last is not None and last.norms is not None and self.used.any() and now.same_as(last):
                 before_norms = last.norms.read()
                 replaced = self.used & (norms != before_norms) & ~np.isnan(before_norms) & (norms != 0)
-                self._fresh(replaced, backwards=0)
+                self._clear(replaced)
             zero = norms == 0
             self._zeroed(zero & ~was_zero)
             self.zero = (self.zero | zero) & ~(norms > 0)
@@ -150,7 +148,7 @@ class Ledger:
         self.backwards[onto_something] += 1
         self.reached |= changed
         if changed.any():
-            self.contributions.append(contribution)
+            self.contributions.append((contribution, changed))
             del self.contributions[:-MAX_CONTRIBUTIONS]
         if after.norms is not None:
             norms = after.norms.read()
@@ -167,7 +165,7 @@ class Ledger:
         self._old_in_closure |= self.old & now.present
         self._missing_in_closure = ~now.present
         self.used |= now.present
-        self._closures.extend(self.contributions)
+        self._closures.extend(c for c, _ in self.contributions)
         self.contributions.clear()
 
     def step(self, before: Look, after: Look, by_closure: bool) -> Row:
@@ -187,7 +185,7 @@ class Ledger:
             self.made & (missing | self.zero),
             missing,
             self.zero.copy(),
-            (*self._closures, *self.contributions),
+            (*self._closures, *(c for c, _ in self.contributions)),
         )
         if not after.same_as(before):
             self._clear(np.array(after.ids) == 0)
@@ -225,22 +223,25 @@ class Ledger:
     def _clear_all(self) -> None:
         self.used[:] = self.old[:] = self.zero[:] = False
         self.backwards[:] = 0
+        self.contributions.clear()
 
     def _clear(self, which: Bools) -> None:
+        """Gone, or replaced by something that no backward made: what had contributed to it counts no more there."""
         self._fresh(which, backwards=0)
+        for _, where in self.contributions:
+            where &= ~which
 
     def _fresh(self, which: Bools, backwards: int) -> None:
         self.used[which] = self.old[which] = self.zero[which] = False
         self.backwards[which] = backwards
 
     def _zeroed(self, which: Bools) -> None:
-        self._fresh(which, backwards=0)
+        self._clear(which)
         self.zero[which] = True
 
     def _drop_dead_contributions(self) -> None:
         """A loss counts for the row only while something of its gradient is left."""
-        if self.contributions and not (self.backwards > 0).any():
-            self.contributions.clear()
+        self.contributions = [(c, where) for c, where in self.contributions if where.any()]
 
     def _picture(self, point: Point, now: Look) -> None:
         if not now.drawn:

@@ -39,6 +39,11 @@ class Look:
         """# (params,) bool: which gradients are not None."""
         return np.not_equal(self.ids, 0)
 
+    def padded(self, more: int) -> Look:
+        """The same with `more` parameters without a gradient behind the others."""
+        zeros, norms = [0] * more, None if self.norms is None else self.norms.padded(more)
+        return Look(self.ids + zeros, self.versions + zeros, self.empty, False, self.drawn, norms)
+
     def same_as(self, other: Look) -> bool:
         return self.ids == other.ids and self.versions == other.versions
 

@@ -63,7 +63,7 @@ class Recorder:
     ) -> None:
         self.row = 0
         self.names = Names()
-        self.trace = ForwardTrace(DISPATCHER.listening, self._probe_failed)
+        self.trace = ForwardTrace(lambda: DISPATCHER.listening(DISPATCHER.generation), self._probe_failed)
         self.facts = FactLog()
         self.sites: list[Site] = []
         self.sampling = sampling
@@ -79,6 +79,7 @@ class Recorder:
         self._scaled = ScaledLosses()
         self._stepped: set[int] = set()
         self._contribution: Contribution | None = None
+        self._together: dict[int, dict[int, Contribution]] = {}  # by row: the backwards that its steps used
         self._scale = 1.0
         self._roots: tuple[torch.Tensor, ...] = ()
         self._survey: Survey | None = None
@@ -182,6 +183,7 @@ class Recorder:
             if before is not None:
                 release(before)
             else:  # an unmeasured row of a loop whose zero_grad has always left None so far
+                track.measure(after)
                 before = after
             track.keeps_gradients = track.keeps_gradients or not after.empty
             track.later("zero_grad", before, after)
@@ -336,24 +338,23 @@ class Recorder:
         """Read out what is waiting and put it into the tables; the row at hand stays open."""
         read_out([numbers for track in self.roster.tracks for numbers in track.pending()])
         finished = [(track, row, notes) for track in self.roster.tracks for row, notes in track.replay()]
-        together: dict[int, dict[int, Contribution]] = {}
-        if len(finished) > 1:
-            for _, row, notes in finished:
-                mine = (row,) if isinstance(row, Contribution) else row.contributions
-                together.setdefault(notes.row, {}).update({c.number: c for c in mine})
+        together = self._together
+        for _, row, notes in finished:
+            mine = (row,) if isinstance(row, Contribution) else row.contributions
+            together.setdefault(notes.row, {}).update({c.number: c for c in mine})
         for track, row, notes in finished:
             table = self._table(track, notes)
             if isinstance(row, Contribution):
                 scalars, arrays = plain_scalars(notes, row), None
-                scalars["joint_loss"] = loss_of([*together[notes.row].values()]) if together else scalars["loss"]
+                scalars["joint_loss"] = loss_of([*together[notes.row].values()])
                 table.append_plain(scalars)
             else:
-                joint = together[notes.row].values() if together else row.contributions
-                scalars, arrays = columns_of(row, notes, list(joint))
+                scalars, arrays = columns_of(row, notes, list(together[notes.row].values()))
                 count(table, row, notes)
                 table.append(scalars, arrays)
                 self._triggers.update(f"{bit.name}:{track.number}" for bit in _TRIGGERS if scalars["wiring"] & bit)
             self._sink.row(table, scalars, arrays)
+        self._together = {row: losses for row, losses in together.items() if row == self.row}
 
     def _close_row(self) -> None:
         if self.row < FIRST_ROWS or self.row % READ_OUT_ROWS == 0 or self._measured():

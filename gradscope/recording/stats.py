@@ -51,6 +51,12 @@ class Norms:
             self.values[self.where] = values / self.scale
         self.tensor = None
 
+    def padded(self, more: int) -> Norms:
+        """The same, read out already, with `more` tensors that were not there behind them."""
+        norms = Norms(self.where, torch.empty(0), self._size + more)
+        norms.tensor, norms.values = None, np.pad(self.read(), (0, more), constant_values=np.nan)
+        return norms
+
     def read(self) -> np.ndarray:
         """# (tensors,) float32; NaN where there was no tensor. The numbers must have been filled in."""
         if self.values is None:

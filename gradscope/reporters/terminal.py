@@ -114,8 +114,10 @@ def _summary(console: Console, report: Report) -> None:
         if report.folder is not None and report.findings:
             hints.append(f"gradscope report {shorten(str(report.folder), report.base)}")
         console.print(Text("gradscope: " + sentence + (f"  {' · '.join(hints)}" if hints else "")), soft_wrap=True)
-    for code, reason in report.skipped.items():
-        _wrapped(console, f"{code} was not checked: {reason}", "note: ")
+    reasons = dict.fromkeys(report.skipped.values())
+    for reason in reasons:
+        codes = [code for code, why in report.skipped.items() if why == reason]
+        _wrapped(console, f"{', '.join(codes)} {'was' if len(codes) == 1 else 'were'} not checked: {reason}", "note: ")
     for note in (*meta.notes, *report.notes):
         _wrapped(console, note, "note: ")
     if report.suppressed:
