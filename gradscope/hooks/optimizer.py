@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import itertools
 from typing import TYPE_CHECKING, Any, Callable
 
 import torch
@@ -93,7 +94,10 @@ def patches(dispatcher: Dispatcher) -> list[Patch]:
 
 
 def living_optimizers() -> list[Optimizer]:
-    """Optimizers made before anyone watched. Types are compared, never `isinstance`: that would run foreign code."""
+    """Optimizers made before anyone watched, oldest first as far as the garbage collector tells.
+
+    Types are compared, never `isinstance`: that would run foreign code.
+    """
     classes: set[type] = set()
     queue: list[type] = [Optimizer]
     while queue:
@@ -101,4 +105,5 @@ def living_optimizers() -> list[Optimizer]:
         if found not in classes:
             classes.add(found)
             queue.extend(found.__subclasses__())
-    return [o for o in gc.get_objects() if type(o) in classes and hasattr(o, "param_groups")]
+    objects = itertools.chain.from_iterable(gc.get_objects(generation) for generation in (2, 1, 0))
+    return [o for o in objects if type(o) in classes and hasattr(o, "param_groups")]

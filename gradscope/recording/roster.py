@@ -28,6 +28,8 @@ class Roster:
     def restrict(self, optimizers: Sequence[Optimizer]) -> None:
         """Watch only these (none given: all)."""
         self.only = [weakref.ref(o) for o in optimizers] or None
+        for optimizer in optimizers:
+            self.take(optimizer)
 
     def widen(self, optimizers: Sequence[Optimizer]) -> None:
         """Watch these too (none given: all from now on)."""

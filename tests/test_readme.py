@@ -1,0 +1,78 @@
+"""What the README says is so: its rule table, its test command, its example."""
+from __future__ import annotations
+
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gradscope.rules.catalogue import RULES
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_rule_table_is_that_of_the_code() -> None:
+    """Code, name and severity of every rule, in order."""
+    table = re.findall(r"^\| (GS\d{3}) \| ([\w-]+) \| (\w+) \|", README, re.MULTILINE)
+    assert table == [(rule.code, rule.name, rule.severity) for rule in RULES]
+
+
+def test_the_options_are_those_of_the_command() -> None:
+    """Every option of `gradscope run` is in the table, and no other."""
+    done = subprocess.run([sys.executable, "-m", "gradscope", "run", "--help"], capture_output=True, text=True)
+    offered = set(re.findall(r"(--[a-z-]+)", done.stdout)) - {"--help"}
+    told = set(re.findall(r"(--[a-z][a-z-]*)", README.split("| option |")[1].split("\n\n")[0])) | {"-q"}
+    assert {o for o in offered if o != "--quiet"} <= told
+    assert told - {"-q"} <= offered
+
+
+@pytest.mark.parametrize("arguments, told", [((), "no errors, no warnings"), (("--forget-zero-grad",), "error GS101")])
+def test_the_example_runs(arguments: tuple[str, ...], told: str) -> None:
+    """A newcomer's first file: healthy as it is, and with the classic mistake."""
+    example = ROOT / "examples" / "wrap_existing_loop.py"
+    done = subprocess.run([sys.executable, str(example), *arguments], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert told in done.stdout
+
+
+LONG = """
+import time
+import torch
+
+model = torch.nn.Linear(2, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+start = time.monotonic()
+while time.monotonic() - start < 7.5:
+    optimizer.zero_grad()
+    model(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    time.sleep(0.01)
+print("done")
+"""
+
+
+def test_a_long_run_shows_where_it_stands(tmp_path: Path) -> None:
+    """On a terminal's stderr: steps, speed, loss, lr, findings; never in the script's stdout, and gone at the end."""
+    (tmp_path / "train.py").write_text(LONG)
+    parent, terminal = pty.openpty()
+    command = [sys.executable, "-m", "gradscope", "run", "train.py"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=terminal, text=True) as process:
+        os.close(terminal)
+        assert process.stdout is not None
+        assert process.stdout.read() == "done\n"
+        process.wait()
+    shown = b""
+    try:
+        while chunk := os.read(parent, 65536):
+            shown += chunk
+    except OSError:  # the terminal is closed
+        pass
+    os.close(parent)
+    text = shown.decode()
+    assert re.search(r"gradscope: step [\d,]+ · [\d,.]+ steps/s · loss -?[\d.e+]+ · lr 0\.01 · 0 findings", text)
+    assert text.rindex("\x1b[2K\r") < text.rindex("no errors, no warnings")
