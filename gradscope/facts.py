@@ -46,7 +46,8 @@ class NoGradientReason(Fact):
 class UnownedParameter(Fact):
     """A parameter that a loss reached and that no optimizer owns.
 
-    `place`: registered (in the model), hidden (in a plain list, tuple or dict of a module), elsewhere.
+    `place`: registered (in a model that is trained), apart (in one of which nothing is trained), hidden (in a plain
+    list, tuple or dict of a module), elsewhere (in no module known).
     `upstream`: in the model's order it stands before every parameter that an optimizer owns (a backbone).
     `untouched`: its values are those its module was built with. `aside`: its model is in eval mode, or what is trained
     is no model at all (an image). `moved`: somebody changes its values all the same.

@@ -55,8 +55,9 @@ class Launch:
         """Must not fail: it runs inside the program's `import torch`."""
         try:
             from gradscope.progress import Progress
+            from gradscope.record.run_folder import new_run_folder
             from gradscope.scope import open_outer
-            from gradscope.session import Session, new_run_folder
+            from gradscope.session import Session
 
             folder = None
             try:

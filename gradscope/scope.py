@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import sys
 import weakref
 from pathlib import Path
@@ -16,9 +17,10 @@ from gradscope.errors import UsageError
 from gradscope.findings import Finding
 from gradscope.hooks.dispatcher import DISPATCHER
 from gradscope.record.record import Record
+from gradscope.record.run_folder import new_run_folder
 from gradscope.reporters.report import Report
 from gradscope.rules.catalogue import RULES, select
-from gradscope.session import Session, new_run_folder
+from gradscope.session import Session
 
 
 class Scope:
@@ -60,8 +62,10 @@ class Scope:
 
     def report(self, width: int = 100) -> str:
         """The report as text; `print(scope.report())`."""
-        from gradscope.reporters import terminal  # rich is imported only where something is printed
+        state = random.getstate()
+        from gradscope.reporters import terminal  # only here is rich needed; its import draws random numbers
 
+        random.setstate(state)
         report = self._session.report()
         shown = Report(**{**vars(report), "findings": self._mine(report.findings)})
         return terminal.render(shown, width)
@@ -170,7 +174,7 @@ def watch(
     else:
         session.recorder.roster.widen(optimizers)
     if model is not None:
-        session.recorder.names.add_root(model, None, given=True)
+        session.recorder.stage.names.add_root(model, None, given=True)
     unwanted = frozenset(rule.code for rule in RULES if rule not in rules)
     scope = Scope(session, model, optimizers, unwanted)
     _PROCESS.scopes.append(scope)

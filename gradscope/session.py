@@ -4,22 +4,19 @@ from __future__ import annotations
 import atexit
 import os
 import time
-from datetime import datetime
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Callable, Mapping
 
 import torch
 
 from gradscope.diagnosis import Cadence, Diagnosis, FindingLog, diagnose
-from gradscope.facts import FactEntry, to_json
-from gradscope.findings import Finding, to_line
+from gradscope.findings import Finding
 from gradscope.hooks.dispatcher import DISPATCHER
 from gradscope.hooks.optimizer import living_optimizers
 from gradscope.probes.catalogue import make_probes
 from gradscope.progress import Progress
-from gradscope.record.chunks import FINDINGS, ChunkWriter
 from gradscope.record.record import Record
-from gradscope.record.table import OptimizerTable, array_columns, scalar_columns
+from gradscope.record.run_folder import RunFolder
 from gradscope.recording.recorder import Recorder
 from gradscope.recording.sampling import Sampling
 from gradscope.reporters.report import Report
@@ -47,25 +44,21 @@ class Session:
         tell: Callable[[str], None] = lambda sentence: None,
         progress: Progress | None = None,
     ) -> None:
-        self.rules, self.folder, self.base = rules, folder, base
+        self.rules, self.base = rules, base
         self.log = FindingLog(rules)
         self.closed = False
         self.failure: str | None = None  # why nothing is watched any more
         self._tell, self._progress = tell, progress
         self._cadence = Cadence()
         self._pid = os.getpid()
-        self._writer = None if folder is None else ChunkWriter(folder)
-        self._order = 0
-        self._facts_written: dict[Any, tuple[int, int]] = {}
-        self._sites_written = 0
-        self._partition_written: tuple[tuple[int, ...], ...] = ()
+        self._run = RunFolder(folder, tell)
         self._started = time.perf_counter()
         self.recorder = Recorder(
-            Sampling(every), make_probes(), self, self._row_finished, self._recorder_failed, MEMORY_LIMIT
+            Sampling(every), make_probes(), self._run, self._row_finished, self._recorder_failed, MEMORY_LIMIT
         )
         meta = self.recorder.meta
         meta.script, meta.argv, meta.torch, meta.gradscope = script, argv, str(torch.__version__), __version__
-        self._write_meta()
+        self._run.meta(meta)
         atexit.register(self.close)
 
     # -- life -------------------------------------------------------------------------------------------------------
@@ -76,7 +69,7 @@ class Session:
         try:
             for optimizer in living_optimizers():
                 self.recorder.optimizer_created(optimizer)
-            self.recorder.trace.start()
+            self.recorder.stage.trace.start()
         except Exception as error:
             DISPATCHER.detach()
             self._recorder_failed(error)
@@ -88,7 +81,7 @@ class Session:
         atexit.unregister(self.close)
         self.closed = True
         DISPATCHER.detach()
-        self.recorder.trace.stop()
+        self.recorder.stage.trace.stop()
         if self._progress is not None:
             self._progress.clear()
         if os.getpid() != self._pid:  # a forked child: the record is its parent's
@@ -103,10 +96,7 @@ class Session:
         self._account()
         self._evaluate(max(0, meta.rows - 1))
         self._flush()
-        if self._writer is not None:
-            self._write_meta()
-            self._say_if_broken()
-            self._writer.close()
+        self._run.close()
 
     # -- what users read --------------------------------------------------------------------------------------------
 
@@ -145,7 +135,7 @@ class Session:
             meta,
             self.log.findings,
             self.skipped,
-            self.folder,
+            self._run.path,
             self.base,
             len(self.log.suppressed),
             tuple(notes),
@@ -153,24 +143,13 @@ class Session:
 
     # -- the recorder's callbacks -----------------------------------------------------------------------------------
 
-    def described(self, table: OptimizerTable) -> None:
-        if self._writer is not None:
-            self._writer.line(table.describe())
-
-    def row(self, table: OptimizerTable, scalars: Mapping[str, Any], arrays: Mapping[str, Any] | None) -> None:
-        if self._writer is None:
-            return
-        self._writer.row(f"{table.number}/scalars", scalars, table.scalars.total, table.scalars.row_bytes)
-        if arrays is not None:
-            self._writer.row(f"{table.number}/arrays", arrays, table.arrays.total, table.arrays.row_bytes)
-
     def _row_finished(self, triggers: frozenset[str]) -> None:
         if self._cadence.due(self.recorder.meta.rows, triggers):
             self._account()
             self._evaluate(max(0, self.recorder.meta.rows - 1))
         if self._progress is not None and self._progress.due():
             self._progress.show(self.record, len(self.findings))
-        if self._writer is not None and self._writer.due():
+        if self._run.due():
             self._flush()
 
     def _recorder_failed(self, error: BaseException) -> None:
@@ -185,74 +164,22 @@ class Session:
             return
         try:
             for finding in self.log.update(diagnose(self.record, self.rules), row):
-                if self._writer is not None:
-                    self._order += 1
-                    self._writer.line(to_line(finding, self._order), FINDINGS)
+                self._run.finding(finding)
         except Exception as error:
             self._recorder_failed(error)
 
-    # -- the run folder ---------------------------------------------------------------------------------------------
-
     def _flush(self) -> None:
-        writer = self._writer
-        if writer is None or os.getpid() != self._pid:
-            return
-        for site in self.recorder.sites[self._sites_written :]:
-            data = {"site": self._sites_written, "file": site.file, "line": site.line, "function": site.function}
-            writer.line(data)
-            self._sites_written += 1
-        columns = {}
-        for table in self.recorder.tables():
-            columns[f"{table.number}/scalars"] = scalar_columns(table.groups)
-            columns[f"{table.number}/arrays"] = array_columns(len(table.parameters))
-            table.settle()
-            writer.arrays(f"{table.number}/counters", table.counters)
-        writer.flush(columns)
-        partition = self.recorder.partition.groups()
-        if partition != self._partition_written:
-            self._partition_written = partition
-            writer.line({"partition": [list(group) for group in partition]})
-        for key, entry in self.recorder.facts.entries.items():
-            if self._facts_written.get(key) != (entry.count, entry.last):
-                self._facts_written[key] = (entry.count, entry.last)
-                writer.line(_fact_line(entry))
-        self._write_meta()
-        self._say_if_broken()
-
-    def _write_meta(self) -> None:
-        if self._writer is not None:
-            self._writer.meta(self.recorder.meta)
-
-    def _say_if_broken(self) -> None:
-        if self._writer is not None and self._writer.broken:
-            self._tell(f"the run folder cannot be written: {self._writer.broken}; the record is kept in memory")
-            self._writer.close()
-            self._writer, self.folder = None, None
+        if os.getpid() == self._pid:
+            recorder = self.recorder
+            self._run.flush(
+                recorder.books.tables(),
+                recorder.books.sites,
+                recorder.partition.groups(),
+                recorder.stage.facts,
+                recorder.meta,
+            )
 
     def _account(self) -> None:
         """The bill: our own time against the loop's."""
         elapsed = time.perf_counter() - self._started
         self.recorder.meta.overhead = DISPATCHER.seconds / max(1e-9, elapsed - DISPATCHER.seconds)
-
-
-def _fact_line(entry: FactEntry) -> dict[str, Any]:
-    return {
-        "fact": [to_json(fact) for fact in entry.examples],
-        "first": entry.first,
-        "last": entry.last,
-        "count": entry.count,
-    }
-
-
-def new_run_folder(directory: Path, stem: str) -> Path:
-    """`<directory>/<stem>-<YYYYmmdd-HHMMSS>[-n]`, made now, so that concurrent runs get different ones."""
-    directory.mkdir(parents=True, exist_ok=True)
-    base = directory / f"{stem}-{datetime.now():%Y%m%d-%H%M%S}"
-    folder, n = base, 1
-    while True:
-        try:
-            folder.mkdir()
-            return folder
-        except FileExistsError:
-            n += 1
-            folder = base.with_name(f"{base.name}-{n}")

@@ -5,8 +5,11 @@ from pathlib import Path
 from typing import Iterator
 
 import pytest
+import torch
 
 import gradscope
+
+torch.set_num_threads(1)  # the tests run side by side: more threads only get into each other's way
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -368,3 +368,23 @@ def test_watch_a_model_and_its_optimizer_sees_only_these() -> None:
             my_optimizer.step()
     assert [o.rows.tolist() for o in scope.record.optimizers] == [[0, 1, 2, 3, 4]]
     assert scope.findings == ()
+
+
+def test_another_models_zero_grad_leaves_no_trace() -> None:
+    """`discriminator.zero_grad()` is no clear of the generator's: its site and its picture stay its own."""
+    mine, other = nn.Linear(3, 1), nn.Linear(3, 1)
+    optimizer, other_optimizer = sgd(mine), sgd(other)
+
+    def loop() -> None:
+        for _ in range(2):
+            mine(X).mean().backward()
+            other(X).mean().backward()
+            other.zero_grad()
+            optimizer.step()
+            other_optimizer.step()
+            mine.zero_grad()
+
+    record = recorded(loop)
+    found = next(o for o in record.optimizers if o.parameters[0].name.startswith("mine"))
+    assert states(found, Point.AFTER_ZERO_GRAD) == [GradState.NOT_SEEN, GradState.NONE]
+    assert [record.site(n) is None for n in found.scalars["zero_grad_site"]] == [True, False]

@@ -444,6 +444,7 @@ def check(setting: list[list[int]], kinds: list[int], body: list[Operation], rep
 @example([[0], [1, 2]], (0, 0), [*APART, ("step", 0), ("peek",), ("step", 1)], 2)
 @example([[0, 1, 2]], (0, 0), [("zero_grad", 0, True), ("add_group", 0, 3), BACKWARD, ("step", 0)], 2)
 @example([[0, 1, 2]], (0, 0), [BACKWARD, ("step", 0), *REPLACED, ("add_group", 0, 4), BACKWARD, ("step", 0)], 1)
+@example([[0, 1], [2, 3, 4]], (0, 0), [("step", 0), ("add_group", 0, 3), ("zero_grad", 1, False), ("step", 0)], 1)
 def test_states_norms_losses_and_wiring_are_those_of_the_truth(
     setting: list[list[int]], kind: tuple[int, int], body: list[Operation], repeat: int
 ) -> None:

@@ -63,12 +63,13 @@ class UnownedParametersProbe(Probe):
         named = scene.names.place(leaf)
         if named is None and any(root.given for root in scene.names.roots):
             return  # a parameter of some other model than the one to be watched
+        place, upstream = _place(scene, named)
         fact = UnownedParameter(
             scene.row,
             named.name if named else f"a parameter of shape {tuple(leaf.shape)}",
             tuple(leaf.shape),
-            "elsewhere" if named is None else "hidden" if named.hidden else "registered",
-            named is not None and _upstream(scene, named),
+            place,
+            upstream,
             leaf._version == 1,
             _aside(scene, named),
         )
@@ -93,11 +94,15 @@ def _again(fact: UnownedParameter, **changes: Any) -> UnownedParameter:
     return UnownedParameter(**{**vars(fact), **changes})
 
 
-def _upstream(scene: Scene, named: Named) -> bool:
-    """Whether it stands, in its model's order, before every parameter there that an optimizer owns."""
+def _place(scene: Scene, named: Named | None) -> tuple[str, bool]:
+    """Where it stands, and whether that is before every parameter of its model that an optimizer owns."""
+    if named is None:
+        return "elsewhere", False
+    if named.hidden:
+        return "hidden", False
     owners = scene.owned()
     owned = [i for i, p in enumerate(scene.names.parameters_of(named.root)) if id(p) in owners]
-    return not owned or named.order < min(owned)
+    return ("registered", named.order < min(owned)) if owned else ("apart", False)
 
 
 def _aside(scene: Scene, named: Named | None) -> bool:

@@ -72,6 +72,11 @@ class RowStore:
                 array[self._oldest] = row[name]
             self._oldest = (self._oldest + 1) % self._tail.capacity
 
+    def amend(self, name: str, value: Any) -> None:
+        """Change a column of the newest row."""
+        block = self._tail if self._tail.size else self._head
+        block.arrays[name][(self._oldest - 1) % block.size] = value
+
     def _retire(self, row: Mapping[str, Any]) -> None:
         if self._middle.size == self._middle.capacity:
             self._middle.keep(slice(0, None, 2))

@@ -30,7 +30,7 @@ class MissingStep(Rule):
         Call `optimizer.step()`, with its parentheses, after `backward()`.
     Silent on
         Long accumulations that do step; steps that GradScaler skips; loops that update by hand; loops without an
-        optimizer; an optimizer that nobody manages while another one trains on the same losses.
+        optimizer; an optimizer that nobody manages while another one trains; a try of a few backwards.
     Known at
         100 backwards, or the end of the run. Thresholds: {thresholds}.
     References
@@ -45,7 +45,7 @@ class MissingStep(Rule):
     explains = ("GS101", "GS106", "GS204", "GS302")
 
     backwards: int = 100
-    at_the_end: int = 2
+    at_the_end: int = 5
 
     def check(self, record: Record) -> Iterator[Finding]:
         for fact in newest_of(record.facts.of(MissingStepFact)):

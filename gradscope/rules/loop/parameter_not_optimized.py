@@ -84,17 +84,18 @@ class ParameterNotOptimized(Rule):
         """What speaks loudest first; only one kind is told."""
         patient = record.meta.ended or max(len(o.rows) for o in record.optimizers) >= self.rows_for_backbone
         hidden = [e for e in entries if _fact(e).place == "hidden"]
-        forgotten = [e for e in entries if _fact(e).place == "registered" and not _fact(e).upstream]
+        registered = [e for e in entries if _fact(e).place == "registered"]
+        forgotten = [e for e in registered if not _fact(e).upstream]
         behind = [e for e in entries if e not in hidden and e not in forgotten]
         raw = [e for e in behind if _fact(e).untouched and not _fact(e).aside]
         if hidden:
             yield "hidden", "warning", hidden
         elif forgotten:
-            yield "forgotten", "warning", [e for e in entries if _fact(e).place == "registered"]
+            yield "forgotten", "warning", registered
         elif raw and len(raw) * 2 >= len(behind) and patient:
             yield "forgotten", "warning", behind
         elif behind and patient:
-            apart = all(_fact(e).place == "elsewhere" for e in behind)
+            apart = all(_fact(e).place != "registered" for e in behind)
             yield "apart" if apart else "backbone", "info", behind
 
     def _finding(

@@ -1,0 +1,123 @@
+"""A run's folder while the run goes on: what is known goes there, chunk by chunk."""
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from gradscope.events import Site
+from gradscope.facts import FactEntry, FactLog, to_json
+from gradscope.findings import Finding, to_line
+from gradscope.record.chunks import FINDINGS, ChunkWriter
+from gradscope.record.record import Meta
+from gradscope.record.table import OptimizerTable, array_columns, scalar_columns
+
+
+class RunFolder:
+    """Takes rows and findings, and writes them; without a `path` it takes them and does nothing.
+
+    Where the disk fails, it says so once by `tell`, lets go of the path, and goes on doing nothing.
+    """
+
+    def __init__(self, path: Path | None, tell: Callable[[str], None]) -> None:
+        self.path = path
+        self._writer = None if path is None else ChunkWriter(path)
+        self._tell = tell
+        self._order = 0
+        self._facts_written: dict[Any, tuple[int, int]] = {}
+        self._sites_written = 0
+        self._partition_written: tuple[tuple[int, ...], ...] = ()
+
+    def described(self, table: OptimizerTable) -> None:
+        """An optimizer's columns are known, or have become more."""
+        if self._writer is not None:
+            self._writer.line(table.describe())
+
+    def row(self, table: OptimizerTable, scalars: Mapping[str, Any], arrays: Mapping[str, Any] | None) -> None:
+        """A finished row, for the next chunk."""
+        if self._writer is None:
+            return
+        number = table.number
+        self._writer.row(f"{number}/scalars", scalars, table.scalars.total, table.scalars.row_bytes)
+        if arrays is not None:
+            self._writer.row(f"{number}/arrays", arrays, table.arrays.total, table.arrays.row_bytes)
+
+    def finding(self, finding: Finding) -> None:
+        """A finding, or a revision of one: written at once."""
+        if self._writer is not None:
+            self._order += 1
+            self._writer.line(to_line(finding, self._order), FINDINGS)
+
+    def meta(self, meta: Meta) -> None:
+        if self._writer is not None:
+            self._writer.meta(meta)
+
+    def due(self) -> bool:
+        """Whether it is time for a chunk."""
+        return self._writer is not None and self._writer.due()
+
+    def flush(
+        self,
+        tables: Sequence[OptimizerTable],
+        sites: Sequence[Site],
+        partition: tuple[tuple[int, ...], ...],
+        facts: FactLog,
+        meta: Meta,
+    ) -> None:
+        """Write a chunk: all that is new since the last one."""
+        writer = self._writer
+        if writer is None:
+            return
+        for number in range(self._sites_written, len(sites)):
+            site = sites[number]
+            writer.line({"site": number, "file": site.file, "line": site.line, "function": site.function})
+        self._sites_written = len(sites)
+        columns = {}
+        for table in tables:
+            columns[f"{table.number}/scalars"] = scalar_columns(table.groups)
+            columns[f"{table.number}/arrays"] = array_columns(len(table.parameters))
+            table.settle()
+            writer.arrays(f"{table.number}/counters", table.counters)
+        writer.flush(columns)
+        if partition != self._partition_written:
+            self._partition_written = partition
+            writer.line({"partition": [list(group) for group in partition]})
+        for key, entry in facts.entries.items():
+            if self._facts_written.get(key) != (entry.count, entry.last):
+                self._facts_written[key] = (entry.count, entry.last)
+                writer.line(_fact_line(entry))
+        writer.meta(meta)
+        if writer.broken:
+            self._tell(f"the run folder cannot be written: {writer.broken}; the record is kept in memory")
+            self.path = None
+            self.close()
+
+    def close(self) -> None:
+        """Close the files; what comes later is not written."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.close()
+
+
+def _fact_line(entry: FactEntry) -> dict[str, Any]:
+    return {
+        "fact": [to_json(fact) for fact in entry.examples],
+        "first": entry.first,
+        "last": entry.last,
+        "count": entry.count,
+    }
+
+
+def new_run_folder(directory: Path, stem: str) -> Path:
+    """`<directory>/<stem>-<YYYYmmdd-HHMMSS>[-n]`, made now, so that concurrent runs get different ones."""
+    directory.mkdir(parents=True, exist_ok=True)
+    base = directory / f"{stem}-{datetime.now():%Y%m%d-%H%M%S}"
+    folder, n = base, 1
+    while True:
+        try:
+            folder.mkdir()
+            return folder
+        except FileExistsError:
+            n += 1
+            folder = base.with_name(f"{base.name}-{n}")

@@ -1,0 +1,104 @@
+"""The stage that probes look at: the row at hand, its graph and module calls, and where their Facts go."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import FrameType
+from typing import Any
+
+import torch
+
+from gradscope.facts import Fact, FactLog
+from gradscope.hooks.dispatcher import DISPATCHER
+from gradscope.hooks.forward import ForwardTrace
+from gradscope.hooks.graph import Survey, survey
+from gradscope.probes.base import Probe
+from gradscope.recording.naming import Names
+from gradscope.recording.roster import Roster
+from gradscope.recording.track import Track
+
+CLOSE_ROWS = 4  # module calls and graphs are looked at in the first rows, then again on a trigger
+
+
+class Stage:
+    """The probes' Scene, and the one who tells them what happens.
+
+    `blind` takes what could not be seen, and why: module calls, or a probe that failed.
+    """
+
+    def __init__(self, probes: Sequence[Probe], roster: Roster, blind: dict[str, str]) -> None:
+        self.row = 0
+        self.names = Names()
+        self.facts = FactLog()
+        self.trace = ForwardTrace(lambda: DISPATCHER.listening(DISPATCHER.generation), self._failed)
+        self.triggers: set[str] = set()
+        self._probes, self._roster, self._blind = list(probes), roster, blind
+        self._moments = _moments(self._probes)
+        self._roots: tuple[torch.Tensor, ...] = ()
+        self._survey: Survey | None = None
+        self._close_until = CLOSE_ROWS
+
+    # -- what probes ask --------------------------------------------------------------------------------------------
+
+    @property
+    def tracks(self) -> Sequence[Track]:
+        return self._roster.living()
+
+    def owned(self) -> set[int]:
+        return self._roster.owned()
+
+    def survey(self) -> Survey | None:
+        if self._survey is None and self._roots and self.row < self._close_until:
+            self._survey = survey(self._roots)
+        return self._survey
+
+    def frame(self) -> FrameType | None:
+        return DISPATCHER.sites.frame()
+
+    def emit(self, fact: Fact) -> None:
+        self.facts.add(fact)
+
+    def trigger(self, why: str) -> None:
+        self.triggers.add(why)
+
+    # -- what the recorder does with it -----------------------------------------------------------------------------
+
+    def look_closely(self) -> None:
+        """Watch module calls and graphs in this row and the next two."""
+        self._close_until = max(self._close_until, self.row + 3)
+        self.trace.start()
+
+    def backward_begins(self, roots: tuple[torch.Tensor, ...]) -> None:
+        """The graph of `roots` is alive; the modules called since the last backward are known by name from now on."""
+        if self.row >= self._close_until and self.trace.on:
+            self.trace.stop()
+        if self.trace.blind:
+            self._blind["module calls"] = self.trace.blind
+        self._roots, self._survey = roots, None
+        if self.trace.on:
+            for module in self.trace.roots():
+                self.names.add_root(module, self.frame())
+
+    def backward_ended(self) -> None:
+        """Let go of the graph and of the module calls."""
+        self._roots, self._survey = (), None
+        if self.trace.on:
+            self.trace.clear()
+
+    def tell(self, moment: str, *arguments: Any) -> None:
+        """Tell every probe that has something to do at this moment. One that raises is told nothing more."""
+        for probe in list(self._moments.get(moment, ())):
+            try:
+                getattr(probe, moment)(self, *arguments)
+            except Exception as error:
+                self._probes.remove(probe)
+                self._moments = _moments(self._probes)
+                self._failed(error, type(probe).__name__)
+
+    def _failed(self, error: BaseException, name: str = "module calls") -> None:
+        self._blind[name] = f"it failed at step {self.row}: {type(error).__name__}: {error}"
+
+
+def _moments(probes: Sequence[Probe]) -> dict[str, list[Probe]]:
+    """Which probes have something to do at which moment."""
+    names = [name for name, member in vars(Probe).items() if callable(member) and not name.startswith("_")]
+    return {n: found for n in names if (found := [p for p in probes if getattr(type(p), n) is not getattr(Probe, n)])}
