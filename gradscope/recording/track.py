@@ -30,6 +30,9 @@ class LossCell:
         self.tensor = None
 
 
+_PLAIN = (["zero_grad", "backward"], ["backward"])  # a row as most are
+
+
 class Track:
     """Takes looks now, and replays them through the ledger once their numbers have arrived."""
 
@@ -61,6 +64,7 @@ class Track:
         self._look_again = 0
         self._retired = False
         self._operations: list[tuple[str, tuple[Any, ...]]] = []
+        self._row_starts = 0  # in the operations
         self._pending: list[Readable] = []
         self.read_parameters()
         self.ledger = Ledger(len(self.parameters))
@@ -146,21 +150,21 @@ class Track:
         """The one backward of a row as it should be: no gradient was there, every parameter was reached, and nothing
         has changed since. None for any other row; then its operations stay as they are.
         """
-        operations = self._operations
-        if not operations or operations[-1][0] != "backward" or len(operations) > 2 or self._pending:
-            return None
-        if len(operations) == 2 and operations[0][0] != "zero_grad":
+        operations = self._operations[self._row_starts :]
+        if [name for name, _ in operations] not in _PLAIN:
             return None
         start, end, contribution = operations[-1][1]
         if not (start.empty and end.full and end.same_as(before)):
             return None
-        self._operations = []
+        del self._operations[self._row_starts :]
         assert isinstance(contribution, Contribution)
         return contribution
 
     def later(self, operation: str, *arguments: Any) -> None:
         """Hand an operation to the ledger once the numbers in it have arrived."""
         self._operations.append((operation, arguments))
+        if operation in ("step", "plain_row"):
+            self._row_starts = len(self._operations)
 
     def expect(self, cell: Readable) -> None:
         self._pending.append(cell)
@@ -200,7 +204,7 @@ class Track:
 
         A plain row is told by its one Contribution.
         """
-        operations, self._operations = self._operations, []
+        operations, self._operations, self._row_starts = self._operations, [], 0
         finished: list[tuple[Row | Contribution, StepNotes]] = []
         for name, arguments in operations:
             if name == "plain_row":
