@@ -37,6 +37,7 @@ class NoGradientReason(Fact):
     before: str = ""
     after: str = ""
     alternative: bool = False
+    moved: bool = False  # something else changes its values: a copy, a moving average
 
     def key(self) -> tuple[Any, ...]:
         return (type(self).__name__, self.optimizer, self.parameter)
@@ -74,7 +75,8 @@ class MissingStep(Fact):
     `backwards` since its last step (or ever); `longest_gap` is the largest number of backwards between two of its steps
     so far; `steps` it has made; `clears` counts the zero_grad calls meanwhile that were on it or changed its gradients;
     `bystander`: other optimizers stepped on these backwards; `moved`: its parameters change all the same; `ended`: the
-    run is over.
+    run is over; `evaluating`: a model of the loop is in eval mode. Only backwards from a line that has led to a step
+    before count, where there is one: another phase has its own purposes.
     """
 
     optimizer: int
@@ -85,6 +87,7 @@ class MissingStep(Fact):
     bystander: bool
     moved: bool
     ended: bool
+    evaluating: bool
     site: Site
 
     def key(self) -> tuple[Any, ...]:
@@ -114,8 +117,7 @@ class BackwardFailed(Fact):
     """backward raised one of torch's two errors about the graph.
 
     `kind`: no-graph ("does not require grad") or freed-graph ("backward through the graph a second time"). `cause`:
-    for no-graph as in DisconnectedLoss; for freed-graph same-loss, earlier-step or unknown. `other` is the backward
-    that freed the graph, where it is known.
+    for no-graph as in DisconnectedLoss; for freed-graph same-loss, earlier-step or unknown.
     """
 
     kind: str
@@ -123,7 +125,7 @@ class BackwardFailed(Fact):
     after: str
     before: str
     site: Site
-    other: Site | None = None
+    backward: int = 0  # its number in the run
 
 
 @dataclass(frozen=True)
@@ -210,9 +212,8 @@ def from_json(data: dict[str, Any]) -> Fact:
     """The inverse of `to_json`. KeyError or TypeError where the data is not of its form."""
     kind = KINDS[data["kind"]]
     values = {k: v for k, v in data.items() if k != "kind"}
-    for name in ("site", "other"):
-        if isinstance(values.get(name), dict):
-            values[name] = Site(**values[name])
+    if isinstance(values.get("site"), dict):
+        values["site"] = Site(**values["site"])
     if "shape" in values:
         values["shape"] = tuple(values["shape"])
     return kind(**values)

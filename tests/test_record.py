@@ -87,7 +87,7 @@ def test_facts_are_counted_not_thinned() -> None:
 @pytest.mark.parametrize(
     "fact",
     [
-        MissingStep(3, 0, 101, 2, 0, 5, False, False, True, Site("train.py", 7, "main")),
+        MissingStep(3, 0, 101, 2, 0, 5, False, False, True, False, Site("train.py", 7, "main")),
         UnownedParameter(1, "a.b", (2, 3), "hidden", False, True),
         SkippedStep(2, 1),
     ],

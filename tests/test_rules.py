@@ -162,6 +162,12 @@ def test_gs102_says_why(reason: str, words: str) -> None:
     assert finding.where == STEP
 
 
+def test_gs102_is_silent_on_what_something_else_moves() -> None:
+    """A target network inside the model, a codebook kept by a moving average: no gradient, and no fault."""
+    fact = NoGradientReason(0, 0, 1, "not-used", moved=True)
+    assert codes(record(optimizer((HEALTHY | Wiring.SOME_MISSING,) * 20, counters=NEVER), facts=[fact])) == []
+
+
 def test_gs102_is_info_for_an_expert_that_nobody_asked() -> None:
     """One of several like siblings, unused in all batches: worth knowing, no fault."""
     fact = NoGradientReason(0, 0, 1, "not-used", alternative=True)
@@ -170,11 +176,16 @@ def test_gs102_is_info_for_an_expert_that_nobody_asked() -> None:
 
 
 def test_gs102_without_any_backward() -> None:
-    """Steps without a backward: an error after 3 of them, not after 2 (some loops prime their optimizer)."""
+    """Steps after a forward, without a backward: an error after 3, not after 2 (some loops prime their optimizer).
+
+    Without a forward it is a schedule being plotted.
+    """
+    forgotten = NoGradientReason(0, 0, -1, "no-backward")
     none = NOTHING | Wiring.NO_BACKWARD
     for rows, expected in ((2, []), (3, [("GS102", "error")])):
         counters = {"missing": [rows] * 2, "reached": [0, 0]}
-        assert codes(record(optimizer((none,) * rows, counters=counters))) == expected
+        assert codes(record(optimizer((none,) * rows, counters=counters), facts=[forgotten])) == expected
+        assert codes(record(optimizer((none,) * rows, counters=counters))) == []
 
 
 # -- GS103 ------------------------------------------------------------------------------------------------------------
@@ -195,6 +206,9 @@ def test_gs103_asks_for_a_second_sighting() -> None:
     "details, expected",
     [
         ({"place": "hidden"}, "warning"),
+        ({"place": "hidden", "aside": True}, "info"),
+        ({"shape": (900,)}, "info"),
+        ({"shape": (900,), "untouched": True}, "warning"),
         ({"moved": True}, None),
         ({"owned_since": 1}, None),
         ({"upstream": True}, "info"),
@@ -234,6 +248,7 @@ def test_gs103_finds_a_stale_optimizer_at_once_and_instead_of_gs102_and_gs107() 
         ([1], False, False),
         ([1], True, True),
         ([1, 0], True, False),
+        ([0, 1, 1, 0, 0, 0], True, False),
     ],
 )
 def test_gs104_asks_for_two_in_a_row_or_the_only_step(hits: list[int], ended: bool, expected: bool) -> None:
@@ -254,7 +269,7 @@ def test_gs104_points_at_the_clear() -> None:
 def waiting(**details: object) -> MissingStep:
     values = {
         "optimizer": 0, "backwards": 101, "longest_gap": 0, "steps": 0, "clears": 101, "bystander": False,
-        "moved": False, "ended": False, "site": BACKWARD,
+        "moved": False, "ended": False, "evaluating": False, "site": BACKWARD,
     }  # fmt: skip
     return MissingStep(0, **{**values, **details})
 
@@ -267,6 +282,7 @@ def waiting(**details: object) -> MissingStep:
         ({"backwards": 99}, False),
         ({"backwards": 5, "clears": 5, "ended": True}, True),
         ({"backwards": 4, "clears": 4, "ended": True}, False),
+        ({"evaluating": True}, False),
         ({"bystander": True}, True),
         ({"bystander": True, "clears": 10}, False),
     ],
@@ -301,6 +317,8 @@ def test_gs107_explains_a_death(kind: str, cause: str) -> None:
     fact = BackwardFailed(0, kind, cause, "", "", BACKWARD)
     assert codes(record(facts=[fact], status="crashed")) == [("GS107", "error")]
     assert codes(record(facts=[fact], status="finished")) == [], "the script caught it: its own business"
+    later = BackwardFailed(0, kind, cause, "", "", BACKWARD, backward=-1)
+    assert codes(record(facts=[later], status="crashed")) == [], "other backwards followed: it died of something else"
 
 
 def test_thresholds_are_fields() -> None:

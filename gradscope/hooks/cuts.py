@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Callable, Collection, Sequence
+from typing import Collection, Sequence
 
 from torch import nn
 
@@ -18,10 +18,10 @@ class Cut:
     before: nn.Module | None = None  # the first one that was given none
 
 
-def cut_below(calls: Sequence[Call], module: nn.Module, reachable: Callable[[Any], bool]) -> Cut:
+def cut_below(calls: Sequence[Call], module: nn.Module) -> Cut:
     """Why no gradient came back to the parameters that `module` itself holds.
 
-    `reachable(node)` tells whether backward passes a graph node. The causes are tried in the order of the data: not
+    The outputs in `calls` tell whether backward reached them. The causes are tried in the order of the data: not
     called; called without a gradient; its output cut off on the way; its output left out of the loss.
     """
     mine = [i for i, call in enumerate(calls) if call.module is module]
@@ -33,7 +33,7 @@ def cut_below(calls: Sequence[Call], module: nn.Module, reachable: Callable[[Any
     outputs = calls[last].outputs
     if outputs and not any(o.requires_grad for o in outputs):
         return Cut("detached", before=module)
-    if any(o.node is not None and reachable(o.node) for o in outputs):
+    if any(o.reached for o in outputs):
         return Cut("not-used")  # the module took part, this parameter of it did not
     return _cut_downstream(calls, last) or Cut("not-in-loss", after=module)
 
@@ -59,7 +59,8 @@ def _cut_downstream(calls: Sequence[Call], last: int) -> Cut | None:
     """The first later call that was given tensors without a gradient although it should have been given some."""
     producer = calls[last]
     inside = _descendants(calls, last)
-    batch = {g.storage for call in calls if call.depth == 0 for g in call.inputs if not g.requires_grad}
+    before = calls[: last + 1]  # what the head is given after a cut is not the batch
+    batch = {g.storage for call in before if call.depth == 0 for g in call.inputs if not g.requires_grad}
     handed_on = {g.storage for g in producer.outputs if g.storage}
     batch -= handed_on
     for call in calls[last + 1 :]:

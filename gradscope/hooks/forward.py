@@ -6,18 +6,22 @@ registered for a few rows and removed again.
 from __future__ import annotations
 
 import functools
+import inspect
 from dataclasses import dataclass, field
 from typing import Any, Callable, Iterable
 
 import torch
 from torch import nn
-from torch.nn.modules.module import (
-    _global_forward_hooks_with_kwargs,
-    register_module_forward_hook,
-    register_module_forward_pre_hook,
-)
+from torch.nn.modules import module as torch_module
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils.hooks import RemovableHandle
 
+# torch before 2.6 gives global hooks no keyword arguments.
+_OPTIONS: dict[str, bool] = {
+    name: True
+    for name in ("with_kwargs", "always_call")
+    if name in inspect.signature(register_module_forward_hook).parameters
+}
 _MAX_CALLS = 20_000
 _MAX_TENSORS = 16
 
@@ -29,7 +33,8 @@ class Glimpse:
     requires_grad: bool
     whole_numbers: bool  # an integer dtype, or floats that are all whole numbers and not all zero
     storage: int
-    node: Any  # its grad_fn, or None
+    node: Any  # its grad_fn, or None; let go of before backward
+    reached: bool = False  # backward passes the node
 
 
 @dataclass
@@ -39,6 +44,7 @@ class Call:
     module: nn.Module
     depth: int
     grad_enabled: bool
+    has_parameters: bool = False
     inputs: list[Glimpse] = field(default_factory=list)
     outputs: list[Glimpse] = field(default_factory=list)
 
@@ -64,15 +70,15 @@ class ForwardTrace:
             return
         self._handles = [
             register_module_forward_pre_hook(self._contained(self._before)),
-            register_module_forward_hook(self._contained(self._after), with_kwargs=True, always_call=True),
+            register_module_forward_hook(self._contained(self._after), **_OPTIONS),
         ]
 
     def stop(self) -> None:
         while self._handles:
             handle = self._handles.pop()
             handle.remove()
-            # torch keeps this entry of a hook registered with both options (seen in 2.15).
-            _global_forward_hooks_with_kwargs.pop(handle.id, None)
+            # torch keeps this entry of a hook registered with both options (seen in 2.15; 2.4 has no such table).
+            getattr(torch_module, "_global_forward_hooks_with_kwargs", {}).pop(handle.id, None)
         self.clear()
 
     def clear(self) -> None:
@@ -108,7 +114,8 @@ class ForwardTrace:
             if self._stack:
                 return
             self.clear()  # a long evaluation: only what follows can belong to the next backward
-        call = Call(module, len(self._stack), torch.is_grad_enabled())
+        has_parameters = any(p.requires_grad for p in module._parameters.values() if p is not None)
+        call = Call(module, len(self._stack), torch.is_grad_enabled(), has_parameters)
         self.calls.append(call)
         self._stack.append(call)
 
@@ -127,26 +134,30 @@ def _is_compiled(module: nn.Module) -> bool:
 
 
 def tensors_in(value: Any, limit: int = _MAX_TENSORS) -> list[torch.Tensor]:
-    """The tensors inside nested tuples, lists, dicts and dataclass-like outputs (at most `limit`)."""
+    """The tensors inside nested tuples, lists, dicts and dataclass-like outputs (at most `limit`).
+
+    An explicit stack: a recursive inner function would be a reference cycle that keeps the tensors alive.
+    """
     found: list[torch.Tensor] = []
-
-    def visit(item: Any, depth: int) -> None:
-        if len(found) >= limit or depth > 4:
-            return
-        if isinstance(item, torch.Tensor):
+    stack: list[tuple[Any, int]] = [(value, 0)]
+    while stack and len(found) < limit:
+        item, depth = stack.pop()
+        kind = type(item)
+        if issubclass(kind, torch.Tensor):
             found.append(item)
-            return
+            continue
         children: Iterable[Any] = ()
-        if isinstance(item, dict):
+        if issubclass(kind, dict):
             children = item.values()
-        elif isinstance(item, (list, tuple)):
+        elif issubclass(kind, (list, tuple)):
             children = item
-        elif hasattr(item, "__dict__") and not isinstance(item, (nn.Module, type)):
-            children = vars(item).values()
-        for child in list(children)[: limit * 4]:
-            visit(child, depth + 1)
-
-    visit(value, 0)
+        elif not issubclass(kind, (nn.Module, type)):
+            try:
+                children = list(object.__getattribute__(item, "__dict__").values())
+            except (AttributeError, TypeError):
+                continue
+        if depth < 4:
+            stack.extend((child, depth + 1) for child in reversed(list(children)[: limit * 4]))
     return found
 
 

@@ -18,9 +18,6 @@ class Survey:
     leaves: tuple[torch.Tensor, ...]
     complete: bool  # False: the graph was larger than the walk's limit
 
-    def holds(self, parameter: torch.Tensor) -> bool:
-        return any(leaf is parameter for leaf in self.leaves)
-
 
 def survey(roots: Sequence[torch.Tensor]) -> Survey:
     """Walk the graph from `roots` to its leaves."""
@@ -64,5 +61,5 @@ def tensors_with_graph(values: Iterable[Any]) -> list[torch.Tensor]:
             candidates = value.values()
         else:
             candidates = (value,)
-        found.extend(v for v in candidates if isinstance(v, torch.Tensor) and v.grad_fn is not None)
+        found.extend(v for v in candidates if issubclass(type(v), torch.Tensor) and v.grad_fn is not None)
     return found

@@ -1,10 +1,12 @@
 """Which line of the user's code made this call."""
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 import sysconfig
 from types import FrameType
+from typing import Any
 
 import torch
 
@@ -74,3 +76,15 @@ class SiteFinder:
         if path.startswith((_OWN, _TORCH)):
             return 0
         return 1 if path.startswith(_LIBRARIES) else 2
+
+
+def variables(frame: FrameType) -> list[tuple[str, Any]]:
+    """A frame's local variables.
+
+    Before Python 3.13 `f_locals` of a function is a snapshot that stays on the frame and keeps its values alive until
+    the function returns: it is emptied again.
+    """
+    found = [(str(name), value) for name, value in list(frame.f_locals.items())]
+    if sys.version_info < (3, 13) and frame.f_code.co_flags & inspect.CO_OPTIMIZED:
+        frame.f_locals.clear()
+    return found

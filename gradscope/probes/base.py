@@ -18,6 +18,7 @@ class Scene(Protocol):
     """The recorder as probes see it."""
 
     row: int
+    backwards: int  # seen in the run so far
     trace: ForwardTrace
     names: Names
 
@@ -39,6 +40,16 @@ class Scene(Protocol):
 
     def trigger(self, why: str) -> None:
         """Ask for the rules to run when this row is finished."""
+
+
+_SAMPLE = 64  # values compared to see whether a parameter moves
+
+
+def sample(parameter: torch.Tensor) -> torch.Tensor:
+    """A copy of a few values, spread over the parameter."""
+    with torch.no_grad():
+        flat = parameter.detach().reshape(-1)
+        return flat[:: max(1, flat.numel() // _SAMPLE)][:_SAMPLE].clone()
 
 
 class Probe:

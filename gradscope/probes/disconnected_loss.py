@@ -50,10 +50,10 @@ class DisconnectedLossProbe(Probe):
         if NO_GRAPH in message:
             cut = self._cut or Cut("unknown")
             self._cut = None
-            scene.emit(BackwardFailed(scene.row, "no-graph", cut.cause, *_names(scene, cut), site))
+            scene.emit(BackwardFailed(scene.row, "no-graph", cut.cause, *_names(scene, cut), site, scene.backwards))
         elif FREED_GRAPH in message:
             cause = "same-loss" if self._again else "earlier-step" if scene.row > 0 else "unknown"
-            scene.emit(BackwardFailed(scene.row, "freed-graph", cause, "", "", site))
+            scene.emit(BackwardFailed(scene.row, "freed-graph", cause, "", "", site, scene.backwards))
 
     def _find(self, scene: Scene, roots: Sequence[torch.Tensor]) -> Cut:
         parameters = [p for track in scene.tracks for p in track.parameters]

@@ -10,6 +10,7 @@ import torch
 from gradscope.events import Site
 from gradscope.facts import GraphAge
 from gradscope.hooks.graph import KEY, reaches, tensors_with_graph
+from gradscope.hooks.sites import variables
 from gradscope.probes.base import Probe, Scene
 
 FIRST_LOOK = 20  # living graphs; then each time their number has doubled
@@ -55,6 +56,6 @@ class GraphAgeProbe(Probe):
         if oldest is None:
             return
         frame = scene.frame()
-        values = [] if frame is None else [*frame.f_locals.values(), *frame.f_globals.values()]
+        values = [] if frame is None else [*(v for _, v in variables(frame)), *frame.f_globals.values()]
         chained = any(reaches(t.grad_fn, oldest) for t in tensors_with_graph(values))
         scene.emit(GraphAge(scene.row, len(self._alive), oldest.row, chained, site))

@@ -8,12 +8,12 @@ import torch
 
 from gradscope.events import Site
 from gradscope.facts import MissingStep
-from gradscope.probes.base import Probe, Scene
+from gradscope.probes.base import Probe, Scene, sample
 from gradscope.recording.track import Track
 
 MIN_BACKWARDS = 100  # without a step, before anything is said while the run goes on
+MAX_WAITING = 64  # optimizers, before those that are gone are forgotten
 GAP_FACTOR = 4  # times the longest gap between two steps seen so far
-_SAMPLE = 64
 
 
 @dataclass
@@ -28,10 +28,12 @@ class _Waiting:
     others_stepped: int = 0
     skipped: bool = False
     moved: bool = False
+    evaluating: bool = False
     site: Site | None = None
     sample: list[torch.Tensor] | None = None
     compare_at: int = 2
     told_at: int = 0
+    stepped_on: frozenset[Site] = frozenset()  # lines of the backwards that steps have followed
 
 
 class MissingStepProbe(Probe):
@@ -45,10 +47,13 @@ class MissingStepProbe(Probe):
     def after_backward(self, scene: Scene, reached: Sequence[Track], site: Site) -> None:
         for track in reached:
             waiting = self._of(track)
+            if waiting.stepped_on and site not in waiting.stepped_on:
+                continue  # another phase: gradients for their own sake
             waiting.backwards += 1
             waiting.site = site
             if waiting.backwards >= waiting.compare_at:
                 waiting.compare_at *= 2
+                waiting.evaluating = _evaluating(scene)
                 self._compare(track, waiting)
             many = max(MIN_BACKWARDS, GAP_FACTOR * waiting.longest_gap)
             if waiting.backwards > max(many, 2 * waiting.told_at):
@@ -60,6 +65,7 @@ class MissingStepProbe(Probe):
         self._of(track).clears += 1
 
     def after_step(self, scene: Scene, track: Track) -> None:
+        self._forget_the_dead(scene)
         for number, waiting in self._waiting.items():
             if number != track.number:
                 waiting.others_stepped += 1
@@ -79,16 +85,25 @@ class MissingStepProbe(Probe):
             ):
                 self._tell(scene, waiting, ended=True)
 
+    def _forget_the_dead(self, scene: Scene) -> None:
+        """Optimizers that stepped and are gone have nothing more to answer for (loops that make one per task)."""
+        if len(self._waiting) > MAX_WAITING:
+            living = {track.number for track in scene.tracks}
+            self._waiting = {n: w for n, w in self._waiting.items() if n in living or w.steps == 0}
+
     def _of(self, track: Track) -> _Waiting:
         return self._waiting.setdefault(track.number, _Waiting(track.number))
 
     def _reset(self, track: Track) -> None:
         old = self._of(track)
         gap = max(old.longest_gap, old.backwards)
-        self._waiting[track.number] = _Waiting(track.number, track.steps, longest_gap=gap, skipped=old.skipped)
+        sites = old.stepped_on if old.site is None else old.stepped_on | {old.site}
+        self._waiting[track.number] = _Waiting(
+            track.number, track.steps, longest_gap=gap, skipped=old.skipped, stepped_on=sites
+        )
 
     def _compare(self, track: Track, waiting: _Waiting) -> None:
-        now = _sample(track)
+        now = _samples(track)
         if waiting.sample is None:
             waiting.sample = now
         elif now and any(a.shape != b.shape or not torch.equal(a, b) for a, b in zip(waiting.sample, now)):
@@ -107,15 +122,18 @@ class MissingStepProbe(Probe):
                 waiting.others_stepped * 2 >= waiting.backwards,
                 waiting.moved,
                 ended,
+                waiting.evaluating,
                 waiting.site,
             )
         )
         scene.trigger("missing-step")
 
 
-def _sample(track: Track) -> list[torch.Tensor]:
+def _evaluating(scene: Scene) -> bool:
+    modules = (root.module() for root in scene.names.roots)
+    return any(module is not None and not module.training for module in modules)
+
+
+def _samples(track: Track) -> list[torch.Tensor]:
     """A few values of each of the first parameters that take a gradient."""
-    with torch.no_grad():
-        trained = [p for p in track.parameters if p.requires_grad][:32]
-        flat = [p.detach().reshape(-1) for p in trained]
-        return [f[:: max(1, f.numel() // _SAMPLE)][:_SAMPLE].clone() for f in flat]
+    return [sample(p) for p in [p for p in track.parameters if p.requires_grad][:32]]

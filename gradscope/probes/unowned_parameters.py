@@ -9,11 +9,10 @@ import torch
 
 from gradscope.events import Site
 from gradscope.facts import UnownedParameter
-from gradscope.probes.base import Probe, Scene
+from gradscope.probes.base import Probe, Scene, sample
 from gradscope.recording.naming import Named
 from gradscope.recording.track import Track
 
-_SAMPLE = 64  # values compared to see whether somebody changes the parameter by hand
 _MAX_FOUND = 2_000
 
 
@@ -73,7 +72,7 @@ class UnownedParametersProbe(Probe):
             leaf._version == 1,
             _aside(scene, named),
         )
-        self._seen[id(leaf)] = _Sighting(weakref.ref(leaf), fact, _sample(leaf))
+        self._seen[id(leaf)] = _Sighting(weakref.ref(leaf), fact, sample(leaf))
         scene.emit(fact)
 
     def _look_again(self, scene: Scene) -> None:
@@ -84,7 +83,7 @@ class UnownedParametersProbe(Probe):
             if parameter is None or fact.owned_since >= 0:
                 continue
             owned = id(parameter) in owners
-            moved = not owned and not torch.equal(_sample(parameter), sighting.sample)
+            moved = not owned and not torch.equal(sample(parameter), sighting.sample)
             if owned or (moved and not fact.moved):
                 sighting.fact = _again(fact, row=scene.row, moved=moved, owned_since=scene.row if owned else -1)
                 scene.emit(sighting.fact)
@@ -107,13 +106,9 @@ def _place(scene: Scene, named: Named | None) -> tuple[str, bool]:
 
 def _aside(scene: Scene, named: Named | None) -> bool:
     """Whether it serves the training without being its object: its model evaluates, or no model is trained at all."""
+    if named is not None and named.evaluating:
+        return True
     root = None if named is None else scene.names.roots[named.root].module()
     if root is not None and not root.training:
         return True
     return not any(isinstance(p, torch.nn.Parameter) for track in scene.tracks for p in track.parameters)
-
-
-def _sample(parameter: torch.Tensor) -> torch.Tensor:
-    with torch.no_grad():
-        flat = parameter.detach().reshape(-1)
-        return flat[:: max(1, flat.numel() // _SAMPLE)][:_SAMPLE].clone()

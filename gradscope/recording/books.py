@@ -16,6 +16,9 @@ from gradscope.recording.track import Track
 _TRIGGERS = (Wiring.ALL_MISSING, Wiring.OLD_INSIDE, Wiring.CLEARED)
 
 
+MAX_TABLES = 64
+
+
 class Sink(Protocol):
     """Where finished rows go besides the tables: the run folder."""
 
@@ -80,6 +83,15 @@ class Books:
             scalars["joint_loss"] = loss_of(list(self._together[current].values()))
             table.scalars.amend("joint_loss", scalars["joint_loss"])
 
+    def forget_the_dead(self) -> None:
+        """Loops that make an optimizer per task leave thousands behind: of those, the healthy oldest ones go."""
+        if len(self._tables) <= MAX_TABLES:
+            return
+        living = {track.number for track in self._roster.tracks}
+        dead = [n for n in sorted(self._tables) if n not in living and _healthy(self._tables[n])]
+        for number in dead[: len(self._tables) - MAX_TABLES // 2]:
+            del self._tables[number]
+
     def _table(self, track: Track, notes: StepNotes) -> OptimizerTable:
         table = track.table
         if table is None:
@@ -90,6 +102,13 @@ class Books:
         else:
             return table
         self._tables[track.number] = table
-        share_memory(list(self._tables.values()), self._memory)
+        if len(self._tables) & (len(self._tables) - 1) == 0:  # each time their number has doubled
+            share_memory(list(self._tables.values()), self._memory)
         self._sink.described(table)
         return table
+
+
+def _healthy(table: OptimizerTable) -> bool:
+    """No rule has a reason to look at it again."""
+    table.settle()
+    return not any(table.counters[name].any() for name in ("old", "missing", "cleared"))

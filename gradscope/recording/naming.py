@@ -9,6 +9,8 @@ from typing import Any, Iterator, Sequence
 import torch
 from torch import nn
 
+from gradscope.hooks.sites import variables
+
 _TORCHS_OWN = frozenset(vars(nn.Module()))
 
 
@@ -29,6 +31,7 @@ class Named:
     root: int
     order: int
     hidden: bool  # in a plain list, tuple or dict: `named_parameters` does not know it
+    evaluating: bool  # hidden, in a module that is in eval mode
     variable: weakref.ref[torch.Tensor]
 
 
@@ -84,20 +87,23 @@ class Names:
         if module is None:
             return
         prefix = f"{root.label}." if root.label and len(self.roots) > 1 and not root.given else ""
-        names: dict[int, tuple[list[str], torch.Tensor, bool]] = {}
+        names: dict[int, tuple[list[str], torch.Tensor, bool, bool]] = {}
         for name, parameter in module.named_parameters(remove_duplicate=False):
-            names.setdefault(id(parameter), ([], parameter, False))[0].append(name.replace("_orig_mod.", ""))
-        for name, parameter in hidden_parameters(module):
+            names.setdefault(id(parameter), ([], parameter, False, False))[0].append(name.replace("_orig_mod.", ""))
+        for name, parameter, evaluating in hidden_parameters(module):
             if id(parameter) not in names:
-                names[id(parameter)] = ([name], parameter, True)
-        for order, (found, parameter, hidden) in enumerate(names.values()):
+                names[id(parameter)] = ([name], parameter, True, evaluating)
+        for order, (found, parameter, hidden, evaluating) in enumerate(names.values()):
             if self.place(parameter) is None:
                 label = prefix + "=".join(found)
-                self._places[id(parameter)] = Named(label, index, order, hidden, weakref.ref(parameter))
+                self._places[id(parameter)] = Named(label, index, order, hidden, evaluating, weakref.ref(parameter))
 
 
-def hidden_parameters(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
-    """Parameters that a module keeps in plain lists, tuples or dicts, where torch does not find them."""
+def hidden_parameters(module: nn.Module) -> Iterator[tuple[str, torch.Tensor, bool]]:
+    """Parameters that a module keeps in plain lists, tuples or dicts, where torch does not find them.
+
+    With each: its path, and whether the module that holds it is in eval mode.
+    """
     for path, part in module.named_modules():
         for attribute, value in list(vars(part).items()):
             if attribute in _TORCHS_OWN:
@@ -106,9 +112,9 @@ def hidden_parameters(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
                 at = f"{path}.{attribute}[{key!r}]" if path else f"{attribute}[{key!r}]"
                 if isinstance(item, nn.Module):
                     for name, parameter in item.named_parameters():
-                        yield f"{at}.{name}", parameter
+                        yield f"{at}.{name}", parameter, not item.training
                 elif isinstance(item, nn.Parameter):
-                    yield at, item
+                    yield at, item, not part.training
 
 
 def _items(value: Any) -> list[tuple[Any, Any]]:
@@ -126,11 +132,11 @@ def variable_name(value: Any, frame: FrameType | None) -> str:
     """
     depth = 0
     while frame is not None and depth < 8:
-        for scope in (frame.f_locals, frame.f_globals):
-            for name, found in list(scope.items()):
+        for scope in (variables(frame), list(frame.f_globals.items())):
+            for name, found in scope:
                 if found is value and not name.startswith("_"):
-                    return str(name)
-            for name, holder in list(scope.items()):
+                    return name
+            for name, holder in scope:
                 attribute = _attribute_of(holder, value)
                 if attribute:
                     return f"{name}.{attribute}"
@@ -139,13 +145,21 @@ def variable_name(value: Any, frame: FrameType | None) -> str:
 
 
 def _attribute_of(holder: Any, value: Any) -> str:
-    """The attribute (for modules: the path) by which `holder` has `value`; "" where it has not."""
-    if isinstance(holder, nn.Module):
-        found = (name for name, inner in holder.named_modules() if inner is value and name)
-        inside = next(found, "")
-        if inside or isinstance(value, nn.Module):
+    """The attribute (for modules: the path) by which `holder` has `value`; "" where it has not.
+
+    Never `isinstance`: that asks the object for its `__class__`, which may run anybody's code.
+    """
+    kind = type(holder)
+    if issubclass(kind, nn.Module):
+        inside = next((name for name, inner in holder.named_modules() if inner is value and name), "")
+        if inside or issubclass(type(value), nn.Module):
             return inside
-    attributes = getattr(holder, "__dict__", None)
-    if type(attributes) is not dict or len(attributes) > 200 or isinstance(holder, (type, ModuleType)):
+    if issubclass(kind, (type, ModuleType)):
+        return ""
+    try:
+        attributes = object.__getattribute__(holder, "__dict__")
+    except (AttributeError, TypeError):
+        return ""
+    if type(attributes) is not dict or len(attributes) > 200:
         return ""
     return next((str(name) for name, inner in list(attributes.items()) if inner is value), "")

@@ -152,6 +152,7 @@ class Recorder:
             # What zero_grad touched is zero now: nothing used is left, unless it passed some parameters by.
             track.maybe_used = track.maybe_used and not (after.empty or _all_touched(before, after))
             track.zero_grad_site = site
+            track.left_zero = None if after.empty else after
             if track.number >= 0 and (event.subject is track.optimizer() or not after.same_as(before)):
                 self.stage.tell("zero_grad", track)
 
@@ -238,9 +239,13 @@ class Recorder:
         if track.number in self._stepped and track.seen == 0:
             self._close_row()  # a step without a backward since its last one: a row of its own
         if track.before_backward is not None and self._backward_reached(track):  # a step inside backward
-            track.before_backward = track.look(False)
+            track.before_backward = release(track.look(False))
         measured = self._measured()
         track.before_step, track.by_closure = track.look(measured, measured), False
+        if track.left_zero is not None and not measured:
+            # zero_grad left zeroes in place. Filled by hand (`p.grad.data = ...`), their fingerprints stay: measure.
+            if _some_same(track.before_step, track.left_zero):
+                track.measure(track.before_step)
         if track.before_step.norms is not None:
             track.before_step.norms.scale = _grad_scale(optimizer)
         if measured:
@@ -272,9 +277,12 @@ class Recorder:
             self.stage.look_closely()
         self.stage.tell("after_step", track)
         track.seen = track.reached = 0
+        track.left_zero = None
         track.zero_grad_site = track.backward_site = -1
-        if track.before_backward is not None:  # a step inside backward: what follows is compared with what it left
-            track.before_backward = track.look(False)
+        if track.before_backward is not None:
+            # A step inside backward: what follows is compared with what it left. Nothing is held: such loops exist to
+            # let go of their gradients at once.
+            track.before_backward = release(track.look(False))
 
     def _notes(self, track: Track, before: Look) -> StepNotes:
         if track.steps == 0:
@@ -305,6 +313,7 @@ class Recorder:
         self.stage.row += 1
         self.meta.rows = self.row
         self.roster.bury()
+        self.books.forget_the_dead()
         self._notify()
         self._row_started, self._row_spent = time.perf_counter(), DISPATCHER.spent()
 
@@ -359,6 +368,12 @@ def _all_touched(before: Look, after: Look) -> bool:
     """Whether a call changed every gradient that was there."""
     old = zip(before.ids, before.versions, after.ids, after.versions)
     return all(i == 0 or (i, v) != (j, w) for i, v, j, w in old)
+
+
+def _some_same(now: Look, before: Look) -> bool:
+    """Whether some gradient that is there has the fingerprint it had before."""
+    pairs = zip(now.ids, now.versions, before.ids, before.versions)
+    return any(i != 0 and (i, v) == (j, w) for i, v, j, w in pairs)
 
 
 def _grad_scale(optimizer: Any) -> float:

@@ -16,7 +16,8 @@ from gradscope.recording.naming import Names
 from gradscope.recording.roster import Roster
 from gradscope.recording.track import Track
 
-CLOSE_ROWS = 4  # module calls and graphs are looked at in the first rows, then again on a trigger
+CLOSE_ROWS = 4  # module calls and graphs are looked at in the first rows, then again on a trigger,
+CLOSE_BACKWARDS = 32  # and not in more backwards than these: some loops never step, or only after many
 
 
 class Stage:
@@ -27,6 +28,7 @@ class Stage:
 
     def __init__(self, probes: Sequence[Probe], roster: Roster, blind: dict[str, str]) -> None:
         self.row = 0
+        self.backwards = 0
         self.names = Names()
         self.facts = FactLog()
         self.trace = ForwardTrace(lambda: DISPATCHER.listening(DISPATCHER.generation), self._failed)
@@ -36,6 +38,7 @@ class Stage:
         self._roots: tuple[torch.Tensor, ...] = ()
         self._survey: Survey | None = None
         self._close_until = CLOSE_ROWS
+        self._close_backwards = CLOSE_BACKWARDS
 
     # -- what probes ask --------------------------------------------------------------------------------------------
 
@@ -47,7 +50,7 @@ class Stage:
         return self._roster.owned()
 
     def survey(self) -> Survey | None:
-        if self._survey is None and self._roots and self.row < self._close_until:
+        if self._survey is None and self._roots and self._close:
             self._survey = survey(self._roots)
         return self._survey
 
@@ -60,16 +63,22 @@ class Stage:
     def trigger(self, why: str) -> None:
         self.triggers.add(why)
 
+    @property
+    def _close(self) -> bool:
+        return self.row < self._close_until and self.backwards <= self._close_backwards
+
     # -- what the recorder does with it -----------------------------------------------------------------------------
 
     def look_closely(self) -> None:
         """Watch module calls and graphs in this row and the next two."""
         self._close_until = max(self._close_until, self.row + 3)
+        self._close_backwards = max(self._close_backwards, self.backwards + CLOSE_BACKWARDS)
         self.trace.start()
 
     def backward_begins(self, roots: tuple[torch.Tensor, ...]) -> None:
         """The graph of `roots` is alive; the modules called since the last backward are known by name from now on."""
-        if self.row >= self._close_until and self.trace.on:
+        self.backwards += 1
+        if not self._close and self.trace.on:
             self.trace.stop()
         if self.trace.blind:
             self._blind["module calls"] = self.trace.blind

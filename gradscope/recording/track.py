@@ -56,6 +56,7 @@ class Track:
         self.before_backward: Look | None = None
         self.before_zero_grad: Look | None = None
         self.before_step: Look | None = None
+        self.left_zero: Look | None = None  # what a zero_grad since the previous step left in place
         self.by_closure = False
         self.copies: list[torch.Tensor] | None = None
         self._weights: Norms | None = None

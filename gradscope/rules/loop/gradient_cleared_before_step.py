@@ -34,7 +34,8 @@ class GradientClearedBeforeStep(Rule):
         Move `zero_grad()` before `backward()`, or after `step()`.
     Silent on
         Gradients that another network's loss left and that are cleared; a last partial accumulation; backwards made for
-        the input's gradient only (Grad-CAM, FGSM); one step skipped by a guard against NaN.
+        the input's gradient only (Grad-CAM, FGSM); steps that a guard
+        against NaN or outliers drops.
     Known at
         The second step. Thresholds: {thresholds}.
     References
@@ -48,6 +49,7 @@ class GradientClearedBeforeStep(Rule):
     explains = ("GS102", "GS105", "GS106", "GS107", "GS204", "GS302", "GS404")
 
     consecutive: int = 2
+    share: float = 0.5  # of the steps since the first
 
     def check(self, record: Record) -> Iterator[Finding]:
         for optimizer in record.optimizers:
@@ -55,6 +57,8 @@ class GradientClearedBeforeStep(Rule):
             only = record.meta.ended and len(cleared) == 1 and bool(cleared.all())
             if not only and not _run_of(cleared, self.consecutive):
                 continue
+            if cleared.sum() < self.share * (len(cleared) - int(np.argmax(cleared))):
+                continue  # a guard that drops some batches
             rows = optimizer.rows[cleared]
             at = int(np.argmax(cleared))
             site = record.site(int(optimizer.scalars["zero_grad_site"][at]))

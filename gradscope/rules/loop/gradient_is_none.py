@@ -51,8 +51,9 @@ class GradientIsNone(Rule):
     What to do
         The reason's own cure, named in the finding.
     Silent on
-        Frozen parameters; experts or branches unused in some batches only (unused in all: info); parameters of a second
-        optimizer; what GS103, GS104 or GS107 explains.
+        Frozen parameters; parameters that something else moves (a target network's copy, a moving average); steps
+        without any forward (a schedule being plotted); experts or branches unused in some batches only (unused in all:
+        info); parameters of a second optimizer; what GS103, GS104 or GS107 explains.
     Known at
         20 steps without a gradient, or the end of the run; without any backward: 3 steps. Thresholds: {thresholds}.
     References
@@ -77,9 +78,12 @@ class GradientIsNone(Rule):
             steps, missing = optimizer.counters["steps"], optimizer.counters["missing"]
             never = (steps > 0) & (missing == steps) & (optimizer.counters["reached"] == 0)
             never &= np.array([p.shape not in copies for p in optimizer.parameters], np.bool_)
+            facts = [f for f in newest_of(record.facts.of(NoGradientReason)) if f.optimizer == optimizer.number]
+            never[[f.parameter for f in facts if f.moved]] = False
             wiring = optimizer.wiring
             if ((wiring & Wiring.NO_BACKWARD) != 0).all() and ((wiring & Wiring.ALL_MISSING) != 0).all():
-                if len(wiring) >= self.rows_without_backward or record.meta.ended:
+                forgotten = any(f.reason == "no-backward" for f in facts)
+                if forgotten and (len(wiring) >= self.rows_without_backward or record.meta.ended):
                     yield self._finding(record, optimizer, never, "no-backward", "error")
                 continue
             if disconnected:

@@ -62,8 +62,10 @@ class LossDisconnected(Rule):
     explains = ("GS102", "GS106", "GS204", "GS302")
 
     def check(self, record: Record) -> Iterator[Finding]:
-        failed = newest_of(record.facts.of(BackwardFailed))
-        yield from (self._failed(fact) for fact in failed if record.meta.status in ("running", "crashed"))
+        failed = [f for f in newest_of(record.facts.of(BackwardFailed)) if f.backward == record.meta.backwards]
+        if record.meta.status != "crashed":
+            failed = []  # caught by the loop itself: its own business
+        yield from map(self._failed, failed)
         facts = [f for f in newest_of(record.facts.of(DisconnectedLoss)) if not f.reached_others]
         if failed or not facts:
             return

@@ -30,7 +30,8 @@ class MissingStep(Rule):
         Call `optimizer.step()`, with its parentheses, after `backward()`.
     Silent on
         Long accumulations that do step; steps that GradScaler skips; loops that update by hand; loops without an
-        optimizer; an optimizer that nobody manages while another one trains; a try of a few backwards.
+        optimizer; an optimizer that nobody manages while another one trains; a try of a few backwards;
+        a model in eval mode (saliency, attacks); a later phase with a backward of its own (Fisher information).
     Known at
         100 backwards, or the end of the run. Thresholds: {thresholds}.
     References
@@ -51,7 +52,7 @@ class MissingStep(Rule):
         for fact in newest_of(record.facts.of(MissingStepFact)):
             managed = not fact.bystander or fact.clears * 2 >= fact.backwards
             enough = fact.backwards >= self.backwards or (fact.ended and fact.backwards >= self.at_the_end)
-            if fact.moved or not managed or not enough:
+            if fact.moved or fact.evaluating or not managed or not enough:
                 continue
             never = fact.steps == 0
             yield self.finding(

@@ -66,7 +66,7 @@ class MissingZeroGrad(Rule):
             when = f"every step since {first}"
         else:
             when = f"{sick.sum()} of {since.sum()} steps since {first}" if sick.sum() > 1 else f"step {first}"
-        at = int(np.argmax(sick))
+        at = int(np.argmax(sick)) if sick.any() else int(np.argmax(since))
         site = record.site(int(optimizer.scalars["backward_site"][at]))
         names = optimizer.names(which)
         partly = not which.all()

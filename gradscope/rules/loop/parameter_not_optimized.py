@@ -1,6 +1,7 @@
 """GS103 parameter-not-optimized."""
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 from typing import Iterator, Sequence
@@ -14,6 +15,7 @@ from gradscope.rules.base import Rule
 
 _HOW = {
     "stale": "the optimizer holds parameters of the same shapes that no loss reaches: those of an older copy",
+    "another": "the optimizer holds the parameters of another model, which no loss reaches",
     "hidden": "they stand in a plain Python list, tuple or dict, where parameters() does not find them",
     "forgotten": "they are not in the optimizer",
     "backbone": "they stand before all that is trained, as a backbone does",
@@ -21,6 +23,7 @@ _HOW = {
 }
 _CURE = {
     "stale": "build the optimizer after the model is final (after copying, moving or replacing layers)",
+    "another": "pass the parameters of the model that is trained to the optimizer",
     "hidden": "keep the layers in nn.ModuleList (or nn.ModuleDict), then pass model.parameters() to the optimizer",
     "forgotten": "pass them to the optimizer: {name}.parameters(), or all of model.parameters()",
     "backbone": "train them too, or freeze them with requires_grad_(False): their gradients cost time",
@@ -65,6 +68,7 @@ class ParameterNotOptimized(Rule):
 
     sightings: int = 2
     rows_for_backbone: int = 20
+    adapted_share: float = 0.3
 
     def check(self, record: Record) -> Iterator[Finding]:
         entries = [e for e in record.facts.of(UnownedParameter) if _open(e.newest)]
@@ -72,7 +76,8 @@ class ParameterNotOptimized(Rule):
             return
         stale = _stale(record.optimizers, [_fact(e) for e in entries])
         if stale is not None:
-            yield self._finding(record, stale, entries, "stale", "warning")
+            optimizer, how = stale
+            yield self._finding(record, optimizer, entries, how, "warning")
             return
         entries = [e for e in entries if e.count >= self.sightings or record.meta.ended]
         for how, severity, found in self._kinds(record, entries):
@@ -86,17 +91,25 @@ class ParameterNotOptimized(Rule):
         hidden = [e for e in entries if _fact(e).place == "hidden"]
         registered = [e for e in entries if _fact(e).place == "registered"]
         forgotten = [e for e in registered if not _fact(e).upstream]
-        behind = [e for e in entries if e not in hidden and e not in forgotten]
+        behind = list(entries)
         raw = [e for e in behind if _fact(e).untouched and not _fact(e).aside]
-        if hidden:
+        if hidden and not all(_fact(e).aside for e in hidden):
             yield "hidden", "warning", hidden
-        elif forgotten:
+        elif forgotten and not self._adapted(record, registered):
             yield "forgotten", "warning", registered
         elif raw and len(raw) * 2 >= len(behind) and patient:
             yield "forgotten", "warning", behind
         elif behind and patient:
             apart = all(_fact(e).place != "registered" for e in behind)
             yield "apart" if apart else "backbone", "info", behind
+
+    def _adapted(self, record: Record, entries: Sequence[FactEntry]) -> bool:
+        """A loaded model of which only a small part is trained: adapters, biases, a head in the middle."""
+        if any(_fact(e).untouched for e in entries):
+            return False
+        out = sum(math.prod(_fact(e).shape) for e in entries)
+        trained = sum(math.prod(p.shape) for o in record.optimizers for p in o.parameters)
+        return trained <= self.adapted_share * (out + trained)
 
     def _finding(
         self, record: Record, optimizer: OptimizerRecord, entries: Sequence[FactEntry], how: str, severity: str
@@ -130,13 +143,20 @@ def _open(fact: object) -> bool:
     return isinstance(fact, UnownedParameter) and not fact.moved and fact.owned_since < 0
 
 
-def _stale(optimizers: Sequence[OptimizerRecord], facts: Sequence[UnownedParameter]) -> OptimizerRecord | None:
-    """The optimizer that holds, unreached, a parameter of the shape of every unowned one (and how often each)."""
+def _stale(
+    optimizers: Sequence[OptimizerRecord], facts: Sequence[UnownedParameter]
+) -> tuple[OptimizerRecord, str] | None:
+    """The optimizer that holds, unreached, a parameter of the shape of every unowned one: an older copy.
+
+    Or one of which no parameter at all is reached, whatever their shapes: another model's.
+    """
     wanted = Counter(f.shape for f in facts)
     for optimizer in optimizers:
         unreached = (optimizer.counters["reached"] == 0) & (optimizer.counters["missing"] > 0)
         unreached &= optimizer.counters["missing"] == optimizer.counters["steps"]
         held = Counter(p.shape for p, hit in zip(optimizer.parameters, np.asarray(unreached)) if hit)
-        if held and (not wanted - held or bool(unreached.all())):
-            return optimizer
+        if held and not wanted - held:
+            return optimizer, "stale"
+        if held and bool(unreached.all()):
+            return optimizer, "another"
     return None
