@@ -14,6 +14,7 @@ from torch import nn
 import gradscope
 from gradscope.events import GradState, Point
 from gradscope.facts import GraphAge, SkippedStep, newest_of
+from gradscope.hooks.forward import glimpse
 from gradscope.record.record import OptimizerRecord, Record
 
 X, Y = torch.linspace(-1, 1, 24).reshape(8, 3), torch.linspace(0, 1, 8).reshape(8, 1)
@@ -388,3 +389,15 @@ def test_another_models_zero_grad_leaves_no_trace() -> None:
     found = next(o for o in record.optimizers if o.parameters[0].name.startswith("mine"))
     assert states(found, Point.AFTER_ZERO_GRAD) == [GradState.NOT_SEEN, GradState.NONE]
     assert [record.site(n) is None for n in found.scalars["zero_grad_site"]] == [True, False]
+
+
+def test_glimpses_do_not_take_reused_memory_for_shared_memory() -> None:
+    """The next tensor gets the address of the one just freed: that is no detach() of it. A detached one shares it."""
+    first = torch.zeros(1000)
+    address, seen = first.data_ptr(), glimpse(first)
+    assert seen.storage == glimpse(first.detach()).storage
+    del first
+    others = [torch.zeros(1000) for _ in range(50)]
+    if all(o.data_ptr() != address for o in others):
+        pytest.skip("the allocator did not give the address again")
+    assert all(glimpse(o).storage != seen.storage for o in others)

@@ -71,7 +71,7 @@ def _cut_downstream(calls: Sequence[Call], last: int) -> Cut | None:
                 producer = call
                 handed_on |= {g.storage for g in call.outputs if g.storage}
             continue
-        foreign = [g for g in call.inputs if g.storage not in batch or g.storage == 0]
+        foreign = [g for g in call.inputs if g.storage is None or g.storage not in batch]
         if not foreign:
             continue
         if any(g.storage in handed_on for g in foreign):

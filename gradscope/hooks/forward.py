@@ -12,6 +12,7 @@ from typing import Any, Callable, Iterable
 
 import torch
 from torch import nn
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn.modules import module as torch_module
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils.hooks import RemovableHandle
@@ -32,7 +33,7 @@ class Glimpse:
 
     requires_grad: bool
     whole_numbers: bool  # an integer dtype, or floats that are all whole numbers and not all zero
-    storage: int
+    storage: StorageWeakRef | None  # equal where the memory is shared; None: it has none
     node: Any  # its grad_fn, or None; let go of before backward
     reached: bool = False  # backward passes the node
 
@@ -165,9 +166,10 @@ def glimpse(tensor: torch.Tensor) -> Glimpse:
     """Take a Glimpse. Values are read only of tensors that carry no gradient (a cut is looked for there)."""
     needs_grad = tensor.requires_grad
     try:
-        storage = tensor.untyped_storage().data_ptr()
+        # Its address would not do: another tensor gets it as soon as this one is freed.
+        storage = StorageWeakRef(tensor.untyped_storage())
     except (RuntimeError, NotImplementedError):
-        storage = 0
+        storage = None
     return Glimpse(needs_grad, not needs_grad and _whole_numbers(tensor), storage, tensor.grad_fn)
 
 
