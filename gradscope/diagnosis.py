@@ -34,6 +34,8 @@ def diagnose(record: Record, rules: Sequence[Rule]) -> Diagnosis:
             continue
         try:
             findings.extend(rule.check(record))
+            if reason := rule.not_judged(record):
+                skipped[rule.code] = reason
         except Exception as error:
             skipped[rule.code] = f"the rule failed: {type(error).__name__}: {error}"
     return Diagnosis(fold(findings, rules), skipped)

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Iterable
+from typing import Any, ClassVar, Iterable, Mapping
 
 from gradscope.events import Site
 
@@ -152,6 +152,38 @@ class SkippedStep(Fact):
     optimizer: int
 
 
+@dataclass(frozen=True)
+class SharedLoss(Fact):
+    """The loss that `optimizer` stepped on was made by way of parameters of `other`."""
+
+    optimizer: int
+    other: int
+
+
+@dataclass(frozen=True)
+class LossKind(Fact):
+    """The loss of an optimizer's steps is of a kind that may rise.
+
+    `kind`: moving-target (another network without gradient takes part), episodes (each backward is about another number
+    of calls of the model), environment (a library of reinforcement-learning environments is loaded).
+    """
+
+    optimizer: int
+    kind: str
+
+
+@dataclass(frozen=True)
+class Hyperparameters(Fact):
+    """What a parameter group is set to, but for its lr, at the optimizer's first step: numbers and truth values."""
+
+    optimizer: int
+    group: int
+    values: Mapping[str, Any]
+
+    def key(self) -> tuple[Any, ...]:
+        return (type(self).__name__, self.optimizer, self.group)
+
+
 KINDS: dict[str, type[Fact]] = {
     kind.__name__: kind
     for kind in (
@@ -162,6 +194,9 @@ KINDS: dict[str, type[Fact]] = {
         BackwardFailed,
         GraphAge,
         SkippedStep,
+        SharedLoss,
+        LossKind,
+        Hyperparameters,
     )
 }
 

@@ -50,10 +50,11 @@ def test_nobody_breaks_through_a_wall(room: str) -> None:
 
 
 def test_rules_do_not_import_each_other() -> None:
-    """Only the catalogue knows them all."""
+    """Only the catalogue knows them all; what several need stands beside `base`, outside of the families."""
+    families = tuple(f"gradscope.rules.{folder.name}." for folder in (PACKAGE / "rules").iterdir() if folder.is_dir())
     for file in (PACKAGE / "rules").rglob("*.py"):
         if file.name != "catalogue.py":
-            others = [m for m in imported_by(file) if m.startswith("gradscope.rules.") and ".base" not in m]
+            others = [m for m in imported_by(file) if m.startswith((*families, "gradscope.rules.catalogue"))]
             assert others == [], f"{file.name} imports {others}"
 
 

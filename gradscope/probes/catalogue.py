@@ -4,6 +4,8 @@ from __future__ import annotations
 from gradscope.probes.base import Probe
 from gradscope.probes.disconnected_loss import DisconnectedLossProbe
 from gradscope.probes.graph_age import GraphAgeProbe
+from gradscope.probes.hyperparameters import HyperparametersProbe
+from gradscope.probes.loss_kind import LossKindProbe
 from gradscope.probes.missing_step import MissingStepProbe
 from gradscope.probes.no_gradient import NoGradientProbe
 from gradscope.probes.unowned_parameters import UnownedParametersProbe
@@ -11,4 +13,12 @@ from gradscope.probes.unowned_parameters import UnownedParametersProbe
 
 def make_probes() -> list[Probe]:
     """A fresh set, for one recorder."""
-    return [NoGradientProbe(), UnownedParametersProbe(), DisconnectedLossProbe(), MissingStepProbe(), GraphAgeProbe()]
+    return [
+        NoGradientProbe(),
+        UnownedParametersProbe(),
+        DisconnectedLossProbe(),
+        MissingStepProbe(),
+        GraphAgeProbe(),
+        LossKindProbe(),
+        HyperparametersProbe(),
+    ]

@@ -4,13 +4,14 @@ from __future__ import annotations
 import json
 import zlib
 from pathlib import Path
-from typing import Any, Iterator, Mapping
+from typing import Any, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from gradscope.errors import DamagedRecord
 from gradscope.events import Site
 from gradscope.facts import FactEntry, FactLog, from_json
+from gradscope.record.blocks import NO_BLOCKS, Blocks, from_columns
 from gradscope.record.chunks import DATA, FINDINGS, INDEX, META, SCHEMA
 from gradscope.record.record import Array, Meta, OptimizerRecord, Parameter, Record
 from gradscope.record.rowstore import pad
@@ -159,4 +160,16 @@ def _optimizer(number: int, line: Mapping[str, Any], tables: Mapping[str, list[d
                 counters[name] = part[name]
     scalars = join("scalars", scalar_columns(groups))
     arrays = join("arrays", array_columns(len(parameters)))
-    return OptimizerRecord(number, kind, variable, parameters, scalars, arrays, counters)
+    losses = _blocks(tables.get(f"{number}/losses", ())) or NO_BLOCKS
+    joint = _blocks(tables.get(f"{number}/joint_losses", ()))
+    return OptimizerRecord(number, kind, variable, parameters, scalars, arrays, counters, losses, joint)
+
+
+def _blocks(parts: Sequence[Mapping[str, Array]]) -> Blocks | None:
+    """The newest blocks that can be read: each part replaces those before it."""
+    for part in reversed(parts):
+        try:
+            return from_columns(part)
+        except (KeyError, ValueError, IndexError):
+            continue
+    return None

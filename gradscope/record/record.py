@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from gradscope.events import Point, Site
 from gradscope.facts import FactLog
+from gradscope.record.blocks import NO_BLOCKS, Blocks
 
 Array = npt.NDArray[Any]
 
@@ -45,7 +46,8 @@ class OptimizerRecord:
     `measured` # (measured,) are the row numbers of the per-parameter arrays: `grad_state[point]` and `grad_norm[point]`
     # (measured, params), `weight_norm` and `update_norm` # (measured, params; NaN where not scheduled).
     `counters[name]` # (params,) have seen every row, also those that were thinned out:
-    steps (with the parameter trainable), missing, reached, old, old_first, old_last, cleared (-1: never).
+    steps (with the parameter trainable), missing, reached, old, old_first, old_last, cleared (-1: never). `losses` and
+    `joint_losses` (None where it is the same) have seen every row, too: the run's losses in blocks.
     """
 
     number: int
@@ -55,6 +57,8 @@ class OptimizerRecord:
     scalars: Mapping[str, Array]
     arrays: Mapping[str, Array]
     counters: Mapping[str, Array]
+    losses: Blocks = NO_BLOCKS
+    joint_losses: Blocks | None = None
 
     @property
     def rows(self) -> Array:
@@ -111,6 +115,14 @@ class Stream:
                 return first
             same &= (loss == first) | (np.isnan(loss) & np.isnan(first))
         return np.where(same, first, self.optimizers[0].scalars["joint_loss"])
+
+    @cached_property
+    def losses(self) -> Blocks:
+        """The same losses in blocks, over the whole run."""
+        first = self.optimizers[0]
+        if len(self.optimizers) == 1 or first.joint_losses is None:
+            return first.losses
+        return first.joint_losses
 
 
 @dataclass

@@ -9,6 +9,7 @@ from typing import Any
 from gradscope.events import Site
 from gradscope.facts import FactEntry, FactLog, to_json
 from gradscope.findings import Finding, to_line
+from gradscope.record.blocks import to_columns
 from gradscope.record.chunks import FINDINGS, ChunkWriter
 from gradscope.record.record import Meta
 from gradscope.record.table import OptimizerTable, array_columns, scalar_columns
@@ -79,6 +80,9 @@ class RunFolder:
             columns[f"{table.number}/arrays"] = array_columns(len(table.parameters))
             table.settle()
             writer.arrays(f"{table.number}/counters", table.counters)
+            writer.arrays(f"{table.number}/losses", to_columns(table.losses.view()))
+            if table.joint_losses is not None:
+                writer.arrays(f"{table.number}/joint_losses", to_columns(table.joint_losses.view()))
         writer.flush(columns)
         if partition != self._partition_written:
             self._partition_written = partition

@@ -6,6 +6,7 @@ from typing import Any, Mapping
 import numpy as np
 
 from gradscope.events import Point
+from gradscope.record.blocks import BlockSums
 from gradscope.record.record import OptimizerRecord, Parameter
 from gradscope.record.rowstore import Columns, RowStore
 
@@ -53,10 +54,12 @@ class OptimizerTable:
         self.counters = {name: np.full(len(parameters), start, np.int64) for name, start in COUNTERS.items()}
         self.scalars = RowStore(scalar_columns(groups), HEAD_SCALARS, MIDDLE_SCALARS, TAIL_SCALARS)
         self.arrays = RowStore(array_columns(len(parameters)), HEAD_ROWS, MIDDLE_ROWS, TAIL_ROWS)
+        self.losses = BlockSums()
+        self.joint_losses: BlockSums | None = None  # from the first row on whose joint loss is another one
 
     def append_plain(self, scalars: Mapping[str, Any]) -> None:
         """A row in which every parameter was trainable, reached, and had its gradient."""
-        self.scalars.append(scalars)
+        self._append(scalars)
         self._plain += 1
 
     def settle(self) -> None:
@@ -66,9 +69,26 @@ class OptimizerTable:
         self._plain = 0
 
     def append(self, scalars: Mapping[str, Any], arrays: Mapping[str, Any] | None) -> None:
-        self.scalars.append(scalars)
+        self._append(scalars)
         if arrays is not None:
             self.arrays.append(arrays)
+
+    def _append(self, scalars: Mapping[str, Any]) -> None:
+        self.scalars.append(scalars)
+        row, loss, joint = scalars["row"], scalars["loss"], scalars["joint_loss"]
+        lr = max(scalars["lr"], default=np.nan)
+        if self.joint_losses is None and joint != loss and not (joint != joint and loss != loss):
+            self.joint_losses = self.losses.copy()
+        self.losses.append(row, loss, lr)
+        if self.joint_losses is not None:
+            self.joint_losses.append(row, joint, lr)
+
+    def amend(self, joint_loss: float) -> None:
+        """More losses came in while the newest row was still open."""
+        self.scalars.amend("joint_loss", joint_loss)
+        if self.joint_losses is None:
+            self.joint_losses = self.losses.copy()
+        self.joint_losses.amend(joint_loss)
 
     def widen(self, parameters: tuple[Parameter, ...], groups: int) -> None:
         """Take in parameters and groups that were added; the rows so far get "not seen" there."""
@@ -92,6 +112,8 @@ class OptimizerTable:
             self.scalars.snapshot(),
             self.arrays.snapshot(),
             counters,
+            self.losses.view(),
+            None if self.joint_losses is None else self.joint_losses.view(),
         )
 
     def describe(self) -> dict[str, Any]:

@@ -81,7 +81,7 @@ class Books:
         self._open = [(table, scalars) for table, scalars in self._open if scalars["row"] == current]
         for table, scalars in self._open:
             scalars["joint_loss"] = loss_of(list(self._together[current].values()))
-            table.scalars.amend("joint_loss", scalars["joint_loss"])
+            table.amend(scalars["joint_loss"])
 
     def forget_the_dead(self) -> None:
         """Loops that make an optimizer per task leave thousands behind: of those, the healthy oldest ones go."""

@@ -31,6 +31,10 @@ class Rule:
         """The findings that the record supports. Must not change the record, nor depend on anything else."""
         raise NotImplementedError
 
+    def not_judged(self, record: Record) -> str:
+        """What of the record this rule does not judge, and why; "" where it judges everything."""
+        return ""
+
     def finding(self, steps: tuple[int, int], *, severity: str | None = None, **details: Any) -> Finding:
         """A Finding of this rule."""
         return Finding(self.code, self.name, severity or self.severity, self.message, steps, **details)

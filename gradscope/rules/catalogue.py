@@ -11,6 +11,9 @@ from gradscope.rules.loop.loss_disconnected import LossDisconnected
 from gradscope.rules.loop.missing_step import MissingStep
 from gradscope.rules.loop.missing_zero_grad import MissingZeroGrad
 from gradscope.rules.loop.parameter_not_optimized import ParameterNotOptimized
+from gradscope.rules.loss.loss_exploding import LossExploding
+from gradscope.rules.loss.loss_not_finite import LossNotFinite
+from gradscope.rules.loss.loss_rising import LossRising
 
 RULES: tuple[Rule, ...] = (
     MissingZeroGrad(),
@@ -19,6 +22,9 @@ RULES: tuple[Rule, ...] = (
     GradientClearedBeforeStep(),
     MissingStep(),
     LossDisconnected(),
+    LossNotFinite(),
+    LossExploding(),
+    LossRising(),
 )
 
 

@@ -1,0 +1,153 @@
+"""The loss of a whole run in at most 128 blocks of equal length: what a rise over thousands of rows is judged by."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+LIMIT = 128  # blocks; then pairs are merged, so that each stands for twice as many rows
+_COLUMNS = ("row", "rows", "count", "mean", "squares", "jumps", "jumped", "low", "high", "lr", "newest")
+_ROWS = _COLUMNS.index("rows")
+_CHUNK = 256  # rows that wait to be summed up together
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Sums over 2^k rows each, oldest first; the last block may hold fewer rows.
+
+    All are # (blocks,): `row` of the first loss, `rows` taken in, `count` of finite losses among them, their `mean`,
+    `squares` (the sum of squared deviations from it), `jumps` (the sum of squared differences between neighbouring
+    finite losses, `jumped` of them), `low` and `high`, the mean `lr`, and `newest`, the row of the last loss.
+    """
+
+    size: int  # 2^k
+    columns: Mapping[str, Floats]
+
+    def __getitem__(self, name: str) -> Floats:
+        return self.columns[name]
+
+    def __len__(self) -> int:
+        return len(self.columns["row"])
+
+    @property
+    def whole(self) -> Blocks:
+        """Those that hold all their rows."""
+        full = self.columns["rows"] >= self.size
+        return Blocks(self.size, {name: column[full] for name, column in self.columns.items()})
+
+
+class BlockSums:
+    """Takes one loss after another, whatever their number, in constant memory."""
+
+    def __init__(self) -> None:
+        self.size = 1
+        self._blocks = np.empty((0, len(_COLUMNS)))
+        self._waiting: list[tuple[int, float, float]] = []
+        self._last = np.nan
+
+    def append(self, row: int, loss: float, lr: float) -> None:
+        """Take in the loss of a row and its learning rate (of several groups: the largest)."""
+        self._waiting.append((row, loss, lr))
+        if len(self._waiting) > _CHUNK:
+            newest = self._waiting.pop()  # may be amended still
+            self._sum_up()
+            self._waiting = [newest]
+
+    def amend(self, loss: float) -> None:
+        """Change the newest loss."""
+        if self._waiting:
+            row, _, lr = self._waiting[-1]
+            self._waiting[-1] = row, loss, lr
+
+    def view(self) -> Blocks:
+        """The blocks so far: a copy."""
+        copy = self.copy()
+        copy._sum_up()
+        columns = {name: copy._blocks[:, i].copy() for i, name in enumerate(_COLUMNS)}
+        return Blocks(copy.size, columns)
+
+    def copy(self) -> BlockSums:
+        copy = BlockSums()
+        copy.size, copy._last = self.size, self._last
+        copy._blocks, copy._waiting = self._blocks.copy(), list(self._waiting)
+        return copy
+
+    def _sum_up(self) -> None:
+        if not self._waiting:
+            return
+        rows = np.array(self._waiting, np.float64)
+        self._waiting = []
+        while len(rows):
+            held = self.size if not len(self._blocks) else int(self._blocks[-1, _ROWS])
+            if held == self.size and len(self._blocks) == LIMIT:
+                self._blocks = _merged(self._blocks[0::2], self._blocks[1::2])
+                self.size *= 2
+                held = self.size
+            part = rows[: self.size - held or self.size]
+            rows = rows[len(part) :]
+            summed = self._sums(part)[None]
+            if held < self.size:
+                self._blocks[-1:] = _merged(self._blocks[-1:], summed)
+            else:
+                self._blocks = np.concatenate([self._blocks, summed])
+            self._last = part[-1, 1]
+
+    def _sums(self, part: Floats) -> Floats:
+        row, loss, lr = part.T
+        finite = loss[np.isfinite(loss)]
+        count = len(finite)
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean = finite.mean() if count else 0.0
+            squares = ((finite - mean) ** 2).sum() if count else 0.0
+            steps = np.diff(np.concatenate([[self._last], loss]))
+            steps = steps[np.isfinite(steps)]
+            jumps = (steps**2).sum()
+        low, high = (finite.min(), finite.max()) if count else (np.inf, -np.inf)
+        return np.array([row[0], len(loss), count, mean, squares, jumps, len(steps), low, high, lr.mean(), row[-1]])
+
+
+def _merged(first: Floats, second: Floats) -> Floats:
+    """Blocks put together pairwise (Chan, Golub and LeVeque 1983, for mean and squares)."""
+    a, b = dict(zip(_COLUMNS, first.T)), dict(zip(_COLUMNS, second.T))
+    count, rows = a["count"] + b["count"], a["rows"] + b["rows"]
+    share = np.divide(b["count"], count, out=np.zeros_like(count), where=count > 0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        apart = np.where((a["count"] > 0) & (b["count"] > 0), b["mean"] - a["mean"], 0.0)
+        mean = np.where(a["count"] > 0, a["mean"] + share * apart, b["mean"])
+        squares = a["squares"] + b["squares"] + apart**2 * share * a["count"]
+    return np.stack(
+        [
+            a["row"],
+            rows,
+            count,
+            mean,
+            squares,
+            a["jumps"] + b["jumps"],
+            a["jumped"] + b["jumped"],
+            np.minimum(a["low"], b["low"]),
+            np.maximum(a["high"], b["high"]),
+            (a["lr"] * a["rows"] + b["lr"] * b["rows"]) / rows,
+            b["newest"],
+        ],
+        axis=1,
+    )
+
+
+def to_columns(blocks: Blocks) -> dict[str, Floats]:
+    """Blocks as they are written."""
+    return {"size": np.array([blocks.size], np.float64), **blocks.columns}
+
+
+def from_columns(columns: Mapping[str, Any]) -> Blocks:
+    """Blocks as they were written. KeyError, ValueError or IndexError where they are not of that form."""
+    read = {name: np.asarray(columns[name], np.float64) for name in _COLUMNS}
+    if len({column.shape for column in read.values()}) != 1 or read["row"].ndim != 1:
+        raise ValueError("columns of different lengths")
+    return Blocks(int(columns["size"][0]), read)
+
+
+NO_BLOCKS = BlockSums().view()

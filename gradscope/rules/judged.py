@@ -1,0 +1,69 @@
+"""Which losses can be judged by their course: not all of them are meant to fall."""
+from __future__ import annotations
+
+from gradscope.facts import LossKind, SharedLoss, newest_of
+from gradscope.record.record import Record, Stream
+
+_BECAUSE = {
+    "moving-target": "another network without gradient takes part in each step (a target network, or a policy that "
+    "acts): such a loss may rise",
+    "episodes": "each backward is about another number of calls of the model, and of no loss of torch's (episodes): "
+    "such a loss may rise",
+    "environment": "a library of reinforcement-learning environments is loaded: such a loss may rise",
+}
+
+
+def not_judged(record: Record, stream: Stream) -> str:
+    """Why the course of this stream's loss says nothing about its health; "" where it does."""
+    blocks = stream.losses
+    if len(blocks) and blocks["low"].min() < 0:
+        return "its loss goes below zero (a likelihood, an adversarial or a reinforcement-learning loss may rise)"
+    mine = {o.number for o in stream.optimizers}
+    for fact in newest_of(record.facts.of(SharedLoss)):
+        if (fact.optimizer in mine) != (fact.other in mine):
+            return "its loss goes through parameters of an optimizer that steps by itself (adversarial losses may rise)"
+    for fact in newest_of(record.facts.of(LossKind)):
+        if fact.optimizer in mine:
+            return _BECAUSE.get(str(fact.kind), "its loss may rise")
+    return ""
+
+
+def judged(record: Record) -> list[Stream]:
+    """The streams whose loss is meant to fall. What acts in turns with one that is not, is not judged either."""
+    return [stream for stream in record.streams if not _reason(record, stream)]
+
+
+def skipped(record: Record) -> str:
+    """What `judged` leaves out, and why, for the report; "" where it leaves out nothing."""
+    reasons: dict[str, list[Stream]] = {}
+    for stream in record.streams:
+        reason = _reason(record, stream)
+        if reason:
+            reasons.setdefault(reason, []).append(stream)
+    if len(record.streams) == 1:
+        return "".join(reasons)
+    return "; ".join(f"{_names(streams)}: {reason}" for reason, streams in reasons.items())
+
+
+def _reason(record: Record, stream: Stream) -> str:
+    own = not_judged(record, stream)
+    if own:
+        return own
+    for other in record.streams:
+        if other is not stream and _take_turns(stream, other) and not_judged(record, other):
+            return "it takes turns with one whose loss may rise"
+    return ""
+
+
+def _take_turns(stream: Stream, other: Stream) -> bool:
+    """Whether they step in the same part of the run, about as often."""
+    a, b = stream.losses, other.losses
+    if not len(a) or not len(b):
+        return False
+    apart = a["row"][0] > b["newest"][-1] or b["row"][0] > a["newest"][-1]
+    many, few = max(a["rows"].sum(), b["rows"].sum()), min(a["rows"].sum(), b["rows"].sum())
+    return bool(not apart and many <= 20 * few)
+
+
+def _names(streams: list[Stream]) -> str:
+    return ", ".join(f"{s.optimizers[0].kind} #{s.number}" for s in streams[:4]) + (" ..." if len(streams) > 4 else "")

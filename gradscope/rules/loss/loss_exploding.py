@@ -1,0 +1,99 @@
+"""GS202 loss-exploding."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Iterator
+
+import numpy as np
+
+from gradscope.findings import Advice, Finding
+from gradscope.record.record import Array, Record, Stream
+from gradscope.rules.base import Rule
+from gradscope.rules.judged import judged, skipped
+
+
+@dataclass(frozen=True)
+class LossExploding(Rule):
+    """The loss has left its scale for good: it is many times what it started at.
+
+    What it finds
+        Losses that stay more than `times` times above the level of the run's start (the median of its first losses)
+        over `sustained` rows, or that grow a hundredfold within a few rows and then are no numbers any more.
+    Why it matters
+        The weights have been thrown far away; what had been learned is gone, and NaN is often next.
+    Sick
+        optimizer = torch.optim.SGD(model.parameters(), lr=10.0)
+    Healed
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    What to do
+        Lower the learning rate; where single batches throw the weights away, clip the gradient norm.
+    Silent on
+        A single outlier, or a few rows that heal; noise, however heavy its tail (medians are compared); losses that may
+        rise (adversarial, reinforcement learning, below zero).
+    Known at
+        16 rows after the losses have left their scale; 5 where they are a hundred times beyond it. Thresholds:
+        {thresholds}.
+    References
+        Thresholds: measured on runs from scratch that blew up, and on stationary heavy-tailed losses.
+    """
+
+    code = "GS202"
+    name = "loss-exploding"
+    severity = "error"
+    message = "the loss has left its scale: {start} at the start, {now} now ({times} times as much), since step {since}"
+    explains = ("GS201", "GS203", "GS204", "GS205", "GS206", "GS401")
+
+    times: float = 10.0
+    sustained: int = 16
+    fast_times: float = 100.0
+    fast_sustained: int = 5
+    start_rows: int = 16
+
+    def check(self, record: Record) -> Iterator[Finding]:
+        for stream in judged(record):
+            found = self._exploded(stream.loss)
+            if found is not None:
+                yield self._finding(record, stream, *found)
+
+    def not_judged(self, record: Record) -> str:
+        return skipped(record)
+
+    def _exploded(self, loss: Array) -> tuple[int, float, float] | None:
+        """Index of the first loss that left, level at the start, level now."""
+        finite = np.isfinite(loss)
+        known = loss[finite]
+        at = np.flatnonzero(finite)
+        if len(known) < 3 or known[0] <= 0:
+            return None
+        start = float(np.median(known[: min(self.start_rows, max(3, len(known) // 3))]))
+        if start <= 0:
+            return None
+        for count, times in ((self.sustained, self.times), (self.fast_sustained, self.fast_times)):
+            newest = known[-count:]
+            if len(known) >= 2 * count and (newest > times * start).mean() > 0.9 and np.median(newest) > times * start:
+                return self._left(known, at, start, times), start, float(np.median(newest))
+        gone = len(loss) - 1 - at[-1]  # rows since the last loss that was a number
+        first = float(known[0])
+        if gone and known[-1] > self.fast_times * first and (np.diff(known[-3:]) > 0).all():
+            return self._left(known, at, first, 2.0), first, float(known[-1])
+        return None
+
+    @staticmethod
+    def _left(known: Array, at: Array, start: float, times: float) -> int:
+        """Where the losses went beyond `times` the start to stay there (but for one in ten)."""
+        beyond = known > times * start
+        share = np.cumsum(beyond[::-1])[::-1] / np.arange(len(known), 0, -1)
+        return int(at[np.argmax(beyond & (share > 0.9))])
+
+    def _finding(self, record: Record, stream: Stream, at: int, start: float, now: float) -> Finding:
+        optimizer = stream.optimizers[0]
+        lr = float(np.max(optimizer.lr[at], initial=0.0))
+        return self.finding(
+            (int(stream.rows[at]), int(stream.rows[-1])),
+            evidence={"start": start, "now": now, "times": now / start, "since": int(stream.rows[at]), "lr": lr},
+            stream=stream.number,
+            optimizer=optimizer.number,
+            where=record.site(int(optimizer.scalars["backward_site"][at])),
+            label="this loss",
+            advice=(Advice(f"lower the learning rate (it is {lr:.3g}); if single batches do this, clip gradients"),),
+        )

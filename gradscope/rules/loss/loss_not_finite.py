@@ -1,0 +1,93 @@
+"""GS201 loss-not-finite."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Iterator
+
+import numpy as np
+
+from gradscope.findings import Advice, Finding
+from gradscope.record.record import Record, Stream, Wiring
+from gradscope.rules.base import Rule
+
+
+@dataclass(frozen=True)
+class LossNotFinite(Rule):
+    """A loss is NaN or infinite, and a step used its gradients.
+
+    What it finds
+        A loss that is NaN or infinite, whose gradients reached a step of the optimizer.
+    Why it matters
+        The gradients of such a loss are NaN, and so is every weight they touch: from there on nothing is learned, and
+        a checkpoint saved later is worthless.
+    Sick
+        loss = torch.log(probabilities).mean()  # a probability of 0
+        loss.backward()
+        optimizer.step()
+    Healed
+        loss = torch.log(probabilities.clamp_min(1e-8)).mean()
+        loss.backward()
+        optimizer.step()
+    What to do
+        Look at what the loss divides by, takes the logarithm or the square root of; if it grew beyond all bounds
+        before, lower the learning rate. Go back to a checkpoint from before the named step.
+    Silent on
+        Steps that GradScaler skips; backwards whose gradients were cleared, or that no step followed; losses that are
+        not scalars.
+    Known at
+        The step itself (on rows that are not measured, up to 16 later). Thresholds: {thresholds}.
+    References
+        https://pytorch.org/docs/stable/notes/numerical_accuracy.html
+    """
+
+    code = "GS201"
+    name = "loss-not-finite"
+    severity = "error"
+    message = "the loss was {value} at step {first}, {history}{since}"
+    explains = ("GS203", "GS204", "GS206", "GS401")
+
+    def check(self, record: Record) -> Iterator[Finding]:
+        for stream in record.streams:
+            known = (stream.optimizers[0].wiring & Wiring.NO_LOSS) == 0
+            bad = known & ~np.isfinite(stream.loss)
+            if bad.any():
+                yield self._finding(record, stream, bad)
+
+    def _finding(self, record: Record, stream: Stream, bad: np.ndarray) -> Finding:
+        optimizer = stream.optimizers[0]
+        at = int(np.argmax(bad))
+        last = len(bad) - 1 - int(np.argmax(bad[::-1]))
+        first, count = int(stream.rows[at]), int(bad.sum())
+        before = stream.loss[:at][np.isfinite(stream.loss[:at])]
+        healed = last < len(bad) - 1
+        since = f"; {count} losses of {len(bad)} were not finite"
+        if not healed:
+            alone = count == 1 or not bad[at:].all()
+            since = ", and is no number now" if alone else f", and {count - 1} times in a row since"
+        value = float(stream.loss[at])
+        where = record.site(int(optimizer.scalars["backward_site"][at]))
+        return self.finding(
+            (first, int(stream.rows[last])),
+            evidence={
+                "value": str(value),
+                "first": first,
+                "history": f"{_show(before[-1])} a step before" if len(before) else "the first one",
+                "since": since if len(bad) > 1 else "",
+                "count": count,
+            },
+            stream=stream.number,
+            optimizer=optimizer.number,
+            where=where,
+            label="this loss is no number" if np.isnan(value) else "this loss is infinite",
+            advice=(_advice(before),),
+        )
+
+
+def _advice(before: np.ndarray) -> Advice:
+    if len(before) >= 2 and before[-1] > 10 * abs(before[0]):
+        return Advice("the loss grew without bound before: lower the learning rate, or clip the gradients")
+    return Advice("look for a logarithm, a division, a square root or an exponential of values that can be 0 or huge")
+
+
+def _show(value: float) -> str:
+    return format(float(value), ".4g")

@@ -1,0 +1,227 @@
+"""GS203 loss-rising."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Iterator
+
+import numpy as np
+
+from gradscope.facts import Hyperparameters, newest_of
+from gradscope.findings import Advice, Finding
+from gradscope.record.blocks import Blocks, Floats
+from gradscope.record.record import Record, Stream
+from gradscope.rules.base import Rule
+from gradscope.rules.judged import judged, skipped
+
+
+@dataclass(frozen=True)
+class Rise:
+    """`window` rows at the end of the run lie, by their mean, above the best such window.
+
+    `since` is the row from which on they have been above, `z` the rise in standard errors, `sudden` whether most of it
+    happened within one block. All levels are mean losses.
+    """
+
+    best: float
+    best_at: int
+    now: float
+    since: int
+    window: int
+    z: float
+    sudden: bool
+
+
+@dataclass(frozen=True)
+class LossRising(Rule):
+    """The loss has risen significantly above its best, and stays there.
+
+    What it finds
+        The mean loss over a window at the end of the run (a 32nd to a third of it) lies above the best earlier window
+        of the same length, by `z` standard errors, by `margin` of the best level, and by `of_fall` of what was gained.
+    Why it matters
+        Training undoes what it has learned. Under the noise of single batches nobody sees it for an epoch or two.
+    Sick
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.01)  # batch size 1: falls for three epochs, then climbs
+    Healed
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.001)
+    What to do
+        Lower the learning rate by a factor of ten, where nothing else is known to be the cause. Where the loss jumped
+        at once, look at what changed there: the data, the batch size, a reloaded checkpoint.
+    Silent on
+        Noise at any batch size, with heavy tails and correlations; a rise like one that healed before (per-epoch
+        periodicity); a loss that falls again after a jump (a new curriculum); a learning rate that has risen since
+        (warm restarts, warm-up); losses that may rise: adversarial, of reinforcement learning, below zero.
+    Known at
+        128 rows, and then about a 32nd of the run after the rise. Thresholds: {thresholds}.
+    References
+        Batch means as standard errors: Alexopoulos and Seila, Output data analysis (Handbook of Simulation, 1998).
+        Lag-1 correlation from mean squared jumps: von Neumann (1941); its bias near 1: Dickey and Fuller (1979).
+    """
+
+    code = "GS203"
+    name = "loss-rising"
+    severity = "warning"
+    message = (
+        "the loss has risen since step {since}: {best} at its best (around step {best_at}), "
+        "{now} over the last {window} steps{cause}"
+    )
+    explains = ("GS204", "GS205", "GS206")
+
+    z: float = 6.0
+    margin: float = 0.15
+    of_fall: float = 0.1
+    min_rows: int = 128
+    min_window: int = 32
+    recovered: float = 2.0  # times the largest rise that healed
+    near_top: float = 0.7  # of the highest window since the best one
+    lr_share: float = 0.8  # windows at a lower lr than this share of the present one are no standard
+
+    def check(self, record: Record) -> Iterator[Finding]:
+        for stream in judged(record):
+            rise = self.rise(stream.losses)
+            if rise is not None:
+                yield self._finding(record, stream, rise)
+
+    def not_judged(self, record: Record) -> str:
+        return skipped(record)
+
+    def rise(self, blocks: Blocks) -> Rise | None:
+        """The clearest rise that the blocks support, over all lengths of windows."""
+        whole = blocks.whole
+        if whole["rows"].sum() < self.min_rows or (whole["count"] == 0).any():
+            return None
+        rises = [self._rise(whole, length) for length in (4, 8, 16, 32) if length * whole.size >= self.min_window]
+        return max((rise for rise in rises if rise is not None), key=lambda rise: rise.z, default=None)
+
+    def _rise(self, blocks: Blocks, length: int) -> Rise | None:
+        """By windows of `length` blocks."""
+        if 3 * length > len(blocks):
+            return None
+        means = windows(blocks, length)
+        lrs = np.convolve(blocks["lr"], np.full(length, 1 / length), "valid")
+        past = np.where(lrs >= self.lr_share * lrs[-1], means, np.inf)[:-length]
+        at = int(np.argmin(past))
+        best, now = float(past[at]), float(means[-1])
+        rise, fall = now - best, max(0.0, float(means[: at + 1].max()) - best)
+        if not rise >= max(self.margin * abs(best), self.of_fall * fall):
+            return None
+        if rise < self.near_top * (means[at:].max() - best) or rise < self.recovered * healed(means):
+            return None
+        low = best + 0.3 * rise
+        begin = len(means) - 1
+        while means[begin - 1] > low:
+            begin -= 1
+        newest = blocks["mean"][-length:]
+        error = standard_error(blocks, means, length, at)
+        if min(newest[: length // 2].mean(), newest[length // 2 :].mean()) < best + 0.5 * rise:
+            return None
+        if rise < self.z * error or _falls_again(blocks["mean"][begin:], error):
+            return None
+        jump = float(np.diff(means[max(at, begin - 2 * length) : begin + length + 1 : length], prepend=best).max())
+        return Rise(
+            best,
+            int(blocks["row"][at + length // 2]),
+            now,
+            int(blocks["row"][begin]),
+            length * blocks.size,
+            rise / error if error > 0 else np.inf,
+            sudden=jump > 0.8 * rise,
+        )
+
+    def _finding(self, record: Record, stream: Stream, rise: Rise) -> Finding:
+        optimizer = stream.optimizers[0]
+        settings = [
+            f for f in newest_of(record.facts.of(Hyperparameters)) if f.optimizer == optimizer.number and f.values
+        ]
+        climbs = any(f.values.get("maximize") is True for f in settings)
+        if climbs:
+            cause = f": {optimizer.kind} was told to climb (maximize=True)"
+            advice: tuple[Advice, ...] = (Advice("leave out maximize=True: the loss is to be made small"),)
+        elif rise.sudden:
+            cause = ", at once: something changed there"
+            advice = (
+                Advice(f"look at what changed around step {rise.since}: the data, the batch size, a loaded checkpoint"),
+            )
+        else:
+            cause = ""
+            advice = tuple(_lower(optimizer.number, group, float(lr)) for group, lr in _distinct(optimizer.lr[-1]))
+        return self.finding(
+            (rise.since, int(stream.rows[-1])),
+            evidence={
+                "since": rise.since,
+                "best": rise.best,
+                "best_at": rise.best_at,
+                "now": rise.now,
+                "window": rise.window,
+                "cause": cause,
+                "standard_errors": rise.z,
+            },
+            stream=stream.number,
+            optimizer=optimizer.number,
+            group=0 if len(optimizer.lr[-1]) == 1 else None,
+            where=record.site(int(optimizer.scalars["backward_site"][-1])),
+            label="this loss",
+            advice=advice,
+        )
+
+
+def windows(blocks: Blocks, length: int) -> Floats:
+    """The mean loss of each window of `length` neighbouring blocks # (blocks - length + 1,)."""
+    count = np.concatenate([[0.0], np.cumsum(blocks["count"])])
+    total = np.concatenate([[0.0], np.cumsum(blocks["count"] * blocks["mean"])])
+    means: Floats = (total[length:] - total[:-length]) / (count[length:] - count[:-length])
+    return means
+
+
+def healed(means: Floats) -> float:
+    """The largest rise above the best so far from which the windows came down again by 60 %."""
+    rises = means - np.minimum.accumulate(means)
+    lowest_later = np.minimum.accumulate(means[::-1])[::-1]
+    back = (means - lowest_later) >= 0.6 * rises
+    return float(rises[back].max(initial=0.0))
+
+
+def standard_error(blocks: Blocks, means: Floats, length: int, at: int) -> float:
+    """Of the difference between the newest window and the one at `at`: the largest of three estimates.
+
+    From the blocks inside each of the two; from the second differences of windows side by side (drifts slower than a
+    window); from single losses, as noise of the lag-1 correlation that their jumps show. The last is at most that of a
+    random walk, and is one where the correlation cannot be told from 1 (25 / rows: Dickey and Fuller's 99.9 % point).
+    """
+    inside = [blocks["mean"][start : start + length].var(ddof=1) / length for start in (at, len(means) - 1)]
+    apart = means[::-1][::length]
+    bend = np.diff(apart, 2)
+    slow = float(np.median(np.abs(bend)) / 0.6745) ** 2 / 6 if len(bend) >= 4 else 0.0
+    part = {name: blocks[name][len(blocks) // 4 :] for name in ("count", "mean", "squares", "jumps", "jumped")}
+    rows = part["count"].sum()
+    middle = (part["count"] * part["mean"]).sum() / rows
+    variance = (part["squares"] + part["count"] * (part["mean"] - middle) ** 2).sum() / max(1.0, rows - 1)
+    jump = part["jumps"].sum() / max(1.0, part["jumped"].sum()) / 2
+    walk = 2 * jump * (len(means) - 1 - at) * blocks.size
+    lack = (min(1.0, jump / variance) if variance > 0 else 1.0) - 25 / rows  # 1 - correlation, at the least
+    noise = 2 * variance / (length * blocks.size) * (2 - lack) / lack if lack > 0 else np.inf
+    return float(np.sqrt(max(2 * max(inside), 2 * slow, min(noise, walk))))
+
+
+def _falls_again(since: Floats, error: float) -> bool:
+    """Whether the blocks since the rise began are on their way down."""
+    half = len(since) // 2
+    return half >= 4 and float(since[half:].mean()) < float(since[:half].mean()) - error
+
+
+def _distinct(lrs: Floats) -> list[tuple[int, float]]:
+    return [(group, float(lr)) for group, lr in enumerate(lrs) if lr > 0][:4]
+
+
+def _lower(optimizer: int, group: int, lr: float) -> Advice:
+    """A decade down, on the 1-3-10 grid."""
+    to = grid_1_3_10(lr / 10)
+    values = {"optimizer": optimizer, "group": group, "from": lr, "to": to}
+    return Advice(f"lower lr to {to:g} (it is {lr:g})", "set-lr", values)
+
+
+def grid_1_3_10(value: float) -> float:
+    """The largest of ... 0.001, 0.003, 0.01 ... that is not above `value`."""
+    decade = np.floor(np.log10(value * (1 + 1e-9)))
+    mantissa = 3 if value * (1 + 1e-9) >= 3 * 10.0**decade else 1
+    return float(f"{mantissa}e{int(decade)}")
