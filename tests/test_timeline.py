@@ -18,7 +18,8 @@ from gradscope.events import GradState, Phase, Point, Site
 from gradscope.record.record import OptimizerRecord, Record, Wiring
 from gradscope.reporters import timeline
 from gradscope.reporters.grid import fit_name
-from gradscope.reporters.moments import Moment, group, moment_of
+from gradscope.reporters.grouping import group
+from gradscope.reporters.moments import Moment, moment_of
 from tests.records import HEALTHY, optimizer, record
 from tests.shell import HEALTHY as HEALTHY_SCRIPT
 from tests.shell import SICK as SICK_SCRIPT
@@ -138,11 +139,31 @@ def test_timeline_of_long_and_chinese_names(golden: Golden) -> None:
 
 
 def test_timeline_of_several_optimizers(golden: Golden) -> None:
-    """One table each where they stepped together; one that did not step there is named with its next step."""
+    """One table each where they stepped together; one that was not measured there is named with its next step."""
     encoder = measured({4: [normal(0.5, 0.4)]}, ["encoder.weight"], number=0, variable="opt_e")
     decoder = measured({4: [normal(0.25, 0.2)]}, ["decoder.weight"], number=1, kind="AdamW", variable="opt_d")
     critic = measured({3: [normal(1.0)]}, ["critic.weight"], steps=5, number=2, kind="Adam", variable="opt_c")
     golden(timeline.render(record(encoder, scalars(decoder, backwards=3), critic), width=90))
+
+
+def test_optimizers_that_share_a_head_share_a_table() -> None:
+    """One optimizer a layer, stepping inside backward: one table, not one a layer; another lr is another table."""
+    many = [measured({0: [normal(1.0 + i)]}, [f"{i}.weight"], number=i) for i in range(60)]
+    apart = scalars(measured({0: [normal(0.5)]}, ["x.weight"], number=60), lr=0.5, loss=3.0)
+    shared, own = moment_of(record(*many, apart)).optimizers
+    assert (shared.numbers, shared.parameters, own.numbers) == (tuple(range(60)), 60, (60,))
+    assert len(shared.lines) < 40
+    shown = timeline.render(record(*many, apart))
+    assert "60 x optimizer (SGD) · lr 0.1 · loss 2\n" in shown
+    assert "\noptimizer (SGD) · lr 0.5 · loss 3\n" in shown
+
+
+def test_optimizers_elsewhere_are_counted() -> None:
+    """Many folds, many optimizers: the first few, then how many more."""
+    made = [measured({i: [normal(1.0)]}, ["w"], number=i) for i in range(9)]
+    others = [scalars(o, row=i) for i, o in enumerate(made)]
+    assert "Did not step here: optimizer (see step 0), " in timeline.render(record(*others), width=200)
+    assert "(see step 5), and 2 more.\n" in timeline.render(record(*others), width=200)
 
 
 @pytest.mark.parametrize("width", [80, 100, 160])
@@ -254,8 +275,16 @@ def test_zero_grad_behind_backward_is_shown_behind_it() -> None:
     sick = measured({0: [dict(zip(Point, (made, none, made, none, none)))]}, ["w"])
     sick = scalars(sick, wiring=Wiring.STATISTICS | Wiring.CLEARED | Wiring.ALL_MISSING)
     (shown,) = moment_of(record(sick)).optimizers
-    assert [call.phase for call in shown.calls] == [Phase.BACKWARD, Phase.ZERO_GRAD, Phase.STEP]
+    assert [call.phase for call in shown.head.calls] == [Phase.BACKWARD, Phase.ZERO_GRAD, Phase.STEP]
     assert texts(timeline.render(record(sick)), "w") == ["1.00", "1.00", "None", "None", "None"]
+
+
+def test_calls_that_are_no_longer_known() -> None:
+    """Where the record keeps a step's gradients and not its calls, they are not said to be missing."""
+    made = healthy(["w"]).optimizers[0]
+    thinned = dataclasses.replace(made, scalars={name: column[:1] for name, column in made.scalars.items()})
+    shown = timeline.render(record(thinned), 1)
+    assert shown.startswith("step 1 · no loss known\n") and shown.count("(no longer in the record)\n") == 3
 
 
 def test_losses_and_rates() -> None:
@@ -303,7 +332,7 @@ def test_an_unmeasured_step_is_looked_for_at_its_own_optimizer() -> None:
     first = dataclasses.replace(first, scalars={**first.scalars, "row": even})
     second = dataclasses.replace(second, scalars={**second.scalars, "row": odd})
     made: Moment = moment_of(record(first, second), 6)
-    assert (made.step, [o.number for o in made.optimizers]) == (4, [0])
+    assert (made.step, [o.numbers for o in made.optimizers]) == (4, [(0,)])
     assert [(o.number, o.stepped, o.nearest) for o in made.others] == [(1, False, 1)]
 
 
@@ -329,11 +358,13 @@ def test_ranges(steps: Sequence[int], told: str) -> None:
         (record(), 3, GradscopeError, "no optimizer step was seen"),
         (record(optimizer()), None, GradscopeError, "no step of this record holds measured gradients"),
         (record(optimizer()), -1, UsageError, "there is no step -1: steps are numbered from 0"),
+        (sampled(), "3", UsageError, "a step is a whole number, not '3'"),
+        (sampled(), 2.5, UsageError, "a step is a whole number, not 2.5"),
         (sampled(), 20, GradscopeError, "there is no step 20: the run's steps are 0-19"),
         (healthy(steps=1), 1, GradscopeError, "there is no step 1: the run's only step is 0"),
     ],
 )
-def test_steps_that_are_not_there(made: Record, step: int | None, error: type[Exception], told: str) -> None:
+def test_steps_that_are_not_there(made: Record, step: Any, error: type[Exception], told: str) -> None:
     """One sentence that says what there is."""
     with pytest.raises(error, match=told):
         timeline.render(made, step)
@@ -373,7 +404,7 @@ def test_a_real_loop_through_the_scope() -> None:
     number = timeline.number_text(norm)
     assert texts(newest, "0.weight")[1:] == ["used", "None", number, number, number, "used"]
     assert newest.startswith("step 1 · loss ")
-    assert "SGD sgd · lr 0.1\n" in newest
+    assert "sgd (SGD) · lr 0.1\n" in newest
     assert "sgd.zero_grad()\n" in newest and "model(torch.ones(2, 3)).square().mean().backward()\n" in newest
 
 
@@ -387,7 +418,7 @@ def test_a_scope_shows_its_own_optimizers_only() -> None:
             stepping.step()
         assert "Adam" in one.timeline() and "SGD" not in one.timeline()
         assert "SGD" in everything.timeline(0)
-        assert "did not step at step 1; it was measured at step 0." in everything.timeline()
+        assert "Did not step here: " in everything.timeline() and "(see step 0)." in everything.timeline()
         assert "Step 0 was not measured" in one.timeline(0)
 
 
@@ -401,7 +432,8 @@ def test_the_command(tmp_path: Path) -> None:
     assert texts(first.stdout, "weight")[:2] == ["None", "None"]
     assert "zero_grad()  train.py:11  optimizer.zero_grad()" in first.stdout
     assert "\x1b" not in first.stdout
-    beyond, negative = cli(tmp_path, "timeline", "runs", "--step", "12"), cli(tmp_path, "timeline", "runs", "--step=-1")
+    beyond = cli(tmp_path, "timeline", "runs", "--step", "12")
+    negative = cli(tmp_path, "timeline", "runs", "--step", "-1")
     assert (beyond.code, negative.code) == (1, 2)
     assert beyond.stderr == "gradscope: error: there is no step 12: the run's steps are 0-11\n"
     assert negative.stderr == "gradscope: error: there is no step -1: steps are numbered from 0\n"

@@ -11,6 +11,7 @@ import numpy as np
 from gradscope.errors import GradscopeError, UsageError
 from gradscope.events import GradState, Phase, Point, Site
 from gradscope.record.record import Array, OptimizerRecord, Record, Wiring
+from gradscope.reporters.grouping import group
 
 POINTS_OF = {
     Phase.ZERO_GRAD: (Point.BEFORE_ZERO_GRAD, Point.AFTER_ZERO_GRAD),
@@ -19,7 +20,6 @@ POINTS_OF = {
 }
 MOST_LINES = 40  # more parameters are grouped by module
 HAS_NUMBER = (GradState.FRESH, GradState.ACCUMULATED, GradState.STALE)
-Path = tuple[str, ...]  # a name at its dots
 _STATES = {int(state): state for state in GradState}
 
 
@@ -50,23 +50,34 @@ class Line:
 
 @dataclass(frozen=True)
 class Call:
-    """One of the loop's calls: its line (None where it was not made), and how often it was made for this step."""
+    """One of the loop's calls: its line (None where it was not made), and how often it was made for this step.
+
+    `known` is false where the record keeps the step's gradients and no longer its calls.
+    """
 
     phase: Phase
     site: Site | None
     times: int = 1
+    known: bool = True
 
 
 @dataclass(frozen=True)
-class OptimizerMoment:
-    """One optimizer at one step. `calls` are in the order in which they were made."""
+class Head:
+    """What stands above a table. `calls` are in the order in which they were made."""
 
-    number: int
     kind: str
     variable: str
     lr: tuple[float, ...]  # per group
     loss: float | None  # None where it is not known; NaN is a loss that was NaN
     calls: tuple[Call, ...]
+
+
+@dataclass(frozen=True)
+class OptimizerMoment:
+    """One optimizer at one step, or several that share a head (one a layer, say, stepping inside backward)."""
+
+    numbers: tuple[int, ...]
+    head: Head
     lines: tuple[Line, ...]
     parameters: int
 
@@ -98,11 +109,14 @@ class Moment:
 def moment_of(record: Record, step: int | None = None, most_lines: int | None = MOST_LINES) -> Moment:
     """Step `step`, or the measured one next to it; the newest measured one where None is asked for.
 
-    UsageError for a negative step, GradscopeError where the run has no such step or none at all.
+    UsageError for what cannot be a step, GradscopeError where the run has no such step or none at all.
     """
+    if step is not None and not hasattr(step, "__index__"):
+        raise UsageError(f"a step is a whole number, not {step!r}")
     if step is not None and step < 0:
         raise UsageError(f"there is no step {step}: steps are numbered from 0")
-    steps = max([record.meta.rows, *(int(o.rows[-1]) + 1 for o in record.optimizers if len(o.rows))])
+    kept = (rows for o in record.optimizers for rows in (o.rows, o.measured) if len(rows))
+    steps = max([record.meta.rows, *(int(rows[-1]) + 1 for rows in kept)])
     if not any(len(o.rows) for o in record.optimizers):
         raise GradscopeError("no optimizer step was seen, so there is no timeline to show")
     if step is not None and step >= steps:
@@ -122,78 +136,42 @@ def moment_of(record: Record, step: int | None = None, most_lines: int | None = 
         for o in measured
         if _index(o.measured, shown) is None
     )
-    moments = tuple(_optimizer(record, o, shown, most_lines) for o in here)
+    alike: dict[str, list[OptimizerRecord]] = {}
+    for optimizer in here:
+        alike.setdefault(repr(_head(record, optimizer, shown)), []).append(optimizer)  # repr: NaN equals NaN
+    moments = tuple(_table(record, optimizers, shown, most_lines) for optimizers in alike.values())
     return Moment(shown, step, steps, tuple(available), moments, others, record.meta.ended)
 
 
-def group(names: Sequence[str], most: int | None) -> list[tuple[str, list[int]]]:
-    """Lines for these parameters, each a label and which parameters it stands for.
-
-    Each its own where there are at most `most` (or None is given), else by module, at the deepest level of which there
-    are at most `most`. Where that leaves only a few lines (one list of 500 layers), neighbours at the level below
-    share a line instead.
-    """
-    if most is None or len(names) <= most:
-        return [(name, [i]) for i, name in enumerate(names)]
-    paths = [tuple(name.split("=")[0].split(".")) for name in names]
-    deepest = max(map(len, paths))
-    levels = [_level(paths, depth) for depth in range(deepest)] + [_members(paths)]
-    depth = max(d for d, level in enumerate(levels) if len(level) <= most)
-    lines = [[key] for key in levels[depth]]
-    if len(lines) < most // 4 and depth < deepest:
-        depth += 1
-        size = math.ceil(len(levels[depth]) / (most - len(lines)))
-        children: dict[Path, list[Path]] = {}
-        for key, members in levels[depth].items():
-            children.setdefault(_module(paths[members[0]], depth - 1), []).append(key)
-        lines = [keys[i : i + size] for keys in children.values() for i in range(0, len(keys), size)]
-    return [_labelled(keys, levels[depth], names) for keys in lines]
+def _table(
+    record: Record, optimizers: Sequence[OptimizerRecord], step: int, most_lines: int | None
+) -> OptimizerMoment:
+    states, norms = (np.concatenate(parts, axis=1) for parts in zip(*(_pictures(o, step) for o in optimizers)))
+    names = [p.name for o in optimizers for p in o.parameters]
+    lines = tuple(
+        Line(label, len(which), {point: _cell(states[point, which], norms[point, which]) for point in Point})
+        for label, which in group(names, most_lines)
+    )
+    numbers = tuple(o.number for o in optimizers)
+    return OptimizerMoment(numbers, _head(record, optimizers[0], step), lines, len(names))
 
 
-def _level(paths: Sequence[Path], depth: int) -> dict[Path, list[int]]:
-    return _members([_module(path, depth) for path in paths])
+def _head(record: Record, optimizer: OptimizerRecord, step: int) -> Head:
+    row = _index(optimizer.rows, step)
+    lr = () if row is None else tuple(float(rate) for rate in optimizer.lr[row] if not math.isnan(rate))
+    calls = _calls(record, optimizer, row, step)
+    return Head(optimizer.kind, optimizer.variable, lr, _loss(record, optimizer, row), calls)
 
 
-def _module(path: Path, depth: int) -> Path:
-    """The outer `depth` modules that a parameter is in; itself where it is in none."""
-    return path[:-1][:depth] or path[: 1 if depth else 0]
-
-
-def _members(keys: Sequence[Path]) -> dict[Path, list[int]]:
-    members: dict[Path, list[int]] = {}
-    for i, key in enumerate(keys):
-        members.setdefault(key, []).append(i)
-    return members
-
-
-def _labelled(keys: Sequence[Path], level: Mapping[Path, list[int]], names: Sequence[str]) -> tuple[str, list[int]]:
-    first, last = keys[0], keys[-1]
-    members = [i for key in keys for i in level[key]]
-    if len(members) == 1:
-        return names[members[0]], members
-    end = last[-1] if first[:-1] == last[:-1] else ".".join(last)
-    return ".".join(first) if len(keys) == 1 else f"{'.'.join(first)} … {end}", members
-
-
-def _optimizer(record: Record, optimizer: OptimizerRecord, step: int, most_lines: int | None) -> OptimizerMoment:
+def _pictures(optimizer: OptimizerRecord, step: int) -> tuple[Array, Array]:
+    """# (points, params) twice: GradState, and norms"""
     at = _index(optimizer.measured, step)
-    states = np.array(optimizer.arrays["state"][at])  # (points, params)
-    norms = np.array(optimizer.arrays["norm"][at], np.float64)
+    states, norms = np.array(optimizer.arrays["state"][at]), np.array(optimizer.arrays["norm"][at], np.float64)
     # What zero_grad passed by is not measured a second time: it is what it was before.
     before, after = norms[Point.BEFORE_ZERO_GRAD], norms[Point.AFTER_ZERO_GRAD]
     passed = np.isin(states[Point.AFTER_ZERO_GRAD], HAS_NUMBER) & np.isnan(after)
     norms[Point.AFTER_ZERO_GRAD] = np.where(passed, before, after)
-    lines = tuple(
-        Line(label, len(which), {point: _cell(states[point, which], norms[point, which]) for point in Point})
-        for label, which in group([p.name for p in optimizer.parameters], most_lines)
-    )
-    row = _index(optimizer.rows, step)
-    lr = () if row is None else tuple(float(rate) for rate in optimizer.lr[row] if not math.isnan(rate))
-    calls = _calls(record, optimizer, row, states, norms)
-    kind, variable, parameters = optimizer.kind, optimizer.variable, len(optimizer.parameters)
-    return OptimizerMoment(
-        optimizer.number, kind, variable, lr, _loss(record, optimizer, row), calls, lines, parameters
-    )
+    return states, norms
 
 
 def _cell(states: Array, norms: Array) -> Cell:
@@ -203,20 +181,19 @@ def _cell(states: Array, norms: Array) -> Cell:
     return Cell(dict(sorted(counts.items())), norm)
 
 
-def _calls(
-    record: Record, optimizer: OptimizerRecord, row: int | None, states: Array, norms: Array
-) -> tuple[Call, ...]:
+def _calls(record: Record, optimizer: OptimizerRecord, row: int | None, step: int) -> tuple[Call, ...]:
     """The calls as a tutorial orders them; zero_grad behind backward where it took backward's gradients away."""
-    backwards = 1 if row is None else max(1, int(optimizer.scalars["backwards"][row]))
+    if row is None:
+        return tuple(Call(phase, None, known=False) for phase in POINTS_OF)
+    backwards = max(1, int(optimizer.scalars["backwards"][row]))
     calls = []
     for phase in POINTS_OF:
-        column = optimizer.scalars[f"{phase.value}_site"]
-        site = None if row is None else record.site(int(column[row]))
+        site = record.site(int(optimizer.scalars[f"{phase.value}_site"][row]))
         calls.append(Call(phase, site, backwards if phase is Phase.BACKWARD else 1))
+    states, norms = _pictures(optimizer, step)
     before, made = Point.BEFORE_ZERO_GRAD, Point.AFTER_BACKWARD
-    cleared = row is not None and bool(optimizer.wiring[row] & Wiring.CLEARED)
     same = np.array_equal(states[before], states[made]) and np.array_equal(norms[before], norms[made], equal_nan=True)
-    if cleared and same and np.isin(states[made], HAS_NUMBER).any():
+    if optimizer.wiring[row] & Wiring.CLEARED and same and np.isin(states[made], HAS_NUMBER).any():
         calls[0], calls[1] = calls[1], calls[0]
     return tuple(calls)
 

@@ -36,7 +36,7 @@ _LEGEND = {
     "used": "a step has used this gradient",
     "old": "an EARLIER step has used this gradient already, or a part of it",
     "sum": "several backward() calls added up",
-    "-": "not seen (the call was not made)",
+    "-": "not seen",
 }
 # What to tell of a line whose parameters differ: the first of these that is there; what is old comes before all.
 _TELLING = (GradState.NONE, GradState.ZERO, GradState.NOT_SEEN, GradState.ACCUMULATED, GradState.STALE)
@@ -60,22 +60,23 @@ def render(
     text = io.StringIO()
     console = Console(file=text, width=max(NARROWEST, width), force_terminal=color, no_color=not color, highlight=False,
                       emoji=False)  # fmt: skip
-    _head(console, moment)
+    one_loss = _head(console, moment)
     shown: set[str] = set()
     for optimizer in moment.optimizers:
         console.print()
-        shown |= _optimizer(console, optimizer, base, hint)
+        shown |= _optimizer(console, optimizer, base, hint, own_loss=not one_loss)
     console.print()
     _legend(console, shown)
     _others(console, moment)
     return text.getvalue()
 
 
-def _head(console: Console, moment: Moment) -> None:
-    losses = {repr(o.loss): o.loss for o in moment.optimizers}
+def _head(console: Console, moment: Moment) -> bool:
+    """The step and what else could be shown; returns whether its loss is told, being the same for all optimizers."""
+    losses = {repr(o.head.loss): o.head.loss for o in moment.optimizers}
     head = Text(f"step {moment.step}", "bold")
     if len(losses) == 1:
-        head.append(f" · {_loss(next(iter(losses.values())))}", "default")
+        head.append(f" · {_loss(next(iter(losses.values())))}", "not bold")
     console.print(head)
     if moment.asked is not None and moment.asked != moment.step:
         side = "before" if moment.step < moment.asked else "after"
@@ -87,6 +88,7 @@ def _head(console: Console, moment: Moment) -> None:
     else:
         told = f"{run}; measured: {ranges(moment.measured)} ({len(moment.measured):,} of {moment.steps:,})"
     console.print(Text(told, "dim"))
+    return len(losses) == 1
 
 
 def ranges(steps: Sequence[int], most: int = 6) -> str:
@@ -111,11 +113,11 @@ def ranges(steps: Sequence[int], most: int = 6) -> str:
     return ", ".join(parts).replace("..., ", "... ").replace(", ...", " ...")
 
 
-def _optimizer(console: Console, moment: OptimizerMoment, base: Path | None, hint: str) -> set[str]:
+def _optimizer(console: Console, moment: OptimizerMoment, base: Path | None, hint: str, own_loss: bool) -> set[str]:
     """One optimizer's calls and table; returns what stands in its cells."""
-    _calls(console, moment, base)
+    _calls(console, moment, base, own_loss)
     console.print()
-    points = [point for call in moment.calls for point in POINTS_OF[call.phase]]
+    points = [point for call in moment.head.calls for point in POINTS_OF[call.phase]]
     names = [printable(line.name) + (f" ({line.parameters})" if line.parameters > 1 else "") for line in moment.lines]
     wanted = min(max(map(cell_len, (*names, "parameter"))), 24)
     for marks, mixed_norms in ((False, True), (False, False), (True, False)):
@@ -125,7 +127,7 @@ def _optimizer(console: Console, moment: OptimizerMoment, base: Path | None, hin
         if room >= wanted:
             break
     names = [fit_name(name, max(9, room)) for name in names]
-    spans = [(f"{call.phase.value}()", len(POINTS_OF[call.phase])) for call in moment.calls]
+    spans = [(f"{call.phase.value}()", len(POINTS_OF[call.phase])) for call in moment.head.calls]
     for text in rows_of("parameter", names, spans, columns, cells, _style):
         console.print(text, soft_wrap=True)
     if len(moment.lines) < moment.parameters:
@@ -134,22 +136,31 @@ def _optimizer(console: Console, moment: OptimizerMoment, base: Path | None, hin
     return {text.split()[0] for row in cells for cell in row for text in cell if text}
 
 
-def _calls(console: Console, moment: OptimizerMoment, base: Path | None) -> None:
-    head = Text(moment.kind, "bold")
-    head.append(f" {moment.variable}" if moment.variable else "", "default")
-    head.append(f" · {_rates(moment.lr)}" if moment.lr else "", "default")
-    console.print(head)
-    places = ["not called" if c.site is None else f"{shorten(c.site.file, base)}:{c.site.line}" for c in moment.calls]
-    places = [place + (f" (the last of {c.times})" if c.times > 1 else "") for place, c in zip(places, moment.calls)]
+def _calls(console: Console, moment: OptimizerMoment, base: Path | None, own_loss: bool) -> None:
+    """The optimizer, its learning rates, and where each call was made."""
+    head, many = moment.head, len(moment.numbers)
+    title = Text(f"{many} x " if many > 1 else "", "bold")
+    title.append(f"{head.variable} ({head.kind})" if head.variable else head.kind, "bold")
+    title.append(f" · {_rates(head.lr)}" if head.lr else "", "not bold")
+    title.append(f" · {_loss(head.loss)}" if own_loss else "", "not bold")
+    console.print(title)
+    places = [_place(call, base) for call in head.calls]
     room = max(map(cell_len, places))
-    for call, place in zip(moment.calls, places):
+    for call, place in zip(head.calls, places):
         text = Text(f"  {call.phase.value + '()':<11}  ")
-        text.append(printable(place), "bold" if call.site else "dim")
-        source = _quoted(call)
-        left = console.width - text.cell_len - 2 - (room - cell_len(place))
-        if source and left >= 12:
-            text.append(" " * (room - cell_len(place)) + f"  {crop(source, left)}", "dim")
+        text.append(place, "bold" if call.site else "dim")
+        source, padding = _quoted(call), " " * (room - cell_len(place))
+        left = console.width - text.cell_len - len(padding) - 2
+        if source and left >= min(24, cell_len(source)):
+            text.append(f"{padding}  {crop(source, left)}", "dim")
         console.print(text, soft_wrap=True)
+
+
+def _place(call: Call, base: Path | None) -> str:
+    if call.site is None:
+        return "not called" if call.known else "(no longer in the record)"
+    times = f" (the last of {call.times})" if call.times > 1 else ""
+    return printable(f"{shorten(call.site.file, base)}:{call.site.line}") + times
 
 
 def _quoted(call: Call) -> str:
@@ -173,12 +184,12 @@ def _legend(console: Console, shown: set[str]) -> None:
 
 
 def _others(console: Console, moment: Moment) -> None:
-    for other in moment.others[:5]:
-        name = " ".join(word for word in (other.kind, other.variable) if word)
-        did = "was not measured" if other.stepped else "did not step"
-        console.print(Text(f"{name} {did} at step {moment.step}; it was measured at step {other.nearest}."))
-    if len(moment.others) > 5:
-        console.print(Text(f"The same goes for {len(moment.others) - 5} more optimizers."))
+    for stepped, told in ((False, "Did not step here"), (True, "Not measured here")):
+        others = [o for o in moment.others if o.stepped is stepped]
+        shown = ", ".join(f"{other.variable or other.kind} (see step {other.nearest})" for other in others[:6])
+        more = f", and {len(others) - 6} more" if len(others) > 6 else ""
+        if others:
+            console.print(Text(f"{told}: {shown}{more}."))
 
 
 def _texts(cell: Cell, point: Point, marks: bool, mixed_norms: bool) -> tuple[str, str]:
