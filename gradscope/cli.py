@@ -1,4 +1,4 @@
-"""The command line: `gradscope run | report | explain | rules`."""
+"""The command line: `gradscope run | report | timeline | explain | rules`."""
 from __future__ import annotations
 
 import sys
@@ -113,6 +113,25 @@ def report(run_folder: Path, json_file: Path | None, rediagnose: bool) -> int:
     if json_file is not None:
         _write_json(json_file, shown)
     terminal.write(shown, sys.stdout)
+    return 0
+
+
+@commands.command()
+@click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
+@click.option("--step", type=int, metavar="N", help="Which step (default: the newest that was measured).")
+@click.option("--all", "every_parameter", is_flag=True, help="One line a parameter, however many there are.")
+def timeline(run_folder: Path, step: int | None, every_parameter: bool) -> int:
+    """Show the gradients of one step: None, zero or their norms, before and after each call of the loop.
+
+    RUN: a run folder, or one with runs in it.
+    """
+    from gradscope.record.reader import find_run, read_record
+    from gradscope.reporters import terminal, timeline
+
+    columns, color = terminal.size(sys.stdout)
+    record = read_record(find_run(run_folder))
+    text = timeline.render(record, step, columns, color, Path.cwd(), every_parameter, "--all shows each")
+    terminal.put(text, sys.stdout)
     return 0
 
 

@@ -5,6 +5,7 @@ import contextlib
 import random
 import sys
 import weakref
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Iterable, Iterator
@@ -70,6 +71,23 @@ class Scope:
         shown = Report(**{**vars(report), "findings": self._mine(report.findings)})
         return terminal.render(shown, width)
 
+    def timeline(self, step: int | None = None, width: int = 100, every_parameter: bool = False) -> str:
+        """The gradients of one step as text, None or their norms, before and after each call of the loop.
+
+        `print(scope.timeline(0))`; without a step, the newest measured one. More than 40 parameters are grouped by
+        module unless `every_parameter`. Raises a GradscopeError, in one sentence, where there is no such step.
+        """
+        state = random.getstate()
+        from gradscope.reporters import timeline  # only here is rich needed; its import draws random numbers
+
+        random.setstate(state)
+        record = self.record
+        if self._optimizers:
+            numbers = self._mine_by_number()
+            record = replace(record, optimizers=tuple(o for o in record.optimizers if o.number in numbers))
+        hint = "every_parameter=True shows each"
+        return timeline.render(record, step, width, False, self._session.base, every_parameter, hint)
+
     def close(self) -> None:
         """End this scope. With the last one all hooks are removed, and the rules run once more."""
         if self._open:
@@ -107,10 +125,15 @@ class Scope:
         findings = [f for f in findings if f.code not in self._ignored]
         if not self._optimizers:
             return tuple(findings)
+        numbers = self._mine_by_number()
+        return tuple(f for f in findings if f.optimizer is None or f.optimizer in numbers)
+
+    def _mine_by_number(self) -> set[int]:
+        """The numbers of the optimizers given, those that are gone included."""
         for track in self._session.recorder.tracks:
             if any(ref() is track.optimizer() for ref in self._optimizers):
                 self._numbers.add(track.number)
-        return tuple(f for f in findings if f.optimizer is None or f.optimizer in self._numbers)
+        return self._numbers
 
 
 class _Process:

@@ -31,14 +31,24 @@ def render(report: Report, width: int = 100, color: bool = False) -> str:
 
 def write(report: Report, stream: IO[str], width: int | None = None) -> None:
     """Print the report on a stream, in colour where that is a terminal. A closed stream is not our business."""
+    columns, terminal = size(stream)
+    put(render(report, width or columns, terminal), stream)
+
+
+def size(stream: IO[str]) -> tuple[int, bool]:
+    """How many columns a stream has, and whether it is a terminal (where not, 100)."""
     try:
         terminal = stream.isatty()
-        columns = width or (Console(file=stream).width if terminal else 100)
+        return (Console(file=stream).width if terminal else 100), terminal
     except (OSError, ValueError, AttributeError):
-        terminal, columns = False, width or 100
-    text = render(report, columns, terminal)
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        stream.write(text)
+        return 100, False
+
+
+def put(text: str, stream: IO[str]) -> None:
+    """Write text on a stream, with "?" for signs that it cannot encode. A closed stream is not our business."""
+    encoding, errors = getattr(stream, "encoding", None) or "utf-8", getattr(stream, "errors", None) or "strict"
+    with contextlib.suppress(OSError, ValueError, AttributeError, LookupError):
+        stream.write(text.encode(encoding, "replace").decode(encoding) if errors == "strict" else text)
         stream.flush()
 
 
