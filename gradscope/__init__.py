@@ -12,13 +12,44 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gradscope.errors import GradscopeError, UsageError
+from gradscope.errors import (
+    DataWarning,
+    DistributedWarning,
+    GeneralizationWarning,
+    GradientWarning,
+    GradscopeError,
+    GradscopeWarning,
+    LearningRateWarning,
+    LoopWarning,
+    LossWarning,
+    ModelWarning,
+    NumericsWarning,
+    UsageError,
+)
 from gradscope.version import __version__
 
 if TYPE_CHECKING:
     from gradscope.scope import Scope, pause, unwatch, watch
 
-__all__ = ["GradscopeError", "Scope", "UsageError", "__version__", "pause", "unwatch", "watch"]
+__all__ = [
+    "DataWarning",
+    "DistributedWarning",
+    "GeneralizationWarning",
+    "GradientWarning",
+    "GradscopeError",
+    "GradscopeWarning",
+    "LearningRateWarning",
+    "LoopWarning",
+    "LossWarning",
+    "ModelWarning",
+    "NumericsWarning",
+    "Scope",
+    "UsageError",
+    "__version__",
+    "pause",
+    "unwatch",
+    "watch",
+]
 
 
 def __getattr__(name: str) -> Any:

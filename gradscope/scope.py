@@ -1,6 +1,7 @@
 """The way in from Python: `watch`, `unwatch`, `pause`."""
 from __future__ import annotations
 
+import atexit
 import contextlib
 import random
 import sys
@@ -19,6 +20,7 @@ from gradscope.findings import Finding
 from gradscope.hooks.dispatcher import DISPATCHER
 from gradscope.record.record import Record
 from gradscope.record.run_folder import new_run_folder
+from gradscope.reporters import warning
 from gradscope.reporters.report import Report
 from gradscope.rules.catalogue import RULES, select
 from gradscope.session import Session
@@ -93,6 +95,7 @@ class Scope:
         if self._open:
             self._open = False
             _PROCESS.closed(self)
+            DISPATCHER.deliver()
 
     def same(self, model: torch.nn.Module | None, optimizers: tuple[torch.optim.Optimizer, ...]) -> bool:
         """Whether `watch` with these arguments means this scope."""
@@ -116,10 +119,18 @@ class Scope:
         if self._open and self._entered <= 0:
             self._open = False
             _PROCESS.closed(self, "finished" if kind is None else "crashed")
+            if kind is None:
+                DISPATCHER.deliver()
+            else:
+                _deliver_quietly()
 
     def __repr__(self) -> str:
         state = "open" if self._open else "closed"
         return f"<gradscope.Scope {state}, {self._session.recorder.meta.rows} steps, {len(self.findings)} findings>"
+
+    def shows(self, finding: Finding) -> bool:
+        """Whether the finding concerns what this scope watches."""
+        return bool(self._mine([finding]))
 
     def _mine(self, findings: Iterable[Finding]) -> tuple[Finding, ...]:
         findings = [f for f in findings if f.code not in self._ignored]
@@ -147,10 +158,10 @@ class _Process:
     def closed(self, scope: Scope, status: str = "finished") -> None:
         if scope not in self.scopes:
             return
-        self.scopes.remove(scope)
-        if not self.scopes and not self.outer and self.session is not None:
+        if len(self.scopes) == 1 and not self.outer and self.session is not None:
             session, self.session = self.session, None
-            session.close(status)
+            session.close(status)  # what it finds at the end is still told to this scope
+        self.scopes.remove(scope)
 
 
 _PROCESS = _Process()
@@ -190,7 +201,8 @@ def watch(
             return scope
     session = _PROCESS.session
     if session is None:
-        session = Session(rules, None if log_dir is None else _folder(Path(log_dir)), every, base=Path.cwd(), tell=_say)
+        folder = None if log_dir is None else _folder(Path(log_dir))
+        session = Session(rules, folder, every, base=Path.cwd(), tell=_say, announce=_warn_later)
         session.recorder.roster.restrict(optimizers)
         _PROCESS.session = session
         session.open()
@@ -255,6 +267,26 @@ def _checked(model: Any, optimizer: Any) -> tuple[torch.optim.Optimizer, ...]:
         if not any(group["params"] for group in one.param_groups):
             raise UsageError(f"watch(model, optimizer): the {type(one).__name__} holds no parameters")
     return tuple(given)
+
+
+def _deliver_quietly() -> None:
+    """Where an exception is on its way, or the process ends: a filter's errors are of no use."""
+    while DISPATCHER.outbox:
+        with contextlib.suppress(Warning):
+            DISPATCHER.deliver()
+
+
+@atexit.register
+def _at_exit() -> None:
+    for scope in list(_PROCESS.scopes):
+        _PROCESS.closed(scope)
+    _deliver_quietly()
+
+
+def _warn_later(finding: Finding) -> None:
+    """Warn when the user's call at hand is over: there a filter's error may pass."""
+    if any(scope.shows(finding) for scope in _PROCESS.scopes):
+        DISPATCHER.outbox.append(lambda: warning.warn(finding))
 
 
 def _folder(directory: Path) -> Path | None:

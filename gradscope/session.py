@@ -30,7 +30,8 @@ class Session:
     """Watches until `close`. Nothing in here may raise into the user's loop.
 
     `folder`: where the record goes (None: memory only). `base`: the directory that paths are shown relative to.
-    `tell(sentence)` prints what must be said once.
+    `tell(sentence)` prints what must be said once; `announce(finding)` is called for each new error or warning that is
+    no consequence of another one.
     """
 
     def __init__(
@@ -43,12 +44,14 @@ class Session:
         base: Path | None = None,
         tell: Callable[[str], None] = lambda sentence: None,
         progress: Progress | None = None,
+        announce: Callable[[Finding], None] = lambda finding: None,
     ) -> None:
         self.rules, self.base = rules, base
         self.log = FindingLog(rules)
         self.closed = False
         self.failure: str | None = None  # why nothing is watched any more
-        self._tell, self._progress = tell, progress
+        self._tell, self._progress, self._announce = tell, progress, announce
+        self._announced: set[str] = set()
         self._cadence = Cadence()
         self._pid = os.getpid()
         self._run = RunFolder(folder, tell)
@@ -165,6 +168,9 @@ class Session:
         try:
             for finding in self.log.update(diagnose(self.record, self.rules), row):
                 self._run.finding(finding)
+                if finding.severity != "info" and finding.caused_by is None and finding.id not in self._announced:
+                    self._announced.add(finding.id)
+                    self._announce(finding)
         except Exception as error:
             self._recorder_failed(error)
 

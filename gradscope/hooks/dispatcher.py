@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -36,12 +37,14 @@ class Dispatcher:
 
     A hook's exception would reach the user's loop, so `send` lets none pass: the listener is dropped and told once.
     Calls are ignored in forked children, in other threads than the first that trains, and while torch.compile traces.
-    `seconds` adds up the time spent in the listener.
+    `seconds` adds up the time spent in the listener. What is in `outbox` is called when a watched call of the user's
+    has ended well; it may raise into the loop.
     """
 
     def __init__(self) -> None:
         self.sites = SiteFinder()
         self.seconds = 0.0
+        self.outbox: list[Callable[[], None]] = []
         self.generation = 0  # of the hooks; those of an earlier one, left under somebody else's patch, stay inert
         self._sending_since = 0.0
         self.foreign_thread_calls = 0
@@ -113,11 +116,18 @@ class Dispatcher:
         """The call that `begin` announced is over."""
         if event is not None:
             self.send("end", event)
+        if self.outbox and sys.exc_info()[0] is None:  # an exception on its way is not to be replaced
+            self.deliver()
 
     def send(self, call: str, *arguments: Any) -> None:
         """Call the listener's method `call`."""
         if self._listener is not None:
             self._contained(getattr(self._listener, call), *arguments)
+
+    def deliver(self) -> None:
+        """Call what is in the outbox, each once; the first that raises ends it."""
+        while self.outbox:
+            self.outbox.pop(0)()
 
     def _begin(self, phase: Phase, subject: Any, plain_scalar: bool) -> Event | None:
         if self._listener is None:

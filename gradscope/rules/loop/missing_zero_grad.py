@@ -77,7 +77,7 @@ class MissingZeroGrad(Rule):
         if len(known) > 1 and norms[known[-1]] > norms[known[0]]:
             start, end = float(norms[known[0]]), float(norms[known[-1]])
             span = int(optimizer.rows[known[-1]] - optimizer.rows[known[0]])
-            growth = f": |g| grew {start:.3g} -> {end:.3g} in {span} steps"
+            growth = f": |g| grew {start:.3g} -> {end:.3g} in {span} step{'s' * (span > 1)}"
             evidence.update(grad_norm_first=start, grad_norm_last=end)
         parts = "all the earlier ones" + (f" in {list_names(names)}" if partly else "")
         return self.finding(

@@ -1,0 +1,23 @@
+"""A finding as a Python warning, at the user's own line."""
+from __future__ import annotations
+
+import warnings
+
+from gradscope.errors import FAMILIES, GradscopeWarning
+from gradscope.findings import Finding
+
+
+def text(finding: Finding) -> str:
+    """The finding in one line, with the first advice."""
+    told = f"{finding.code} {finding.name} (step {finding.step}): {finding.text}"
+    return f"{told}. Help: {finding.advice[0].text}" if finding.advice else told
+
+
+def warn(finding: Finding) -> None:
+    """Issue the warning. Each finding is told only once as it is: with no registry no filter takes it for a repetition.
+
+    Raises the warning itself where the user's filter turns it into an error.
+    """
+    category = FAMILIES.get(finding.code[:3], GradscopeWarning)
+    file, line = ("<unknown>", 0) if finding.where is None else (finding.where.file, finding.where.line)
+    warnings.warn_explicit(text(finding), category, file, line, registry={})
