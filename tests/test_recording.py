@@ -16,6 +16,7 @@ from gradscope.events import GradState, Point
 from gradscope.facts import GraphAge, SkippedStep, newest_of
 from gradscope.hooks.forward import glimpse
 from gradscope.record.record import OptimizerRecord, Record
+from gradscope.recording.sampling import Sampling
 
 X, Y = torch.linspace(-1, 1, 24).reshape(8, 3), torch.linspace(0, 1, 8).reshape(8, 1)
 
@@ -401,3 +402,13 @@ def test_glimpses_do_not_take_reused_memory_for_shared_memory() -> None:
     if all(o.data_ptr() != address for o in others):
         pytest.skip("the allocator did not give the address again")
     assert all(glimpse(o).storage != seen.storage for o in others)
+
+
+def test_sampling_sees_each_of_two_optimizers_that_take_turns() -> None:
+    """An even stride would always meet the same one."""
+    sampling = Sampling()
+    for row in range(5000):
+        sampling.row_done(row, 1e-4 if sampling.measured(row) else 1e-5, 5e-4, streams=2)
+    measured = [row for row in range(4000, 5000) if sampling.measured(row)]
+    assert sampling.stride > 1
+    assert {0, 1} == {row % 2 for row in measured}

@@ -94,7 +94,7 @@ class Recorder:
             for track in self.tracks:
                 track.read_parameters()
             for track in self._concerned(event.subject):
-                measured = self._next_measured(track)
+                measured = self._next_measured()
                 if measured or track.keeps_gradients or not _holds(event.subject, track):
                     track.before_zero_grad = track.look(measured, measured)
 
@@ -138,7 +138,7 @@ class Recorder:
         site = self.books.site(event.site)
         for track in self._concerned(event.subject):
             before, track.before_zero_grad = track.before_zero_grad, None
-            after = release(track.look(self._next_measured(track)))
+            after = release(track.look(self._next_measured()))
             if before is not None and after.same_as(before) and not _holds(event.subject, track):
                 release(before)
                 continue  # another model's
@@ -307,7 +307,7 @@ class Recorder:
         self.partition.row(self._stepped)
         self._stepped = set()
         now, spent = time.perf_counter(), DISPATCHER.spent()
-        self.sampling.row_done(self.row, spent - self._row_spent, now - self._row_started)
+        self.sampling.row_done(self.row, spent - self._row_spent, now - self._row_started, self.partition.count)
         if self._measured():
             self._measured_rows += 1
         self.stage.row += 1
@@ -349,9 +349,9 @@ class Recorder:
     def _measured(self) -> bool:
         return self.sampling.measured(self.row)
 
-    def _next_measured(self, track: Track) -> bool:
+    def _next_measured(self) -> bool:
         """Whether the row is measured that a zero_grad belongs to: after a step, that is the next one."""
-        return self.sampling.measured(self.row + (track.number in self._stepped))
+        return self.sampling.measured(self.row + bool(self._stepped))
 
     def _measures_updates(self) -> bool:
         return self.row < FIRST_ROWS or self._measured_rows % UPDATE_EVERY == 0

@@ -13,6 +13,11 @@ class Partition:
         self._known: set[int] = set()
         self.version = 0  # grows with each change
 
+    @property
+    def count(self) -> int:
+        """How many streams there are."""
+        return len(self._parts)
+
     def row(self, stepped: set[int]) -> None:
         """Take in the optimizers that stepped in one finished row."""
         parts: list[set[int]] = []
