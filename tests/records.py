@@ -7,6 +7,7 @@ import numpy as np
 
 from gradscope.events import Site
 from gradscope.facts import Fact, FactLog
+from gradscope.record.blocks import BlockSums
 from gradscope.record.record import Meta, OptimizerRecord, Parameter, Record, Wiring
 from gradscope.record.rowstore import pad
 from gradscope.record.table import COUNTERS, array_columns, scalar_columns
@@ -22,20 +23,26 @@ def optimizer(
     shapes: Sequence[tuple[int, ...]] = ((3, 2), (3,)),
     counters: dict[str, Any] | None = None,
     grad_norm: Sequence[float] | None = None,
+    losses: Sequence[float] | None = None,
+    lr: float | Sequence[float] = 0.1,
 ) -> OptimizerRecord:
-    """An optimizer that stepped in each of the first rows, wired as given."""
+    """An optimizer that stepped in each of the first rows, wired as given (or with these `losses`, wired well)."""
+    wiring = (HEALTHY,) * len(losses) if losses is not None else wiring
     rows = len(wiring)
+    losses = np.linspace(2, 1, rows) if losses is None else np.asarray(losses, float)
+    lrs = np.broadcast_to(np.asarray(lr, float), (rows,))
     columns: dict[str, Any] = {n: np.zeros((rows, *s), d) for n, (d, s) in scalar_columns(1).items()}
     columns |= {
         "row": np.arange(rows),
         "wiring": np.array(wiring, np.uint8),
-        "loss": np.linspace(2, 1, rows),
+        "loss": losses,
+        "joint_loss": losses,
         "backwards": np.ones(rows, np.int32),
         "zero_grad_site": np.zeros(rows, np.int32),
         "backward_site": np.ones(rows, np.int32),
         "step_site": np.full(rows, 2, np.int32),
         "grad_norm": np.ones(rows) if grad_norm is None else np.array(grad_norm, float),
-        "lr": np.full((rows, 1), 0.1),
+        "lr": lrs[:, None],
     }
     counted = {name: np.full(len(names), start, np.int64) for name, start in COUNTERS.items()}
     counted |= {"steps": np.full(len(names), rows), "reached": np.full(len(names), rows)}
@@ -43,9 +50,11 @@ def optimizer(
     empty = {n: np.zeros((0, *s), d) for n, (d, s) in array_columns(len(names)).items()}
     parameters = tuple(Parameter(name, shape, 0) for name, shape in zip(names, shapes))
     arrays = pad(empty, array_columns(len(names)))
-    return OptimizerRecord(
-        number, "SGD", "optimizer", parameters, pad(columns, scalar_columns(1)), arrays, counted
-    )
+    blocks = BlockSums()
+    for row in range(rows):
+        blocks.append(row, float(losses[row]), float(lrs[row]))
+    scalars = pad(columns, scalar_columns(1))
+    return OptimizerRecord(number, "SGD", "optimizer", parameters, scalars, arrays, counted, blocks.view())
 
 
 def record(*optimizers: OptimizerRecord, facts: Sequence[Fact] = (), status: str = "running") -> Record:

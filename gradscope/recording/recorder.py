@@ -273,7 +273,7 @@ class Recorder:
         track.maybe_used = not after.empty
         track.steps += 1
         self._stepped.add(track.number)
-        if not before.full and track.missing_changed(before):
+        if track.steps == 1 and self.row or not before.full and track.missing_changed(before):
             self.stage.look_closely()
         self.stage.tell("after_step", track)
         track.seen = track.reached = 0

@@ -117,16 +117,12 @@ class LossRising(Rule):
             return None
         if rise < self.z * error or _falls_again(blocks["mean"][begin:], error):
             return None
-        jump = float(np.diff(means[max(at, begin - 2 * length) : begin + length + 1 : length], prepend=best).max())
-        return Rise(
-            best,
-            int(blocks["row"][at + length // 2]),
-            now,
-            int(blocks["row"][begin]),
-            length * blocks.size,
-            rise / error if error > 0 else np.inf,
-            sudden=jump > 0.8 * rise,
-        )
+        split, jump = largest_step(blocks["mean"], at + length // 2, max(3, length // 4))
+        sudden = jump > 0.75 * rise
+        since = split if sudden else min(begin + length // 2, len(blocks) - 1)
+        z = rise / error if error > 0 else np.inf
+        best_at = int(blocks["row"][at + length // 2])
+        return Rise(best, best_at, now, int(blocks["row"][since]), length * blocks.size, z, sudden)
 
     def _finding(self, record: Record, stream: Stream, rise: Rise) -> Finding:
         optimizer = stream.optimizers[0]
@@ -181,6 +177,16 @@ def healed(means: Floats) -> float:
     return float(rises[back].max(initial=0.0))
 
 
+def largest_step(means: Floats, start: int, side: int) -> tuple[int, float]:
+    """The block from `start` on before which and from which on `side` blocks differ most, and by how much."""
+    total = np.concatenate([[0.0], np.cumsum(means)])
+    at = np.arange(max(start, side), len(means) - side + 1)
+    if not len(at):
+        return len(means) - 1, 0.0
+    steps = (total[at + side] - 2 * total[at] + total[at - side]) / side
+    return int(at[np.argmax(steps)]), float(steps.max())
+
+
 def standard_error(blocks: Blocks, means: Floats, length: int, at: int) -> float:
     """Of the difference between the newest window and the one at `at`: the largest of three estimates.
 
@@ -196,7 +202,7 @@ def standard_error(blocks: Blocks, means: Floats, length: int, at: int) -> float
     rows = part["count"].sum()
     middle = (part["count"] * part["mean"]).sum() / rows
     variance = (part["squares"] + part["count"] * (part["mean"] - middle) ** 2).sum() / max(1.0, rows - 1)
-    jump = part["jumps"].sum() / max(1.0, part["jumped"].sum()) / 2
+    jump = float(np.quantile(part["jumps"] / np.maximum(1.0, part["jumped"]), 0.75)) / 2  # not by a single large one
     walk = 2 * jump * (len(means) - 1 - at) * blocks.size
     lack = (min(1.0, jump / variance) if variance > 0 else 1.0) - 25 / rows  # 1 - correlation, at the least
     noise = 2 * variance / (length * blocks.size) * (2 - lack) / lack if lack > 0 else np.inf

@@ -1,0 +1,78 @@
+"""The run's losses in blocks of 2^k rows, against sums over the losses themselves."""
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gradscope.record.blocks import LIMIT, Blocks, BlockSums, from_columns, to_columns
+
+numbers = st.floats(-1e3, 1e3) | st.sampled_from([float("nan"), float("inf"), 0.0])
+
+
+def summed(losses: list[float]) -> Blocks:
+    sums = BlockSums()
+    for row, loss in enumerate(losses):
+        sums.append(row, loss, 0.1)
+    return sums.view()
+
+
+@settings(deadline=None)
+@given(st.lists(numbers, max_size=60), st.integers(1, 40))
+def test_blocks_are_the_sums_of_their_rows(pattern: list[float], times: int) -> None:
+    """Every row is in exactly one block, and each column is what the rows themselves give."""
+    losses = np.array(pattern * times, float)
+    blocks = summed(list(losses))
+    size = blocks.size
+    assert -(-len(losses) // size) == len(blocks) <= LIMIT
+    for block in range(len(blocks)):
+        part = losses[block * size : (block + 1) * size]
+        finite = part[np.isfinite(part)]
+        before = losses[block * size - 1 : block * size] if block else np.array([np.nan])
+        with np.errstate(invalid="ignore"):
+            jumps = np.diff(np.concatenate([before, part]))
+        jumps = jumps[np.isfinite(jumps)]
+        assert (block * size, len(part), len(finite)) == tuple(blocks[c][block] for c in ("row", "rows", "count"))
+        assert len(jumps) == blocks["jumped"][block]
+        assert block * size + len(part) - 1 == blocks["newest"][block]
+        np.testing.assert_allclose(blocks["jumps"][block], (jumps**2).sum(), rtol=1e-9, atol=1e-9)
+        if len(finite):
+            np.testing.assert_allclose(blocks["mean"][block], finite.mean(), rtol=1e-9, atol=1e-9)
+            squares = ((finite - finite.mean()) ** 2).sum()
+            np.testing.assert_allclose(blocks["squares"][block], squares, rtol=1e-6, atol=1e-6)
+            assert (finite.min(), finite.max()) == (blocks["low"][block], blocks["high"][block])
+
+
+def test_a_view_leaves_the_sums_as_they_are() -> None:
+    """Looking in between changes nothing that comes later."""
+    losses = list(np.sin(np.arange(3000)))
+    looked = BlockSums()
+    for row, loss in enumerate(losses):
+        looked.append(row, loss, 0.1)
+        if row % 7 == 0:
+            looked.view()
+    np.testing.assert_allclose(looked.view()["mean"], summed(losses)["mean"])
+
+
+def test_the_newest_loss_can_be_amended() -> None:
+    """More of a row's loss may come while somebody looks at the record."""
+    sums = BlockSums()
+    for row in range(600):
+        sums.append(row, 1.0, 0.1)
+        sums.view()
+        sums.amend(2.0)
+    assert (sums.view()["mean"] == 2.0).all()
+
+
+def test_blocks_come_back_from_their_columns() -> None:
+    """What is written is what is read."""
+    blocks = summed([1.0, 2.0, 3.0] * 100)
+    again = from_columns(to_columns(blocks))
+    assert blocks.size == again.size
+    assert all((blocks[name] == again[name]).all() for name in blocks.columns)
+
+
+def test_only_whole_blocks_are_whole() -> None:
+    """The last block is left out while rows are missing in it."""
+    blocks = summed([1.0] * 301)
+    assert (4, 76, 75) == (blocks.size, len(blocks), len(blocks.whole))
