@@ -37,8 +37,12 @@ class EventFile:
         self._pending = io.BytesIO()
         self._records = records.RecordWriter(self._pending)
         self._file = open(folder / EVENTS, "ab")
-        self._write(self._event(file_version="brain.Event:2"))
-        self.flush()
+        try:
+            self._write(self._event(file_version="brain.Event:2"))
+            self.flush()
+        except OSError:
+            self.close()
+            raise
 
     def scalars(self, step: int, wall: float, values: Mapping[str, float]) -> None:
         value = self._summary.Value

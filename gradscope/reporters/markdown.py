@@ -29,8 +29,8 @@ def text(plain: str) -> str:
 def _finding(finding: Finding, report: Report) -> str:
     where = finding.where
     place = "" if where is None else f"{text(shorten(where.file, report.base))}:{where.line}: "
-    parts = [f"### {place}{finding.severity} {finding.code} {text(finding.name)}", f"*{text(report.whose(finding))}*"]
-    parts += [text(finding.text), _quote(finding)]
+    head = f"### {place}{finding.severity} {finding.code} {text(finding.name)} *({text(report.whose(finding))})*"
+    parts = [head, text(finding.text), _quote(finding)]
     parts += [f"**help:** {text(advice.text)}" for advice in finding.advice]
     told = ", ".join(f"{f.code} {text(f.name)} (from step {f.steps[0]})" for f in report.consequences(finding))
     if told:
@@ -41,8 +41,9 @@ def _finding(finding: Finding, report: Report) -> str:
 def _quote(finding: Finding) -> str:
     """The user's lines as an indented block: there markdown leaves everything as it is."""
     lines = []
+    margin = min((len(line) - len(line.lstrip()) for _, line in finding.source), default=0)
     for number, line in finding.source:
-        shown = line.expandtabs(4)
+        shown = line[margin:].expandtabs(4)
         lines.append(f"    {number:>5} | {shown}")
         if finding.where is not None and number == finding.where.line and finding.label:
             lines.append(f"    {'':>5} | {' ' * (len(shown) - len(shown.lstrip()))}^ {finding.label}")
