@@ -202,16 +202,16 @@ def test_twenty_thousand_rows(board: TensorBoard, tmp_path: Path) -> None:
         board.row(one, row(i, loss), arrays(i, [1.0] * 4) if i % 8 == 0 else None)
     board.close([(0,)], report(rows=rows))
     points = curve(tmp_path, "gradscope/loss")
-    assert set(range(200)) < set(points)
-    assert 600 < len(points) < 700
-    assert len(curve(tmp_path, "gradscope/gradient norm")) < 700
+    assert set(range(100)) < set(points)
+    assert 300 < len(points) < 400
+    assert len(curve(tmp_path, "gradscope/gradient norm")) < 400
     assert 30 < len(curve(tmp_path, "gradscope modules/layer0")) < 110
     assert 15 < len(curve(tmp_path, "gradscope parameters/layer0.weight")) < 40
     assert rows - 1 == max(points)
     steps = sorted(points)
     widths = np.diff([-1, *steps])
     assert np.mean(losses) == pytest.approx(np.average([points[s] for s in steps], weights=widths), rel=1e-6)
-    assert (tmp_path / EVENTS).stat().st_size < 10 * rows
+    assert (tmp_path / EVENTS).stat().st_size < 5 * rows
 
 
 @pytest.mark.parametrize("odd", [NAN, INF, -INF, 1e300])
@@ -225,8 +225,8 @@ def test_nothing_non_finite_is_dropped(odd: float, board: TensorBoard, tmp_path:
     board.close([(0,)], report(rows=400))
     for tag in ("loss", "gradient norm"):
         points = curve(tmp_path, f"gradscope/{tag}")
-        assert [3] == [step for step, value in points.items() if not math.isfinite(value) and step < 200]
-        assert 1 == sum(not math.isfinite(value) for step, value in points.items() if step >= 200)
+        assert [3] == [step for step, value in points.items() if not math.isfinite(value) and step < 100]
+        assert 1 == sum(not math.isfinite(value) for step, value in points.items() if step >= 100)
     assert not math.isfinite(curve(tmp_path, "gradscope parameters/net.0.weight")[3])
     assert not math.isfinite(curve(tmp_path, "gradscope modules/net.0")[3])
     assert math.isfinite(curve(tmp_path, "gradscope modules/net.1")[3])
@@ -438,7 +438,7 @@ def test_kill_leaves_a_readable_file(tmp_path: Path) -> None:
             time.sleep(0.1)
         process.send_signal(signal.SIGKILL)
     points = curve(only_run(tmp_path / "runs"), "gradscope/loss")
-    assert set(range(200)) <= set(points)
+    assert set(range(100)) <= set(points)
 
 
 def test_two_optimizers_of_a_real_loop(tmp_path: Path) -> None:

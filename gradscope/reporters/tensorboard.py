@@ -17,6 +17,7 @@ the report, written anew when something else is found, and at the end.
 """
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -24,7 +25,6 @@ from typing import Any
 
 import numpy as np
 
-from gradscope.record.record import Array
 from gradscope.record.table import OptimizerTable
 from gradscope.reporters import markdown
 from gradscope.reporters.curves import CurvePoint, Curves, NormsPoint, root_of_squares
@@ -65,7 +65,10 @@ class TensorBoard:
     def row(self, table: OptimizerTable, scalars: Mapping[str, Any], arrays: Mapping[str, Any] | None) -> None:
         """A finished row."""
         if self._writer is not None:
-            self._attempt(lambda: self._row(table, scalars, arrays))
+            try:
+                self._row(table, scalars, arrays)
+            except Exception as error:
+                self._fail(error)
 
     def flush(self, partition: Partition, report: Report) -> None:
         """Write what is new. `partition`: the optimizers' numbers, grouped into streams."""
@@ -81,24 +84,21 @@ class TensorBoard:
         writer, self._writer = self._writer, None
         self._curves.clear()
         if writer is not None:
-            self._contained(writer.close)
+            with contextlib.suppress(Exception):
+                writer.close()
 
     # -- helpers ----------------------------------------------------------------------------------------------------
 
     def _attempt(self, action: Callable[[], None]) -> None:
-        error = self._contained(action)
-        if error is not None:
-            reason = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
-            self._tell(f"nothing more is written for TensorBoard: {reason}")
-            self.drop()
-
-    @staticmethod
-    def _contained(action: Callable[[], None]) -> Exception | None:
         try:
             action()
         except Exception as error:
-            return error
-        return None
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+        self._tell(f"nothing more is written for TensorBoard: {reason}")
+        self.drop()
 
     def _open(self, open_writer: Callable[[], Writer]) -> None:
         self._writer = open_writer()
@@ -110,7 +110,7 @@ class TensorBoard:
                 self._more_optimizers = True
                 return
             curves = self._curves[table.number] = Curves()
-        self._tables[table.number] = table
+            self._tables[table.number] = table
         curves.row(scalars, arrays)
 
     def _end(self, partition: Partition, report: Report) -> None:
@@ -193,8 +193,8 @@ class TensorBoard:
 def _module_norms(tags: Tags, point: NormsPoint) -> dict[str, float]:
     """By tag, the norm of what gradients each module has; modules without any are left out."""
     columns = np.array(tags.module_of[: len(point.norms)], np.int64)
-    inside: Array = point.present[: len(columns)] & (columns >= 0)
-    norms = {}
-    for module in np.unique(columns[inside]):
-        norms[tags.modules[module]] = root_of_squares(point.norms[: len(columns)][inside & (columns == module)])
-    return norms
+    norms, present = point.norms[: len(columns)], point.present[: len(columns)]
+    inside = present & (columns >= 0)
+    squares = np.bincount(columns[inside], norms[inside] ** 2, len(tags.modules))
+    gradients = np.bincount(columns[inside], minlength=len(tags.modules)).tolist()
+    return {tag: norm for tag, norm, some in zip(tags.modules, np.sqrt(squares).tolist(), gradients) if some}
