@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,23 @@ from gradscope.record.run_folder import RunFolder
 from gradscope.record.table import OptimizerTable
 from gradscope.reporters.event_file import EventFile, UserWriter
 from gradscope.reporters.report import Report
-from gradscope.reporters.tensorboard import Partition, TensorBoard
+from gradscope.reporters.tensorboard import TensorBoard
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a recording stands: what is written besides rows and findings.
+
+    `partition`: the optimizers' numbers, grouped into streams. `optimizers`: how many there are, those that have not
+    stepped yet among them.
+    """
+
+    tables: Sequence[OptimizerTable]
+    sites: Sequence[Site]
+    partition: tuple[tuple[int, ...], ...]
+    optimizers: int
+    facts: FactLog
+    report: Report
 
 
 class Outputs:
@@ -45,11 +62,11 @@ class Outputs:
         if all(writer is not known for known, _ in self._given):
             self._given.append((writer, TensorBoard(lambda: UserWriter(writer), self._tell)))
 
-    def release_writer(self, writer: Any, partition: Partition, report: Report) -> None:
+    def release_writer(self, writer: Any, now: Standing) -> None:
         """Write what is left into the user's SummaryWriter, and let go of it."""
         for known, board in self._given:
             if known is writer:
-                board.close(partition, report)
+                board.close(now.partition, now.report, now.optimizers)
         self._given = [(known, board) for known, board in self._given if known is not writer]
 
     def described(self, table: OptimizerTable) -> None:
@@ -74,25 +91,15 @@ class Outputs:
             return True
         return bool(self._given) and time.monotonic() - self._flushed_at >= self._flush_after
 
-    def flush(
-        self,
-        tables: Sequence[OptimizerTable],
-        sites: Sequence[Site],
-        partition: tuple[tuple[int, ...], ...],
-        facts: FactLog,
-        report: Report,
-        last: bool = False,
-    ) -> None:
+    def flush(self, now: Standing, last: bool = False) -> None:
         """Write all that is new. The `last` time, close what is ours; users' writers are flushed, not closed."""
-        self._folder.flush(tables, sites, partition, facts, report.meta)
+        self._folder.flush(now.tables, now.sites, now.partition, now.facts, now.report.meta)
         if self._folder.path is None and self._own is not None:  # the folder cannot be written, as has been said
             self._own.drop()
             self._own = None
         for board in self._boards():
-            if last:
-                board.close(partition, report)
-            else:
-                board.flush(partition, report)
+            write = board.close if last else board.flush
+            write(now.partition, now.report, now.optimizers)
         if last:
             self._folder.close()
         self._flushed_at = time.monotonic()

@@ -14,7 +14,7 @@ from gradscope.diagnosis import Cadence, Diagnosis, FindingLog, diagnose
 from gradscope.findings import Finding
 from gradscope.hooks.dispatcher import DISPATCHER
 from gradscope.hooks.optimizer import living_optimizers
-from gradscope.outputs import Outputs
+from gradscope.outputs import Outputs, Standing
 from gradscope.probes.catalogue import make_probes
 from gradscope.progress import Progress
 from gradscope.record.record import Record
@@ -151,7 +151,7 @@ class Session:
     def release_writer(self, writer: Any) -> None:
         """The user may close the writer now."""
         if not self.closed and os.getpid() == self._pid:
-            self._outputs.release_writer(writer, self.recorder.partition.groups(), self.report())
+            self._outputs.release_writer(writer, self._standing())
 
     # -- the recorder's callbacks -----------------------------------------------------------------------------------
 
@@ -182,15 +182,18 @@ class Session:
 
     def _flush(self, last: bool = False) -> None:
         if os.getpid() == self._pid:
-            recorder = self.recorder
-            self._outputs.flush(
-                recorder.books.tables(),
-                recorder.books.sites,
-                recorder.partition.groups(),
-                recorder.stage.facts,
-                self.report(),
-                last,
-            )
+            self._outputs.flush(self._standing(), last)
+
+    def _standing(self) -> Standing:
+        recorder = self.recorder
+        return Standing(
+            recorder.books.tables(),
+            recorder.books.sites,
+            recorder.partition.groups(),
+            len(recorder.tracks),
+            recorder.stage.facts,
+            self.report(),
+        )
 
     def _account(self) -> None:
         """The bill: our own time against the loop's."""

@@ -28,6 +28,7 @@ import gradscope
 from gradscope.events import GradState, Site
 from gradscope.findings import Advice, Finding
 from gradscope.record.record import Meta, Parameter, Wiring
+from gradscope.record.run_folder import RunFolder
 from gradscope.record.table import POINTS, OptimizerTable
 from gradscope.reporters import markdown
 from gradscope.reporters.event_file import EVENTS, EventFile
@@ -228,6 +229,7 @@ def test_nothing_non_finite_is_dropped(odd: float, board: TensorBoard, tmp_path:
         assert [3] == [step for step, value in points.items() if not math.isfinite(value) and step < 100]
         assert 1 == sum(not math.isfinite(value) for step, value in points.items() if step >= 100)
     assert not math.isfinite(curve(tmp_path, "gradscope parameters/net.0.weight")[3])
+    assert "gradscope/gradient norm after backward" not in scalar_tags(tmp_path)
     assert not math.isfinite(curve(tmp_path, "gradscope modules/net.0")[3])
     assert math.isfinite(curve(tmp_path, "gradscope modules/net.1")[3])
 
@@ -441,8 +443,10 @@ def test_kill_leaves_a_readable_file(tmp_path: Path) -> None:
     assert set(range(100)) <= set(points)
 
 
-def test_two_optimizers_of_a_real_loop(tmp_path: Path) -> None:
-    """A GAN's two: told apart by the names that the loop has for them."""
+def test_two_optimizers_of_a_real_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GAN's two: told apart by the names that the loop has for them, also if one of them has not stepped yet when the
+    first curves are written."""
+    monkeypatch.setattr(RunFolder, "due", lambda self: True)
     d, g = nn.Linear(2, 1), nn.Linear(1, 2)
     opt_d, opt_g = torch.optim.SGD(d.parameters(), 0.1), torch.optim.Adam(g.parameters(), 0.2)
     with gradscope.watch(log_dir=tmp_path):
@@ -456,7 +460,23 @@ def test_two_optimizers_of_a_real_loop(tmp_path: Path) -> None:
     run = only_run(tmp_path)
     assert {0: 0.1} == {0: pytest.approx(curve(run, "gradscope/lr/opt_d")[0])}
     assert {1, 3, 5, 7, 9, 11} == set(curve(run, "gradscope/loss/opt_g"))
-    assert "gradscope/loss" not in scalar_tags(run)
+    assert not {"gradscope/loss", "gradscope/lr", "gradscope/gradient norm"} & set(scalar_tags(run))
+
+
+def test_several_optimizers_in_one_stream(tmp_path: Path) -> None:
+    """Always stepped together: one loss, and a norm of each."""
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
+    muon, adamw = (torch.optim.SGD(layer.parameters(), 0.1) for layer in model)
+    with gradscope.watch(log_dir=tmp_path, every=1):
+        for _ in range(6):
+            model.zero_grad()
+            model(torch.ones(4, 2)).mean().backward()
+            muon.step()
+            adamw.step()
+    tags = [tag for tag in scalar_tags(only_run(tmp_path)) if tag.startswith("gradscope/")]
+    assert ["gradient norm/adamw", "gradient norm/muon", "loss", "lr/adamw", "lr/muon"] == [
+        tag.removeprefix("gradscope/") for tag in tags
+    ]
 
 
 # -- the user's own writer ------------------------------------------------------------------------------------------

@@ -41,10 +41,10 @@ class TagBook:
         self._losses: dict[int, str] = {}  # by stream
         self._used: set[str] = set()
 
-    def update(self, tables: Sequence[OptimizerTable]) -> None:
-        """Take in new optimizers, and what was added to known ones."""
+    def update(self, tables: Sequence[OptimizerTable], optimizers: int) -> None:
+        """Take in new optimizers, and what was added to known ones. `optimizers`: how many there will be, at least."""
         changed = [t for t in tables if self._size(t.number) != (len(t.parameters), min(t.groups, MAX_GROUPS))]
-        several = len(tables) > 1 or bool(self._tags)
+        several = max(len(tables), optimizers) > 1 or bool(self._tags)
         for position, table in enumerate(changed):
             if table.number not in self._tags:
                 self._tags[table.number] = Tags(self._label(table) if several else "")
@@ -54,10 +54,10 @@ class TagBook:
         """An optimizer's tags."""
         return self._tags[number]
 
-    def loss(self, stream: int, streams: int) -> str:
-        """The tag of a stream's loss; `streams` is how many there are."""
+    def loss(self, stream: int, alone: bool) -> str:
+        """The tag of a stream's loss; `alone`: there is no other stream."""
         if stream not in self._losses:
-            tags = self._tags[stream] if streams > 1 or self._losses else Tags("")
+            tags = Tags("") if alone and not self._losses else self._tags[stream]
             self._losses[stream] = tags.named("loss")
         return self._losses[stream]
 

@@ -18,6 +18,7 @@ the report, written anew when something else is found, and at the end.
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -70,13 +71,14 @@ class TensorBoard:
             except Exception as error:
                 self._fail(error)
 
-    def flush(self, partition: Partition, report: Report) -> None:
-        """Write what is new. `partition`: the optimizers' numbers, grouped into streams."""
-        self._attempt(lambda: self._flush(partition, report))
+    def flush(self, partition: Partition, report: Report, optimizers: int = 1) -> None:
+        """Write what is new. `partition`: the optimizers' numbers, grouped into streams. `optimizers`: how many there
+        are, idle ones among them: with more than one, tags name them from the first."""
+        self._attempt(lambda: self._flush(partition, report, optimizers))
 
-    def close(self, partition: Partition, report: Report) -> None:
+    def close(self, partition: Partition, report: Report, optimizers: int = 1) -> None:
         """Write what is left and the final report, and end. A user's writer is flushed, not closed."""
-        self._attempt(lambda: self._end(partition, report))
+        self._attempt(lambda: self._end(partition, report, optimizers))
         self.drop()
 
     def drop(self) -> None:
@@ -113,16 +115,16 @@ class TensorBoard:
             self._tables[table.number] = table
         curves.row(scalars, arrays)
 
-    def _end(self, partition: Partition, report: Report) -> None:
+    def _end(self, partition: Partition, report: Report, optimizers: int) -> None:
         for curves in self._curves.values():
             curves.end()
-        self._flush(partition, report, last=True)
+        self._flush(partition, report, optimizers, last=True)
 
-    def _flush(self, partition: Partition, report: Report, last: bool = False) -> None:
+    def _flush(self, partition: Partition, report: Report, optimizers: int, last: bool = False) -> None:
         writer = self._writer
         if writer is None:
             return
-        self._tags.update([self._tables[number] for number in sorted(self._tables)])
+        self._tags.update([self._tables[number] for number in sorted(self._tables)], optimizers)
         events: _Events = {}
         points: dict[int, list[CurvePoint]] = {}
         known = {number for group in partition for number in group}
@@ -133,7 +135,7 @@ class TensorBoard:
             self._enter_curves(events, number, points[number])
             for point in norms:
                 self._enter_norms(events, number, point)
-        self._enter_losses(events, partition, points)
+        self._enter_losses(events, partition, points, optimizers)
         for step in sorted(events):
             writer.scalars(step, *events[step])
         findings = (last, [(f.id, f.severity, f.caused_by) for f in report.findings])
@@ -158,7 +160,7 @@ class TensorBoard:
         tags = self._tags.of(number)
         _, values = events.setdefault(point.step, (point.wall, {}))
         used, after = root_of_squares(point.norms[point.present]), point.after_backward
-        if after is not None and (number in self._clipped or not abs(after - used) <= 1e-3 * used):
+        if after is not None and (number in self._clipped or not _same(after, used)):
             self._clipped.add(number)
             values[tags.named("gradient norm after backward")] = after
         if point.for_modules:
@@ -168,11 +170,13 @@ class TensorBoard:
             shown = ((column, tag) for column, tag in tags.parameters if column < len(norms))
             values.update({tag: norms[column] for column, tag in shown if present[column]})
 
-    def _enter_losses(self, events: _Events, partition: Partition, points: dict[int, list[CurvePoint]]) -> None:
+    def _enter_losses(
+        self, events: _Events, partition: Partition, points: Mapping[int, list[CurvePoint]], optimizers: int
+    ) -> None:
         """One loss a stream: that of its optimizers where they agree, else that of the rows' backwards together."""
         streams = [known for group in partition if (known := [n for n in group if n in points])]
         for stream in streams:
-            tag = self._tags.loss(stream[0], len(streams))
+            tag = self._tags.loss(stream[0], len(streams) == 1 and len(stream) >= optimizers)
             first, *others = (points[number] for number in stream)
             for position, point in enumerate(first):
                 beside = [other[position].loss for other in others if position < len(other)]
@@ -188,6 +192,11 @@ class TensorBoard:
         if self._more_optimizers:
             notes.append(f"only the first {MAX_OPTIMIZERS} optimizers have curves here; the record has them all")
         return notes
+
+
+def _same(norm: float, other: float) -> bool:
+    """Whether two norms are one but for rounding; a NaN is a NaN."""
+    return math.isclose(norm, other, rel_tol=1e-3) or (math.isnan(norm) and math.isnan(other))
 
 
 def _module_norms(tags: Tags, point: NormsPoint) -> dict[str, float]:
