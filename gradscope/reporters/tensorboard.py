@@ -56,13 +56,6 @@ class TensorBoard:
         self._told: object = (False, [])  # what the newest text says; there is none at first
         self._attempt(lambda: self._open(open_writer))
 
-    @property
-    def writing(self) -> bool:
-        return self._writer is not None
-
-    def described(self, table: OptimizerTable) -> None:
-        """An optimizer's columns are known, or have become more: looked up when its points are written."""
-
     def row(self, table: OptimizerTable, scalars: Mapping[str, Any], arrays: Mapping[str, Any] | None) -> None:
         """A finished row."""
         if self._writer is not None:
