@@ -20,6 +20,7 @@ from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 
 import gradscope
+from gradscope.record.chunks import ChunkWriter
 from gradscope.record.run_folder import RunFolder
 from gradscope.reporters.event_file import EVENTS, EventFile
 from gradscope.reporters.tensorboard import TensorBoard
@@ -282,6 +283,18 @@ def test_disk_is_really_full(
         train()
     assert 1 == capsys.readouterr().err.count("No space left on device")
     assert 30 == scope.record.meta.rows
+
+
+def test_the_whole_folder_is_full(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Where the record cannot be written, the event file beside it ends too; one sentence for both."""
+    monkeypatch.setattr(ChunkWriter, "_chunk", disk_full)
+    with gradscope.watch(log_dir=tmp_path):
+        train()
+        monkeypatch.setattr(EventFile, "flush", disk_full)
+    said = capsys.readouterr().err
+    assert 1 == said.count("\n") == said.count("the run folder cannot be written")
 
 
 def test_tensorboard_is_not_there(
