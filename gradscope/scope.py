@@ -25,6 +25,8 @@ from gradscope.reporters.report import Report
 from gradscope.rules.catalogue import RULES, select
 from gradscope.session import Session
 
+_WRITES = ("add_scalar", "add_text", "flush")  # what is asked of a user's SummaryWriter
+
 
 class Scope:
     """A view on the running recording: all of it, or the part that concerns some optimizers.
@@ -41,6 +43,7 @@ class Scope:
         ignored: frozenset[str],
     ) -> None:
         self._session = session
+        self.writers: list[Any] = []  # SummaryWriters that the user has given
         self._model = None if model is None else weakref.ref(model)
         self._optimizers = [weakref.ref(o) for o in optimizers]
         self._numbers: set[int] = set()
@@ -132,6 +135,13 @@ class Scope:
         """Whether the finding concerns what this scope watches."""
         return bool(self._mine([finding]))
 
+    def _writing(self, writer: Any) -> Scope:
+        """The same scope, its curves written into the user's SummaryWriter (None: wherever they go)."""
+        if writer is not None and all(writer is not known for known in self.writers):
+            self.writers.append(writer)
+            self._session.add_writer(writer)
+        return self
+
     def _mine(self, findings: Iterable[Finding]) -> tuple[Finding, ...]:
         findings = [f for f in findings if f.code not in self._ignored]
         if not self._optimizers:
@@ -162,6 +172,9 @@ class _Process:
             session, self.session = self.session, None
             session.close(status)  # what it finds at the end is still told to this scope
         self.scopes.remove(scope)
+        for writer in scope.writers:
+            if self.session is not None and not any(writer is w for other in self.scopes for w in other.writers):
+                self.session.release_writer(writer)
 
 
 _PROCESS = _Process()
@@ -175,6 +188,7 @@ def watch(
     every: int | None = None,
     ignore: Iterable[str] | str = (),
     select_codes: Iterable[str] | str = (),
+    writer: Any = None,
 ) -> Scope:
     """Watch a training loop: every zero_grad, backward and step, until the scope is closed.
 
@@ -182,15 +196,18 @@ def watch(
     everything that trains. The same arguments again give the same scope (a notebook cell run twice); inside another
     scope, or under `gradscope run`, the scope is a view on the recording that is already going on.
 
-    `log_dir`: a folder for the record (nothing is written without it). `every`: measure norms at every k-th step (the
-    default chooses k so that measuring costs about 2 % of the loop's time; calls are seen at every step). `ignore`,
-    `select_codes`: codes of rules, "GS102" or "GS1".
+    `log_dir`: a folder for the record and TensorBoard's curves (nothing is written without it). `writer`: a
+    SummaryWriter that takes the curves instead; it stays open, and may be closed after the scope. `every`: measure
+    norms at every k-th step (the default chooses k so that measuring costs about 2 % of the loop's time; calls are seen
+    at every step). `ignore`, `select_codes`: codes of rules, "GS102" or "GS1".
 
     Raises UsageError (a ValueError) for arguments of the wrong kind, and for a model without its optimizer.
     """
     optimizers = _checked(model, optimizer)
     if every is not None and (type(every) is not int or every < 1):
         raise UsageError(f"every must be a whole number of steps, 1 or more, not {every!r}")
+    if writer is not None and not all(callable(getattr(writer, name, None)) for name in _WRITES):
+        raise UsageError(f"writer must be a SummaryWriter, not {type(writer).__name__}")
     selected, ignored = codes(select_codes), codes(ignore)
     config = read_config(Path.cwd())
     rules = select(selected or config.select, (*ignored, *config.ignore))
@@ -198,11 +215,11 @@ def watch(
         if scope.orphaned:
             scope.close()
         elif scope.same(model, optimizers):
-            return scope
+            return scope._writing(writer)
     session = _PROCESS.session
     if session is None:
         folder = None if log_dir is None else _folder(Path(log_dir))
-        session = Session(rules, folder, every, base=Path.cwd(), tell=_say, announce=_warn_later)
+        session = Session(rules, folder, every, base=Path.cwd(), tell=_say, announce=_warn_later, writer=writer)
         session.recorder.roster.restrict(optimizers)
         _PROCESS.session = session
         session.open()
@@ -213,7 +230,7 @@ def watch(
     unwanted = frozenset(rule.code for rule in RULES if rule not in rules)
     scope = Scope(session, model, optimizers, unwanted)
     _PROCESS.scopes.append(scope)
-    return scope
+    return scope._writing(writer)
 
 
 def unwatch() -> None:

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -13,10 +14,10 @@ from gradscope.diagnosis import Cadence, Diagnosis, FindingLog, diagnose
 from gradscope.findings import Finding
 from gradscope.hooks.dispatcher import DISPATCHER
 from gradscope.hooks.optimizer import living_optimizers
+from gradscope.outputs import Outputs, Standing
 from gradscope.probes.catalogue import make_probes
 from gradscope.progress import Progress
 from gradscope.record.record import Record
-from gradscope.record.run_folder import RunFolder
 from gradscope.recording.recorder import Recorder
 from gradscope.recording.sampling import Sampling
 from gradscope.reporters.report import Report
@@ -31,7 +32,7 @@ class Session:
 
     `folder`: where the record goes (None: memory only). `base`: the directory that paths are shown relative to.
     `tell(sentence)` prints what must be said once; `announce(finding)` is called for each new error or warning that is
-    no consequence of another one.
+    no consequence of another one. `writer`: a SummaryWriter of the user's, for the curves.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Session:
         tell: Callable[[str], None] = lambda sentence: None,
         progress: Progress | None = None,
         announce: Callable[[Finding], None] = lambda finding: None,
+        writer: Any = None,
     ) -> None:
         self.rules, self.base = rules, base
         self.log = FindingLog(rules)
@@ -54,14 +56,14 @@ class Session:
         self._announced: set[str] = set()
         self._cadence = Cadence()
         self._pid = os.getpid()
-        self._run = RunFolder(folder, tell)
+        self._outputs = Outputs(folder, writer, tell)
         self._started = time.perf_counter()
         self.recorder = Recorder(
-            Sampling(every), make_probes(), self._run, self._row_finished, self._recorder_failed, MEMORY_LIMIT
+            Sampling(every), make_probes(), self._outputs, self._row_finished, self._recorder_failed, MEMORY_LIMIT
         )
         meta = self.recorder.meta
         meta.script, meta.argv, meta.torch, meta.gradscope = script, argv, str(torch.__version__), __version__
-        self._run.meta(meta)
+        self._outputs.meta(meta)
         atexit.register(self.close)
 
     # -- life -------------------------------------------------------------------------------------------------------
@@ -98,8 +100,7 @@ class Session:
         meta.status, meta.exit_code = status, exit_code
         self._account()
         self._evaluate(max(0, meta.rows - 1))
-        self._flush()
-        self._run.close()
+        self._flush(last=True)
 
     # -- what users read --------------------------------------------------------------------------------------------
 
@@ -138,11 +139,22 @@ class Session:
             meta,
             self.log.findings,
             self.skipped,
-            self._run.path,
+            self._outputs.path,
             self.base,
             len(self.log.suppressed),
             tuple(notes),
         )
+
+    # -- users' SummaryWriters --------------------------------------------------------------------------------------
+
+    def add_writer(self, writer: Any) -> None:
+        """Write curves and findings into the user's SummaryWriter, from now on."""
+        self._outputs.add_writer(writer)
+
+    def release_writer(self, writer: Any) -> None:
+        """The user may close the writer now."""
+        if not self.closed and os.getpid() == self._pid:
+            self._outputs.release_writer(writer, self._standing())
 
     # -- the recorder's callbacks -----------------------------------------------------------------------------------
 
@@ -152,7 +164,7 @@ class Session:
             self._evaluate(max(0, self.recorder.meta.rows - 1))
         if self._progress is not None and self._progress.due():
             self._progress.show(self.record, len(self.findings))
-        if self._run.due():
+        if self._outputs.due():
             self._flush()
 
     def _recorder_failed(self, error: BaseException) -> None:
@@ -167,23 +179,27 @@ class Session:
             return
         try:
             for finding in self.log.update(diagnose(self.record, self.rules), row):
-                self._run.finding(finding)
+                self._outputs.finding(finding)
                 if finding.severity != "info" and finding.caused_by is None and finding.id not in self._announced:
                     self._announced.add(finding.id)
                     self._announce(finding)
         except Exception as error:
             self._recorder_failed(error)
 
-    def _flush(self) -> None:
+    def _flush(self, last: bool = False) -> None:
         if os.getpid() == self._pid:
-            recorder = self.recorder
-            self._run.flush(
-                recorder.books.tables(),
-                recorder.books.sites,
-                recorder.partition.groups(),
-                recorder.stage.facts,
-                recorder.meta,
-            )
+            self._outputs.flush(self._standing(), last)
+
+    def _standing(self) -> Standing:
+        recorder = self.recorder
+        return Standing(
+            recorder.books.tables(),
+            recorder.books.sites,
+            recorder.partition.groups(),
+            len(recorder.tracks),
+            recorder.stage.facts,
+            self.report(),
+        )
 
     def _account(self) -> None:
         """The bill: our own time against the loop's."""

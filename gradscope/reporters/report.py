@@ -28,3 +28,38 @@ class Report:
     def count(self, severity: str) -> int:
         """Findings of this severity that are not consequences of others."""
         return sum(f.severity == severity and f.caused_by is None for f in self.findings)
+
+    def consequences(self, finding: Finding) -> list[Finding]:
+        """What is folded under a finding."""
+        return [f for f in self.findings if f.caused_by == finding.code and f.stream == finding.stream]
+
+    def whose(self, finding: Finding) -> str:
+        """Which optimizer a finding is about, and which steps: "SGD #1, steps 3-200"."""
+        first, last = finding.steps
+        steps = f"step {first}" if first == last else f"steps {first}-{last}"
+        number, optimizers = finding.optimizer, self.meta.optimizers
+        if number is None or not 0 <= number < len(optimizers):
+            return steps
+        which = f" #{number}" if len(optimizers) > 1 else ""
+        return f"{optimizers[number]}{which}, {steps}"
+
+    def tally(self) -> str:
+        """How much of what was found: "1 error, 0 warnings"."""
+        if not self.findings:
+            return "no errors, no warnings"
+        counts = [plural(self.count("error"), "error"), plural(self.count("warning"), "warning")]
+        infos = self.count("info")
+        return ", ".join([*counts, plural(infos, "note")] if infos else counts)
+
+    def unchecked(self) -> list[str]:
+        """What was not checked, and why: one sentence a reason."""
+        sentences = []
+        for reason in dict.fromkeys(self.skipped.values()):
+            codes = [code for code, why in self.skipped.items() if why == reason]
+            sentences.append(f"{', '.join(codes)} {'was' if len(codes) == 1 else 'were'} not checked: {reason}")
+        return sentences
+
+
+def plural(number: int, word: str) -> str:
+    """The number with its noun: "1 step", "2,000 steps"."""
+    return f"{number:,} {word}{'' if number == 1 else 's'}"

@@ -3,13 +3,13 @@ from __future__ import annotations
 
 import contextlib
 import io
-from typing import IO, Sequence
+from typing import IO
 
 from rich.console import Console
 from rich.text import Text
 
 from gradscope.findings import Finding, shorten
-from gradscope.reporters.report import Report
+from gradscope.reporters.report import Report, plural
 
 _STYLE = {"error": "bold red", "warning": "bold yellow", "info": "bold cyan"}
 _INDENT = "   "
@@ -57,26 +57,16 @@ def _finding(console: Console, finding: Finding, report: Report) -> None:
     head = Text(place, "bold")
     head.append(f"{finding.severity} {finding.code}", _STYLE[finding.severity])
     head.append(f" {finding.name}", "bold")
-    head.append(f"  ({_scope(finding, report.meta.optimizers)})")
+    head.append(f"  ({report.whose(finding)})")
     console.print(head, soft_wrap=True)
     _wrapped(console, finding.text)
     _quote(console, finding)
     for advice in finding.advice:
         _wrapped(console, advice.text, "help: ", "green")
-    consequences = [f for f in report.findings if f.caused_by == finding.code and f.stream == finding.stream]
+    consequences = report.consequences(finding)
     if consequences:
         told = ", ".join(f"{f.code} {f.name} (from step {f.steps[0]})" for f in consequences)
         _wrapped(console, told, "then: ", "dim")
-
-
-def _scope(finding: Finding, optimizers: Sequence[str]) -> str:
-    first, last = finding.steps
-    steps = f"step {first}" if first == last else f"steps {first}-{last}"
-    number = finding.optimizer
-    if number is None or not 0 <= number < len(optimizers):
-        return steps
-    which = f" #{number}" if len(optimizers) > 1 else ""
-    return f"{optimizers[number]}{which}, {steps}"
 
 
 def _wrapped(console: Console, text: str, label: str = "", style: str = "") -> None:
@@ -112,27 +102,14 @@ def _summary(console: Console, report: Report) -> None:
             sentence = f"no optimizer step was seen in {meta.backwards} backwards: nothing to diagnose"
         console.print(Text(f"gradscope: {sentence}."), soft_wrap=True)
     else:
-        errors, warnings, infos = (report.count(s) for s in ("error", "warning", "info"))
-        counts = [_plural(errors, "error"), _plural(warnings, "warning")]
-        counts += [_plural(infos, "note")] if infos else []
-        if not report.findings:
-            counts = ["no errors, no warnings"]
-        sentence = f"{', '.join(counts)} in {_plural(meta.rows, 'step')}"
+        sentence = f"{report.tally()} in {plural(meta.rows, 'step')}"
         sampled = f", norms measured at 1 of {meta.stride} steps" if meta.stride > 1 else ""
         sentence += f" (watched for {100 * meta.overhead:.1f} % of the run's time{sampled})."
         hints = [f"gradscope explain {report.findings[0].code}"] if report.findings else []
         if report.folder is not None and report.findings:
             hints.append(f"gradscope report {shorten(str(report.folder), report.base)}")
         console.print(Text("gradscope: " + sentence + (f"  {' · '.join(hints)}" if hints else "")), soft_wrap=True)
-    reasons = dict.fromkeys(report.skipped.values())
-    for reason in reasons:
-        codes = [code for code, why in report.skipped.items() if why == reason]
-        _wrapped(console, f"{', '.join(codes)} {'was' if len(codes) == 1 else 'were'} not checked: {reason}", "note: ")
-    for note in (*meta.notes, *report.notes):
+    for note in (*report.unchecked(), *meta.notes, *report.notes):
         _wrapped(console, note, "note: ")
     if report.suppressed:
-        _wrapped(console, f"{_plural(report.suppressed, 'finding')} suppressed in the source", "note: ")
-
-
-def _plural(number: int, word: str) -> str:
-    return f"{number:,} {word}{'' if number == 1 else 's'}"
+        _wrapped(console, f"{plural(report.suppressed, 'finding')} suppressed in the source", "note: ")

@@ -1,0 +1,110 @@
+"""Where a recording goes while it goes on: the run folder, and what TensorBoard shows."""
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gradscope.events import Site
+from gradscope.facts import FactLog
+from gradscope.findings import Finding
+from gradscope.record.chunks import FLUSH_SECONDS
+from gradscope.record.record import Meta
+from gradscope.record.run_folder import RunFolder
+from gradscope.record.table import OptimizerTable
+from gradscope.reporters.event_file import EventFile, UserWriter
+from gradscope.reporters.report import Report
+from gradscope.reporters.tensorboard import TensorBoard
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a recording stands: what is written besides rows and findings.
+
+    `partition`: the optimizers' numbers, grouped into streams. `optimizers`: how many there are, those that have not
+    stepped yet among them.
+    """
+
+    tables: Sequence[OptimizerTable]
+    sites: Sequence[Site]
+    partition: tuple[tuple[int, ...], ...]
+    optimizers: int
+    facts: FactLog
+    report: Report
+
+
+class Outputs:
+    """Hands everything to all of them. A Sink for the recorder's rows.
+
+    In the run folder there is an event file for TensorBoard too, unless the user has given a SummaryWriter.
+    """
+
+    def __init__(self, path: Path | None, writer: Any, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+        self._folder = RunFolder(path, tell)
+        self._own: TensorBoard | None = None
+        self._given: list[tuple[Any, TensorBoard]] = []
+        self._flush_after, self._flushed_at = 1.0, time.monotonic()
+        if writer is not None:
+            self.add_writer(writer)
+        elif path is not None:
+            self._own = TensorBoard(lambda: EventFile(path), tell)
+
+    @property
+    def path(self) -> Path | None:
+        """The run folder, while it can be written."""
+        return self._folder.path
+
+    def add_writer(self, writer: Any) -> None:
+        """Write into the user's SummaryWriter, from now on."""
+        if all(writer is not known for known, _ in self._given):
+            self._given.append((writer, TensorBoard(lambda: UserWriter(writer), self._tell)))
+
+    def release_writer(self, writer: Any, now: Standing) -> None:
+        """Write what is left into the user's SummaryWriter, and let go of it."""
+        for known, board in self._given:
+            if known is writer:
+                board.close(now.partition, now.report, now.optimizers)
+        self._given = [(known, board) for known, board in self._given if known is not writer]
+
+    def described(self, table: OptimizerTable) -> None:
+        self._folder.described(table)
+
+    def row(self, table: OptimizerTable, scalars: dict[str, Any], arrays: Mapping[str, Any] | None) -> None:
+        """A finished row."""
+        self._folder.row(table, scalars, arrays)
+        for board in self._boards():
+            board.row(table, scalars, arrays)
+
+    def finding(self, finding: Finding) -> None:
+        """A finding, or a revision of one."""
+        self._folder.finding(finding)
+
+    def meta(self, meta: Meta) -> None:
+        self._folder.meta(meta)
+
+    def due(self) -> bool:
+        """Whether it is time to flush."""
+        if self._folder.due():
+            return True
+        return bool(self._given) and time.monotonic() - self._flushed_at >= self._flush_after
+
+    def flush(self, now: Standing, last: bool = False) -> None:
+        """Write all that is new. The `last` time, close what is ours; users' writers are flushed, not closed."""
+        self._folder.flush(now.tables, now.sites, now.partition, now.facts, now.report.meta)
+        if self._folder.path is None and self._own is not None:  # the folder cannot be written, as has been said
+            self._own.drop()
+            self._own = None
+        for board in self._boards():
+            write = board.close if last else board.flush
+            write(now.partition, now.report, now.optimizers)
+        if last:
+            self._folder.close()
+        self._flushed_at = time.monotonic()
+        self._flush_after = min(FLUSH_SECONDS, 2 * self._flush_after)
+
+    def _boards(self) -> list[TensorBoard]:
+        boards = [board for _, board in self._given]
+        return boards if self._own is None else [self._own, *boards]
