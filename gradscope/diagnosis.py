@@ -121,8 +121,8 @@ class FindingLog:
         self.skipped: dict[str, str] = {}
         self.suppressed: set[str] = set()
 
-    def update(self, diagnosis: Diagnosis, row: int) -> list[Finding]:
-        """Take in a diagnosis made at `row`; returns what is new or revised."""
+    def update(self, diagnosis: Diagnosis, row: int, record: Record) -> list[Finding]:
+        """Take in a diagnosis of `record` made at `row`; returns what is new or revised."""
         self.skipped = dict(diagnosis.skipped)
         changed = []
         current: set[str] = set()
@@ -140,7 +140,7 @@ class FindingLog:
                 self._found[finding.id] = stored
                 changed.append(stored)
         for key, finding in list(self._found.items()):
-            if key not in current and finding.severity != "info" and finding.code not in diagnosis.skipped:
+            if key not in current and finding.severity != "info" and self._is_over(finding, diagnosis, record):
                 past = replace(
                     finding,
                     severity="info",
@@ -151,6 +151,15 @@ class FindingLog:
                 self._found[key] = past
                 changed.append(past)
         return changed
+
+    def _is_over(self, finding: Finding, diagnosis: Diagnosis, record: Record) -> bool:
+        if finding.code in diagnosis.skipped:
+            return False
+        rule = next((rule for rule in self._rules if rule.code == finding.code), None)
+        try:
+            return rule is None or rule.over(finding, record)
+        except Exception:  # it is not known: what was found stays
+            return False
 
     @property
     def findings(self) -> tuple[Finding, ...]:

@@ -178,7 +178,8 @@ class Session:
         if self.failure is not None or os.getpid() != self._pid:
             return
         try:
-            for finding in self.log.update(diagnose(self.record, self.rules), row):
+            record = self.record
+            for finding in self.log.update(diagnose(record, self.rules), row, record):
                 self._outputs.finding(finding)
                 if finding.severity != "info" and finding.caused_by is None and finding.id not in self._announced:
                     self._announced.add(finding.id)

@@ -106,20 +106,21 @@ def test_a_blind_need_skips_the_rule() -> None:
 def test_findings_are_kept_with_the_row_of_their_detection() -> None:
     """Later revisions extend a finding; they do not move its detection."""
     log = FindingLog(CHAIN)
-    (new,) = log.update(Diagnosis((finding("GS101", 1),)), row=2)
+    (new,) = log.update(Diagnosis((finding("GS101", 1),)), row=2, record=record())
     assert new.step == 2
-    assert log.update(Diagnosis((finding("GS101", 1),)), row=3) == []
-    (longer,) = log.update(Diagnosis((dataclasses.replace(finding("GS101", 1), steps=(1, 150)),)), row=9)
+    assert log.update(Diagnosis((finding("GS101", 1),)), row=3, record=record()) == []
+    revised = dataclasses.replace(finding("GS101", 1), steps=(1, 150))
+    (longer,) = log.update(Diagnosis((revised,)), row=9, record=record())
     assert (longer.step, longer.steps) == (2, (1, 150))
 
 
 def test_a_finding_that_no_longer_holds_becomes_info() -> None:
     """A layer that joins the training late was worth a word, and is no alarm any more."""
     log = FindingLog(CHAIN)
-    log.update(Diagnosis((finding("GS101", 1),)), row=20)
-    (past,) = log.update(Diagnosis(()), row=50)
+    log.update(Diagnosis((finding("GS101", 1),)), row=20, record=record())
+    (past,) = log.update(Diagnosis(()), row=50, record=record())
     assert (past.severity, past.text) == ("info", "m (until step 50)")
-    assert log.update(Diagnosis(()), row=51) == []
+    assert log.update(Diagnosis(()), row=51, record=record()) == []
 
 
 def test_a_comment_on_the_cited_line_silences(tmp_path: Path) -> None:
@@ -130,5 +131,5 @@ def test_a_comment_on_the_cited_line_silences(tmp_path: Path) -> None:
     for line, silent in ((1, {"GS101"}), (2, {"GS402", "GS104"}), (3, {"GS101", "GS402", "GS104"}), (4, set())):
         log = FindingLog(CHAIN)
         found = tuple(finding(c, where=Site(str(file), line)) for c in ("GS101", "GS402", "GS104"))
-        log.update(Diagnosis(found), 1)
+        log.update(Diagnosis(found), 1, record())
         assert {f.code for f in found} - {f.code for f in log.findings} == silent

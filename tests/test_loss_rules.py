@@ -146,7 +146,8 @@ def test_a_jump_asks_what_changed_there() -> None:
     level = np.concatenate([fallen(600), np.full(300, 1.8)])
     (finding,) = found(LossRising(), noisy(level))
     assert ", at once: something changed there" in finding.text
-    assert "set-lr" not in [advice.action for advice in finding.advice]
+    assert [None, "set-lr"] == [advice.action for advice in finding.advice]
+    assert finding.advice[1].text.startswith("if nothing did: lower lr to 0.01")
     assert 560 <= finding.steps[0] <= 640
 
 

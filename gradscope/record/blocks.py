@@ -10,7 +10,7 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 
 LIMIT = 128  # blocks; then pairs are merged, so that each stands for twice as many rows
-_COLUMNS = ("row", "rows", "count", "mean", "squares", "jumps", "jumped", "low", "high", "lr", "newest")
+_COLUMNS = ("row", "rows", "count", "mean", "squares", "low", "high", "lr", "newest")
 _ROWS = _COLUMNS.index("rows")
 _CHUNK = 256  # rows that wait to be summed up together
 
@@ -20,8 +20,8 @@ class Blocks:
     """Sums over 2^k rows each, oldest first; the last block may hold fewer rows.
 
     All are # (blocks,): `row` of the first loss, `rows` taken in, `count` of finite losses among them, their `mean`,
-    `squares` (the sum of squared deviations from it), `jumps` (the sum of squared differences between neighbouring
-    finite losses, `jumped` of them), `low` and `high`, the mean `lr`, and `newest`, the row of the last loss.
+    `squares` (the sum of squared deviations from it), `low` and `high`, the mean `lr`, and `newest`, the row of the
+    last loss.
     """
 
     size: int  # 2^k
@@ -47,7 +47,6 @@ class BlockSums:
         self.size = 1
         self._blocks = np.empty((0, len(_COLUMNS)))
         self._waiting: list[tuple[int, float, float]] = []
-        self._last = np.nan
 
     def append(self, row: int, loss: float, lr: float) -> None:
         """Take in the loss of a row and its learning rate (of several groups: the largest)."""
@@ -72,8 +71,7 @@ class BlockSums:
 
     def copy(self) -> BlockSums:
         copy = BlockSums()
-        copy.size, copy._last = self.size, self._last
-        copy._blocks, copy._waiting = self._blocks.copy(), list(self._waiting)
+        copy.size, copy._blocks, copy._waiting = self.size, self._blocks.copy(), list(self._waiting)
         return copy
 
     def _sum_up(self) -> None:
@@ -94,20 +92,17 @@ class BlockSums:
                 self._blocks[-1:] = _merged(self._blocks[-1:], summed)
             else:
                 self._blocks = np.concatenate([self._blocks, summed])
-            self._last = part[-1, 1]
 
-    def _sums(self, part: Floats) -> Floats:
+    @staticmethod
+    def _sums(part: Floats) -> Floats:
         row, loss, lr = part.T
         finite = loss[np.isfinite(loss)]
         count = len(finite)
         with np.errstate(over="ignore", invalid="ignore"):
             mean = finite.mean() if count else 0.0
             squares = ((finite - mean) ** 2).sum() if count else 0.0
-            steps = np.diff(np.concatenate([[self._last], loss]))
-            steps = steps[np.isfinite(steps)]
-            jumps = (steps**2).sum()
         low, high = (finite.min(), finite.max()) if count else (np.inf, -np.inf)
-        return np.array([row[0], len(loss), count, mean, squares, jumps, len(steps), low, high, lr.mean(), row[-1]])
+        return np.array([row[0], len(loss), count, mean, squares, low, high, lr.mean(), row[-1]])
 
 
 def _merged(first: Floats, second: Floats) -> Floats:
@@ -126,8 +121,6 @@ def _merged(first: Floats, second: Floats) -> Floats:
             count,
             mean,
             squares,
-            a["jumps"] + b["jumps"],
-            a["jumped"] + b["jumped"],
             np.minimum(a["low"], b["low"]),
             np.maximum(a["high"], b["high"]),
             (a["lr"] * a["rows"] + b["lr"] * b["rows"]) / rows,

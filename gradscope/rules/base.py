@@ -35,6 +35,10 @@ class Rule:
         """What of the record this rule does not judge, and why; "" where it judges everything."""
         return ""
 
+    def over(self, finding: Finding, record: Record) -> bool:
+        """Whether a finding of this rule, which `check` gives no longer, is a thing of the past (else it stays)."""
+        return True
+
     def finding(self, steps: tuple[int, int], *, severity: str | None = None, **details: Any) -> Finding:
         """A Finding of this rule."""
         return Finding(self.code, self.name, severity or self.severity, self.message, steps, **details)

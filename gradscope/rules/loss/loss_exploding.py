@@ -58,6 +58,12 @@ class LossExploding(Rule):
     def not_judged(self, record: Record) -> str:
         return skipped(record)
 
+    def over(self, finding: Finding, record: Record) -> bool:
+        """Once found it stays, until the losses are back at three times the start."""
+        stream = next((s for s in record.streams if s.number == finding.stream), None)
+        newest = np.empty(0) if stream is None else stream.loss[-self.sustained :]
+        return len(newest) > 0 and bool(np.nanmedian(newest) < 3 * float(finding.evidence["start"]))
+
     def _exploded(self, loss: Array) -> tuple[int, float, float] | None:
         """Index of the first loss that left, level at the start, level now."""
         finite = np.isfinite(loss)

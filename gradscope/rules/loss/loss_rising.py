@@ -9,7 +9,7 @@ import numpy as np
 from gradscope.facts import Hyperparameters, newest_of
 from gradscope.findings import Advice, Finding
 from gradscope.record.blocks import Blocks, Floats
-from gradscope.record.record import Record, Stream
+from gradscope.record.record import OptimizerRecord, Record, Stream
 from gradscope.rules.base import Rule
 from gradscope.rules.judged import judged, skipped
 
@@ -55,7 +55,7 @@ class LossRising(Rule):
         128 rows, and then about a 32nd of the run after the rise. Thresholds: {thresholds}.
     References
         Batch means as standard errors: Alexopoulos and Seila, Output data analysis (Handbook of Simulation, 1998).
-        Lag-1 correlation from mean squared jumps: von Neumann (1941); its bias near 1: Dickey and Fuller (1979).
+        Noise from second differences: Gasser, Sroka and Jennen-Steinmetz, Biometrika 73 (1986).
     """
 
     code = "GS203"
@@ -73,7 +73,8 @@ class LossRising(Rule):
     min_rows: int = 128
     min_window: int = 32
     recovered: float = 2.0  # times the largest rise that healed
-    near_top: float = 0.7  # of the highest window since the best one
+    near_top: float = 0.3  # of the highest window since the best one
+    settled: float = 0.125  # of the run: so long ago is a jump, before it is told (a new curriculum may heal)
     lr_share: float = 0.8  # windows at a lower lr than this share of the present one are no standard
 
     def check(self, record: Record) -> Iterator[Finding]:
@@ -84,6 +85,14 @@ class LossRising(Rule):
 
     def not_judged(self, record: Record) -> str:
         return skipped(record)
+
+    def over(self, finding: Finding, record: Record) -> bool:
+        """Once found it stays, until the newest losses have come half of the way back."""
+        stream = next((s for s in record.streams if s.number == finding.stream), None)
+        best, now = float(finding.evidence["best"]), float(finding.evidence["now"])
+        if stream is None or stream not in judged(record) or len(stream.losses.whole) < 4:
+            return False
+        return float(windows(stream.losses.whole, 4)[-1]) < (best + now) / 2
 
     def rise(self, blocks: Blocks) -> Rise | None:
         """The clearest rise that the blocks support, over all lengths of windows."""
@@ -112,13 +121,15 @@ class LossRising(Rule):
         while means[begin - 1] > low:
             begin -= 1
         newest = blocks["mean"][-length:]
-        error = standard_error(blocks, means, length, at)
+        error = standard_error(blocks, means, length, at, begin)
         if min(newest[: length // 2].mean(), newest[length // 2 :].mean()) < best + 0.5 * rise:
             return None
-        if rise < self.z * error or _falls_again(blocks["mean"][begin:], error):
+        if rise < self.z * error or _falls_again(blocks["mean"][begin:], best, error):
             return None
         split, jump = largest_step(blocks["mean"], at + length // 2, max(3, length // 4))
         sudden = jump > 0.75 * rise
+        if sudden and len(blocks) - split < self.settled * len(blocks):
+            return None
         since = split if sudden else min(begin + length // 2, len(blocks) - 1)
         z = rise / error if error > 0 else np.inf
         best_at = int(blocks["row"][at + length // 2])
@@ -135,12 +146,11 @@ class LossRising(Rule):
             advice: tuple[Advice, ...] = (Advice("leave out maximize=True: the loss is to be made small"),)
         elif rise.sudden:
             cause = ", at once: something changed there"
-            advice = (
-                Advice(f"look at what changed around step {rise.since}: the data, the batch size, a loaded checkpoint"),
-            )
+            look = f"look at what changed around step {rise.since}: the data, the batch size, a loaded checkpoint"
+            advice = (Advice(look), *_lower(optimizer, "if nothing did: "))
         else:
             cause = ""
-            advice = tuple(_lower(optimizer.number, group, float(lr)) for group, lr in _distinct(optimizer.lr[-1]))
+            advice = _lower(optimizer)
         return self.finding(
             (rise.since, int(stream.rows[-1])),
             evidence={
@@ -187,43 +197,48 @@ def largest_step(means: Floats, start: int, side: int) -> tuple[int, float]:
     return int(at[np.argmax(steps)]), float(steps.max())
 
 
-def standard_error(blocks: Blocks, means: Floats, length: int, at: int) -> float:
-    """Of the difference between the newest window and the one at `at`: the largest of three estimates.
+def standard_error(blocks: Blocks, means: Floats, length: int, at: int, begin: int) -> float:
+    """Of the difference between the newest window and the one at `at`: the largest of several estimates.
 
-    From the blocks inside each of the two; from the second differences of windows side by side (drifts slower than a
-    window); from single losses, as noise of the lag-1 correlation that their jumps show. The last is at most that of a
-    random walk, and is one where the correlation cannot be told from 1 (25 / rows: Dickey and Fuller's 99.9 % point).
+    From the blocks inside each of the two (batch means: heavy tails show there); from the bends of neighbouring windows
+    before the rise began, which no steady trend has a part in; and, where bends do not shrink with the scale as those
+    of independent noise do (to a quarter over two doublings), as the way that a random walk goes from one to the other.
     """
     inside = [blocks["mean"][start : start + length].var(ddof=1) / length for start in (at, len(means) - 1)]
-    apart = means[::-1][::length]
-    bend = np.diff(apart, 2)
-    slow = float(np.median(np.abs(bend)) / 0.6745) ** 2 / 6 if len(bend) >= 4 else 0.0
-    part = {name: blocks[name][len(blocks) // 4 :] for name in ("count", "mean", "squares", "jumps", "jumped")}
-    rows = part["count"].sum()
-    middle = (part["count"] * part["mean"]).sum() / rows
-    variance = (part["squares"] + part["count"] * (part["mean"] - middle) ** 2).sum() / max(1.0, rows - 1)
-    jump = float(np.quantile(part["jumps"] / np.maximum(1.0, part["jumped"]), 0.75)) / 2  # not by a single large one
-    walk = 2 * jump * (len(means) - 1 - at) * blocks.size
-    lack = (min(1.0, jump / variance) if variance > 0 else 1.0) - 25 / rows  # 1 - correlation, at the least
-    noise = 2 * variance / (length * blocks.size) * (2 - lack) / lack if lack > 0 else np.inf
-    return float(np.sqrt(max(2 * max(inside), 2 * slow, min(noise, walk))))
+    fine = bend(blocks["mean"], 1)
+    error = 2 * max(*inside, bend(means[:begin], length), fine / length)
+    if bend(windows(blocks, 4), 4) > 0.7 * fine:
+        error = max(error, 6 * fine * (len(means) - 1 - at))
+    return float(np.sqrt(error))
 
 
-def _falls_again(since: Floats, error: float) -> bool:
-    """Whether the blocks since the rise began are on their way down."""
-    half = len(since) // 2
-    return half >= 4 and float(since[half:].mean()) < float(since[:half].mean()) - error
+def bend(means: Floats, apart: int) -> float:
+    """The noise variance of windows `apart` from each other, from their second differences (0 for fewer than six)."""
+    bends = means[2 * apart :] - 2 * means[apart:-apart] + means[: -2 * apart]
+    if len(bends) < 3 * apart + 1:
+        return 0.0
+    return float(np.median(np.abs(bends)) / 0.6745) ** 2 / 6
 
 
-def _distinct(lrs: Floats) -> list[tuple[int, float]]:
-    return [(group, float(lr)) for group, lr in enumerate(lrs) if lr > 0][:4]
+def _falls_again(since: Floats, best: float, error: float) -> bool:
+    """Whether the blocks since the rise began are on their way down, by a tenth of what is left from third to third."""
+    third = len(since) // 3
+    if third < 3:
+        return False
+    last = float(since[-third:].mean())
+    return float(since[-2 * third : -third].mean()) - last > max(error, 0.1 * (last - best))
 
 
-def _lower(optimizer: int, group: int, lr: float) -> Advice:
-    """A decade down, on the 1-3-10 grid."""
-    to = grid_1_3_10(lr / 10)
-    values = {"optimizer": optimizer, "group": group, "from": lr, "to": to}
-    return Advice(f"lower lr to {to:g} (it is {lr:g})", "set-lr", values)
+def _lower(optimizer: OptimizerRecord, condition: str = "") -> tuple[Advice, ...]:
+    """A decade down, on the 1-3-10 grid, for each group."""
+    advice = []
+    for group, lr in enumerate(map(float, optimizer.lr[-1])):
+        if lr > 0:
+            to = grid_1_3_10(lr / 10)
+            values = {"optimizer": optimizer.number, "group": group, "from": lr, "to": to}
+            which = f" of group {group}" if len(optimizer.lr[-1]) > 1 else ""
+            advice.append(Advice(f"{condition}lower lr{which} to {to:g} (it is {lr:g})", "set-lr", values))
+    return tuple(advice[:4])
 
 
 def grid_1_3_10(value: float) -> float:

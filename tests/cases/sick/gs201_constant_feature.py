@@ -1,0 +1,24 @@
+# expect: GS201
+# by-row: 0
+# line: here
+# healed-by: healthy/gs201_constant_feature_healed.py
+"""Features are divided by their standard deviation; some pixels are always 0, and 0 / 0 is NaN in every batch."""
+import torch
+from sklearn.datasets import load_digits
+from torch import nn
+
+torch.manual_seed(0)
+torch.set_num_threads(1)
+digits = load_digits()
+images, labels = torch.tensor(digits.data, dtype=torch.float32), torch.tensor(digits.target)
+images = (images - images.mean(dim=0)) / images.std(dim=0)
+model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+for epoch in range(3):
+    for batch in torch.randperm(1500).split(64):
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(images[batch]), labels[batch])
+        loss.backward()  # <- here
+        optimizer.step()
+right = (model(images[1500:]).argmax(dim=1) == labels[1500:]).float().mean()
+print(f"test accuracy {right:.3f}")
