@@ -21,10 +21,12 @@ from gradscope.facts import (
     from_json,
     to_json,
 )
+from gradscope.findings import Finding
 from gradscope.record.chunks import DATA, INDEX, META, ChunkWriter
 from gradscope.record.reader import find_run, read_findings, read_record
 from gradscope.record.record import Meta, Parameter
 from gradscope.record.rowstore import RowStore
+from gradscope.record.run_folder import RunFolder
 from gradscope.record.table import OptimizerTable, array_columns, scalar_columns
 
 COLUMNS = {"row": (np.int64, ()), "value": (np.float32, (2,))}
@@ -207,3 +209,17 @@ def test_the_disk_limit_is_kept(tmp_path: Path) -> None:
             writer.flush(columns)
     writer.close()
     assert 0.3 * limit < (tmp_path / DATA).stat().st_size < limit
+
+
+def test_revisions_of_a_finding_wait_for_the_next_chunk(tmp_path: Path) -> None:
+    """A finding that only grows longer with each row does not fill the disk; what it is in the end is there."""
+    folder = RunFolder(tmp_path / "run", print)
+    for row in range(500):
+        folder.finding(Finding("GS101", "missing-zero-grad", "error", "m", (1, row)))
+    folder.finding(Finding("GS101", "missing-zero-grad", "info", "m", (1, 500)))
+    folder.finding(Finding("GS101", "missing-zero-grad", "info", "m", (1, 501)))
+    folder.flush([], [], (), FactLog(), Meta())
+    folder.close()
+    assert 3 == len((tmp_path / "run" / "findings.jsonl").read_text().splitlines())
+    (line,) = read_findings(tmp_path / "run")
+    assert ([1, 501], "info") == (line["steps"], line["severity"])

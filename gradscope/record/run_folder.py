@@ -26,6 +26,8 @@ class RunFolder:
         self._writer = None if path is None else ChunkWriter(path)
         self._tell = tell
         self._order = 0
+        self._standing: dict[str, tuple[str, str | None]] = {}
+        self._revised: dict[str, Finding] = {}  # since the last chunk
         self._facts_written: dict[Any, tuple[int, int]] = {}
         self._sites_written = 0
         self._partition_written: tuple[tuple[int, ...], ...] = ()
@@ -45,7 +47,16 @@ class RunFolder:
             self._writer.row(f"{number}/arrays", arrays, table.arrays.total, table.arrays.row_bytes)
 
     def finding(self, finding: Finding) -> None:
-        """A finding, or a revision of one: written at once."""
+        """A finding, or a revision of one: written at once where it is new or stands otherwise, else with a chunk."""
+        standing = (finding.severity, finding.caused_by)
+        if self._standing.get(finding.id) == standing:
+            self._revised[finding.id] = finding
+        else:
+            self._standing[finding.id] = standing
+            self._revised.pop(finding.id, None)
+            self._write(finding)
+
+    def _write(self, finding: Finding) -> None:
         if self._writer is not None:
             self._order += 1
             self._writer.line(to_line(finding, self._order), FINDINGS)
@@ -74,6 +85,9 @@ class RunFolder:
             site = sites[number]
             writer.line({"site": number, "file": site.file, "line": site.line, "function": site.function})
         self._sites_written = len(sites)
+        for finding in self._revised.values():
+            self._write(finding)
+        self._revised = {}
         columns = {}
         for table in tables:
             columns[f"{table.number}/scalars"] = scalar_columns(table.groups)
