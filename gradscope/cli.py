@@ -136,6 +136,16 @@ def timeline(run_folder: Path, step: int | None, every_parameter: bool) -> int:
 
 
 @commands.command()
+@click.option("--log-dir", type=click.Path(path_type=Path), default=Path("runs"), show_default=True,
+              help="Where the demo's folder is made.")  # fmt: skip
+def demo(log_dir: Path) -> int:
+    """Train a tutorial's network on real images, well and with six mistakes, and say what is wrong."""
+    from gradscope.demo.show import show
+
+    return show(log_dir, lambda line: click.echo(line, nl=True))
+
+
+@commands.command()
 @click.argument("code")
 def explain(code: str) -> int:
     """Show a rule's page. CODE: GS101, or its name."""

@@ -51,6 +51,11 @@ class Launch:
             outcome = runner.run(self.program, self._finish)
         return lambda: outcome.leave(self._exit_code(outcome.exit_code))
 
+    @property
+    def report(self) -> Report | None:
+        """What was found; None before the program has ended."""
+        return self._report
+
     def _open(self) -> None:
         """Must not fail: it runs inside the program's `import torch`."""
         try:

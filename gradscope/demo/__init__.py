@@ -1,0 +1,1 @@
+"""`gradscope demo`: the tutorial's network on real images, healthy, and then with the mistakes people make with it."""
