@@ -136,6 +136,15 @@ def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
     assert [s.number for s in record.streams] == [0]
 
 
+def test_descriptions_without_a_dtype_are_still_read(tmp_path: Path) -> None:
+    """The first records described a parameter by name, shape and group."""
+    written_run(tmp_path)
+    index = (tmp_path / INDEX).read_text()
+    assert '["w",[2,2],0,""]' in index
+    (tmp_path / INDEX).write_text(index.replace('["w",[2,2],0,""]', '["w",[2,2],0]'))
+    assert read_record(tmp_path).optimizers[0].parameters[0] == Parameter("w", (2, 2), 0)
+
+
 @pytest.mark.parametrize("cut", [1, 100, 400])
 def test_a_torn_record_is_read_as_far_as_it_goes(tmp_path: Path, cut: int) -> None:
     """Data cut off in the middle of a chunk: the chunks before it are there, and a note says what is not."""

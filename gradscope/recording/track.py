@@ -127,7 +127,8 @@ class Track:
         for i in range(len(self.columns), len(self.parameters)):
             parameter, group = self.parameters[i], self.groups[i]
             name = names.name(parameter) or f"opt{self.number}.group{group}.{i - self.groups.index(group)}"
-            self.columns += (Parameter(name, tuple(parameter.shape), group),)
+            dtype = str(parameter.dtype).removeprefix("torch.")
+            self.columns += (Parameter(name, tuple(parameter.shape), group, dtype),)
         return self.columns
 
     # -- taking looks -----------------------------------------------------------------------------------------------

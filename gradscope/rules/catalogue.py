@@ -11,6 +11,7 @@ from gradscope.rules.loop.loss_disconnected import LossDisconnected
 from gradscope.rules.loop.missing_step import MissingStep
 from gradscope.rules.loop.missing_zero_grad import MissingZeroGrad
 from gradscope.rules.loop.parameter_not_optimized import ParameterNotOptimized
+from gradscope.rules.loop.parameter_not_updated import ParameterNotUpdated
 
 RULES: tuple[Rule, ...] = (
     MissingZeroGrad(),
@@ -18,6 +19,7 @@ RULES: tuple[Rule, ...] = (
     ParameterNotOptimized(),
     GradientClearedBeforeStep(),
     MissingStep(),
+    ParameterNotUpdated(),
     LossDisconnected(),
 )
 

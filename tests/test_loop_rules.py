@@ -1,0 +1,122 @@
+"""GS106 and GS108 to GS110 on hand-made records: quiet, found, just below and just above each threshold."""
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gradscope.events import Point
+from gradscope.record.record import OptimizerRecord, Parameter, Record
+from gradscope.record.table import array_columns
+from gradscope.rules.catalogue import RULES, find_rule
+from tests.records import HEALTHY, STEP, optimizer, record
+
+
+def codes(found: Record) -> list[tuple[str, str]]:
+    return [(f.code, f.severity) for rule in RULES for f in rule.check(found)]
+
+
+def only(code: str, found: Record):
+    """The one finding of one rule."""
+    (finding,) = find_rule(code).check(found)
+    return finding
+
+
+# -- GS106 ------------------------------------------------------------------------------------------------------------
+
+
+def measured(
+    rows: int = 20,
+    update: Any = 0.0,
+    gradient: Any = 1.0,
+    weight: Any = 1.0,
+    lr: Any = 0.1,
+    dtype: str = "float32",
+    kind: str = "MySGD",
+) -> OptimizerRecord:
+    """An optimizer whose every row was measured; numbers may be given per parameter, or per row as a column."""
+    made = optimizer((HEALTHY,) * rows)
+    arrays = {n: np.zeros((rows, *s), d) for n, (d, s) in array_columns(2).items()}
+    arrays["row"] = np.arange(rows)
+    arrays["norm"][:, Point.BEFORE_STEP] = gradient
+    arrays["weight_norm"][:] = weight
+    arrays["update_norm"][:] = update
+    scalars = {**made.scalars, "lr": np.broadcast_to(np.asarray(lr, float), (rows, 1)).copy()}
+    columns = tuple(Parameter(p.name, p.shape, p.group, dtype) for p in made.parameters)
+    return dataclasses.replace(made, kind=kind, parameters=columns, arrays=arrays, scalars=scalars)
+
+
+@pytest.mark.parametrize(
+    "rows, status, expected",
+    [(19, "running", False), (20, "running", True), (4, "finished", False), (5, "finished", True)],
+)
+def test_gs106_asks_for_20_steps_or_5_at_the_end(rows: int, status: str, expected: bool) -> None:
+    """Nothing moves: silent before 20 measured steps; at the end of a short run 5 are enough."""
+    assert codes(record(measured(rows), status=status)) == ([("GS106", "warning")] if expected else [])
+
+
+def test_gs106_names_the_step_and_the_cure() -> None:
+    """A hand-written optimizer that moves nothing: at the step, with the line to write instead."""
+    finding = only("GS106", record(measured()))
+    assert (finding.where, finding.steps, finding.parameters) == (STEP, (0, 19), ("layer.weight", "layer.bias"))
+    assert finding.text == (
+        "every parameter of the optimizer did not change in any of 20 steps with a gradient and lr 0.1: "
+        "the step of MySGD writes into none of its parameters"
+    )
+    assert "p.sub_(lr * grad), not p = p - lr * grad" in finding.advice[0].text
+
+
+def test_gs106_looks_for_a_hook_where_the_optimizer_is_torchs_own() -> None:
+    """Torch's SGD does write in place: something puts the values back."""
+    assert "puts the old values back" in only("GS106", record(measured(kind="SGD"))).text
+
+
+@pytest.mark.parametrize(
+    "details",
+    [
+        {"update": 0.1},
+        {"update": [[0.1, 0.1]] + [[0.0, 0.0]] * 19},
+        {"lr": 0.0},
+        {"lr": np.nan},
+        {"gradient": 0.0},
+        {"gradient": np.nan},
+        {"gradient": np.inf},
+        {"update": np.nan},
+        {"dtype": "bfloat16"},
+        {"dtype": "float16"},
+        {"dtype": ""},
+        {"kind": "LBFGS"},
+        {"weight": np.linspace(1, 1.1, 20)[:, None]},
+        {"lr": np.array([[0.0]] * 5 + [[0.1]] * 15)},
+    ],
+    ids=lambda v: next(iter(v)),
+)
+def test_gs106_is_silent_where_there_is_a_reason(details: dict[str, Any]) -> None:
+    """It moved once, lr 0, no gradient, not finite, not measured, low precision, moved by something else, too few."""
+    assert codes(record(measured(**details))) == []
+
+
+def test_gs106_leaves_updates_below_the_spacing_alone() -> None:
+    """A converged parameter: lr * |g| just below and just above 100 times the spacing of the weights."""
+    edge = 100 * np.finfo(np.float32).eps * 30 / 0.1
+    assert codes(record(measured(gradient=0.9 * edge, weight=30.0))) == []
+    assert codes(record(measured(gradient=1.1 * edge, weight=30.0))) == [("GS106", "warning")]
+    assert codes(record(measured(gradient=1e6, weight=30.0, lr=1e-6))) == [], "an adaptive step would be lost"
+
+
+def test_gs106_waits_longer_where_other_parameters_move() -> None:
+    """One of two stands still: silent before 100 steps (a part may be frozen for a while), then a warning for it."""
+    some = [0.0, 0.1]
+    assert codes(record(measured(99, update=some))) == []
+    finding = only("GS106", record(measured(100, update=some)))
+    assert finding.parameters == ("layer.weight",)
+    assert "layer.weight did not change in any of 100 steps" in finding.text
+    assert only("GS106", record(measured(5, update=some), status="finished")).parameters == ("layer.weight",)
+
+
+@pytest.mark.parametrize("weight, update", [([0.0, 1.0], [0.0, 0.1]), ([1.0, 1e-3], [0.0, 1e-6])], ids=str)
+def test_gs106_measures_the_step_by_the_parameters_that_move(weight: list[float], update: list[float]) -> None:
+    """Shrunk to zero, or the others' steps are so small that this parameter's own would be lost: silent."""
+    assert codes(record(measured(100, weight=weight, update=update))) == []
