@@ -146,6 +146,24 @@ class GraphAge(Fact):
 
 
 @dataclass(frozen=True)
+class EarlySchedulerStep(Fact):
+    """A scheduler that stepped once before its optimizer's first step, and again, at the same line, after it.
+
+    `scheduler` is what the loop calls it; `lr` the learning rate it found, which no step has used; `steps` those of the
+    optimizer between the two calls.
+    """
+
+    optimizer: int
+    scheduler: str
+    lr: float
+    steps: int
+    site: Site
+
+    def key(self) -> tuple[Any, ...]:
+        return (type(self).__name__, self.optimizer, self.site)
+
+
+@dataclass(frozen=True)
 class SkippedStep(Fact):
     """GradScaler did not run the optimizer's step, because gradients were not finite."""
 
@@ -161,6 +179,7 @@ KINDS: dict[str, type[Fact]] = {
         DisconnectedLoss,
         BackwardFailed,
         GraphAge,
+        EarlySchedulerStep,
         SkippedStep,
     )
 }

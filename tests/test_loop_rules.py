@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gradscope.events import Point
+from gradscope.events import Point, Site
+from gradscope.facts import EarlySchedulerStep
 from gradscope.record.record import OptimizerRecord, Parameter, Record
 from gradscope.record.table import array_columns
 from gradscope.rules.catalogue import RULES, find_rule
@@ -120,3 +121,35 @@ def test_gs106_waits_longer_where_other_parameters_move() -> None:
 def test_gs106_measures_the_step_by_the_parameters_that_move(weight: list[float], update: list[float]) -> None:
     """Shrunk to zero, or the others' steps are so small that this parameter's own would be lost: silent."""
     assert codes(record(measured(100, weight=weight, update=update))) == []
+
+
+# -- GS108 ------------------------------------------------------------------------------------------------------------
+
+SCHEDULE = Site("train.py", 8, "main")
+
+
+def early(steps: int = 1, lr: float = 0.2) -> EarlySchedulerStep:
+    return EarlySchedulerStep(1, 0, "sched", lr, steps, SCHEDULE)
+
+
+def test_gs108_names_both_lines_and_what_was_skipped() -> None:
+    """At the scheduler's line; the optimizer's is in the advice, per batch or per epoch as the loop has it."""
+    finding = only("GS108", record(optimizer(), facts=[early()]))
+    assert (finding.severity, finding.where, finding.steps) == ("warning", SCHEDULE, (0, 7))
+    assert finding.text == (
+        "sched.step() ran before the first optimizer.step(): the schedule's first value, lr 0.2, was never used; "
+        "training began with 0.1"
+    )
+    assert finding.advice[0].text == "move sched.step() behind optimizer.step() (line 13)"
+    late = only("GS108", record(optimizer(), facts=[early(2)])).advice[0].text
+    assert late.startswith("move sched.step() to the end of the epoch, behind the loop that calls optimizer.step()")
+
+
+def test_gs108_where_the_first_value_is_still_the_same() -> None:
+    """A schedule that holds lr for some epochs: all its changes come too early."""
+    assert "one call too early" in only("GS108", record(optimizer(), facts=[early(lr=0.1)])).text
+
+
+def test_gs108_is_silent_without_the_optimizers_rows() -> None:
+    """A fact about an optimizer that the record does not hold."""
+    assert codes(record(facts=[early()])) == []

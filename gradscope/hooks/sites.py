@@ -33,14 +33,14 @@ class SiteFinder:
         self._rank_of_file: dict[str, int] = {}
         self._sites: dict[tuple[str, int], Site] = {}
 
-    def find(self) -> Site:
-        """The calling user's Site (UNKNOWN where the stack holds no frame of theirs)."""
-        frame = self.frame()
+    def find(self, start: FrameType | None = None) -> Site:
+        """The calling user's Site, from `start` upward (UNKNOWN where the stack holds no frame of theirs)."""
+        frame = self.frame(start)
         return UNKNOWN if frame is None else self._site(frame)
 
-    def frame(self) -> FrameType | None:
+    def frame(self, start: FrameType | None = None) -> FrameType | None:
         """The innermost frame of the user's own code, else of a library that is not torch, else None."""
-        frame: FrameType | None = sys._getframe(1)
+        frame: FrameType | None = start or sys._getframe(1)
         library: FrameType | None = None
         ranks = self._rank_of_file
         for _ in range(_MAX_FRAMES):

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from gradscope.probes.base import Probe
 from gradscope.probes.disconnected_loss import DisconnectedLossProbe
+from gradscope.probes.early_scheduler import EarlySchedulerProbe
 from gradscope.probes.graph_age import GraphAgeProbe
 from gradscope.probes.missing_step import MissingStepProbe
 from gradscope.probes.no_gradient import NoGradientProbe
@@ -11,4 +12,11 @@ from gradscope.probes.unowned_parameters import UnownedParametersProbe
 
 def make_probes() -> list[Probe]:
     """A fresh set, for one recorder."""
-    return [NoGradientProbe(), UnownedParametersProbe(), DisconnectedLossProbe(), MissingStepProbe(), GraphAgeProbe()]
+    return [
+        NoGradientProbe(),
+        UnownedParametersProbe(),
+        DisconnectedLossProbe(),
+        MissingStepProbe(),
+        EarlySchedulerProbe(),
+        GraphAgeProbe(),
+    ]

@@ -12,6 +12,7 @@ from gradscope.rules.loop.missing_step import MissingStep
 from gradscope.rules.loop.missing_zero_grad import MissingZeroGrad
 from gradscope.rules.loop.parameter_not_optimized import ParameterNotOptimized
 from gradscope.rules.loop.parameter_not_updated import ParameterNotUpdated
+from gradscope.rules.loop.scheduler_before_optimizer import SchedulerBeforeOptimizer
 
 RULES: tuple[Rule, ...] = (
     MissingZeroGrad(),
@@ -21,6 +22,7 @@ RULES: tuple[Rule, ...] = (
     MissingStep(),
     ParameterNotUpdated(),
     LossDisconnected(),
+    SchedulerBeforeOptimizer(),
 )
 
 
