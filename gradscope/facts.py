@@ -133,13 +133,17 @@ class GraphAge(Fact):
     """Graphs of past losses that are still alive.
 
     `alive` graphs, the oldest made at row `oldest`; `chained`: a tensor of the loop reaches from the newest to the
-    oldest through the graph.
+    oldest through the graph. `variable` is what holds them, as the user writes it, or "" where nothing was found;
+    `grows` the line that adds to it, `healed` that statement without the graph (where they are known).
     """
 
     alive: int
     oldest: int
     chained: bool
     site: Site
+    variable: str = ""
+    grows: Site | None = None
+    healed: str = ""
 
     def key(self) -> tuple[Any, ...]:
         return (type(self).__name__, self.site)
@@ -231,8 +235,9 @@ def from_json(data: dict[str, Any]) -> Fact:
     """The inverse of `to_json`. KeyError or TypeError where the data is not of its form."""
     kind = KINDS[data["kind"]]
     values = {k: v for k, v in data.items() if k != "kind"}
-    if isinstance(values.get("site"), dict):
-        values["site"] = Site(**values["site"])
+    for name in ("site", "grows"):
+        if isinstance(values.get(name), dict):
+            values[name] = Site(**values[name])
     if "shape" in values:
         values["shape"] = tuple(values["shape"])
     return kind(**values)

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from gradscope.events import Point, Site
-from gradscope.facts import EarlySchedulerStep
+from gradscope.facts import EarlySchedulerStep, GraphAge
 from gradscope.record.record import OptimizerRecord, Parameter, Record
 from gradscope.record.table import array_columns
 from gradscope.rules.catalogue import RULES, find_rule
-from tests.records import HEALTHY, STEP, optimizer, record
+from tests.records import BACKWARD, HEALTHY, STEP, optimizer, record
 
 
 def codes(found: Record) -> list[tuple[str, str]]:
@@ -153,3 +153,44 @@ def test_gs108_where_the_first_value_is_still_the_same() -> None:
 def test_gs108_is_silent_without_the_optimizers_rows() -> None:
     """A fact about an optimizer that the record does not hold."""
     assert codes(record(facts=[early()])) == []
+
+
+# -- GS109 ------------------------------------------------------------------------------------------------------------
+
+GROWS = Site("train.py", 15, "main")
+
+
+def kept(row: int = 19, oldest: int = 0, alive: int = 20, chained: bool = True, **details: Any) -> GraphAge:
+    values = {"variable": "total", "grows": GROWS, "healed": "total += loss.item()"}
+    return GraphAge(row, alive, oldest, chained, BACKWARD, **{**values, **details})
+
+
+@pytest.mark.parametrize(
+    "fact, expected",
+    [
+        (kept(), True),
+        (kept(alive=19), False),
+        (kept(row=19, oldest=1), False),
+        (kept(row=400, alive=256, chained=False), False),
+        (kept(row=400, alive=257, chained=False), True),
+        (kept(row=400, alive=400, chained=False, variable=""), False),
+    ],
+)
+def test_gs109_weighs_the_number_and_the_rows(fact: GraphAge, expected: bool) -> None:
+    """A chain of 20 graphs over 20 rows, or a list of more than 256; and a variable that holds them."""
+    assert codes(record(optimizer(), facts=[fact])) == ([("GS109", "warning")] if expected else [])
+
+
+def test_gs109_points_at_the_line_that_adds() -> None:
+    """The line, what holds them, since when, and the user's own statement made harmless; revised as it grows."""
+    finding = only("GS109", record(optimizer(), facts=[kept(), kept(row=39, alive=40)]))
+    assert (finding.where, finding.steps) == (GROWS, (0, 39))
+    assert finding.text == "total chains together the graphs of 40 losses, all since step 0: they stay in memory"
+    assert finding.advice[0].text == "write total += loss.item()"
+
+
+def test_gs109_falls_back_to_the_backward() -> None:
+    """The variable is known, its line is not: the backward's line, and advice in general words."""
+    finding = only("GS109", record(optimizer(), facts=[kept(grows=None, healed="")]))
+    assert finding.where == BACKWARD
+    assert "keep numbers in total" in finding.advice[0].text

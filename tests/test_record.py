@@ -14,6 +14,7 @@ from gradscope.events import Site
 from gradscope.facts import (
     MAX_EXAMPLES,
     FactLog,
+    EarlySchedulerStep,
     GraphAge,
     MissingStep,
     SkippedStep,
@@ -90,6 +91,9 @@ def test_facts_are_counted_not_thinned() -> None:
         MissingStep(3, 0, 101, 2, 0, 5, False, False, True, False, Site("train.py", 7, "main")),
         UnownedParameter(1, "a.b", (2, 3), "hidden", False, True),
         SkippedStep(2, 1),
+        EarlySchedulerStep(3, 0, "scheduler", 0.1, 1, Site("train.py", 7, "main")),
+        GraphAge(19, 20, 0, True, Site("train.py", 7), "total", Site("train.py", 9), "total += loss.item()"),
+        GraphAge(19, 20, 0, False, Site("train.py", 7)),
     ],
     ids=lambda f: type(f).__name__,
 )

@@ -6,7 +6,7 @@ import os
 import sys
 import sysconfig
 from types import FrameType
-from typing import Any
+from typing import Any, Iterator
 
 import torch
 
@@ -49,7 +49,7 @@ class SiteFinder:
             file = frame.f_code.co_filename
             rank = ranks.get(file)
             if rank is None:
-                rank = ranks[file] = self._rank(file)
+                rank = ranks[file] = self.rank(file)
             if rank == 2:
                 return frame
             if rank == 1 and library is None:
@@ -65,7 +65,7 @@ class SiteFinder:
         return site
 
     @staticmethod
-    def _rank(file: str) -> int:
+    def rank(file: str) -> int:
         """0: never cite; 1: a library; 2: the user's."""
         if file.startswith("<"):
             return 0 if file.startswith("<frozen") else 2
@@ -76,6 +76,17 @@ class SiteFinder:
         if path.startswith((_OWN, _TORCH)):
             return 0
         return 1 if path.startswith(_LIBRARIES) else 2
+
+
+def users_frames(frame: FrameType | None, most: int = 6) -> Iterator[FrameType]:
+    """`frame` and those of its callers that are the user's own, innermost first."""
+    for _ in range(_MAX_FRAMES):
+        if frame is None or most == 0:
+            return
+        if SiteFinder.rank(frame.f_code.co_filename) == 2:
+            most -= 1
+            yield frame
+        frame = frame.f_back
 
 
 def variables(frame: FrameType) -> list[tuple[str, Any]]:

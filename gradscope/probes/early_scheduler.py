@@ -82,6 +82,6 @@ def _count(scheduler: object) -> int:
 def _fresh(track: Track, scheduler: object) -> bool:
     """Neither scheduler nor optimizer has been used or loaded, and the lr that is skipped is not 0."""
     optimizer = track.optimizer()
-    if track.steps or optimizer is None or getattr(optimizer, "state", None) or getattr(optimizer, "_opt_called", False):
+    if track.steps or any(getattr(optimizer, name, None) for name in ("state", "_opt_called")):
         return False
     return getattr(scheduler, "last_epoch", 0) == 0 and any(rate != 0 for rate in track.learning_rates())

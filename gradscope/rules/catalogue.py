@@ -7,6 +7,7 @@ from gradscope.errors import UsageError
 from gradscope.rules.base import Rule
 from gradscope.rules.loop.gradient_cleared_before_step import GradientClearedBeforeStep
 from gradscope.rules.loop.gradient_is_none import GradientIsNone
+from gradscope.rules.loop.graph_kept_alive import GraphKeptAlive
 from gradscope.rules.loop.loss_disconnected import LossDisconnected
 from gradscope.rules.loop.missing_step import MissingStep
 from gradscope.rules.loop.missing_zero_grad import MissingZeroGrad
@@ -23,6 +24,7 @@ RULES: tuple[Rule, ...] = (
     ParameterNotUpdated(),
     LossDisconnected(),
     SchedulerBeforeOptimizer(),
+    GraphKeptAlive(),
 )
 
 
