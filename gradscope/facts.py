@@ -168,6 +168,26 @@ class EarlySchedulerStep(Fact):
 
 
 @dataclass(frozen=True)
+class EvalModeSteps(Fact):
+    """Steps of an optimizer whose model was in eval mode, with layers that then do something else.
+
+    `model` is what the loop calls it, `layers` tells which ("2 x Dropout, BatchNorm1d"); `evaluating` such steps in a
+    row, the first at row `since`, of the `steps` made so far; `trained`: others, in train mode, came before.
+    """
+
+    optimizer: int
+    model: str
+    layers: str
+    evaluating: int
+    since: int
+    steps: int
+    trained: bool
+
+    def key(self) -> tuple[Any, ...]:
+        return (type(self).__name__, self.optimizer, self.since)
+
+
+@dataclass(frozen=True)
 class SkippedStep(Fact):
     """GradScaler did not run the optimizer's step, because gradients were not finite."""
 
@@ -184,6 +204,7 @@ KINDS: dict[str, type[Fact]] = {
         BackwardFailed,
         GraphAge,
         EarlySchedulerStep,
+        EvalModeSteps,
         SkippedStep,
     )
 }

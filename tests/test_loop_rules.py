@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gradscope.events import Point, Site
-from gradscope.facts import EarlySchedulerStep, GraphAge
+from gradscope.facts import EarlySchedulerStep, EvalModeSteps, GraphAge
 from gradscope.record.record import OptimizerRecord, Parameter, Record
 from gradscope.record.table import array_columns
 from gradscope.rules.catalogue import RULES, find_rule
@@ -194,3 +194,48 @@ def test_gs109_falls_back_to_the_backward() -> None:
     finding = only("GS109", record(optimizer(), facts=[kept(grows=None, healed="")]))
     assert finding.where == BACKWARD
     assert "keep numbers in total" in finding.advice[0].text
+
+
+# -- GS110 ------------------------------------------------------------------------------------------------------------
+
+
+def evaluating(steps: int, total: int | None = None, since: int = 0, trained: bool = False) -> EvalModeSteps:
+    total = steps if total is None else total
+    return EvalModeSteps(since + steps - 1, 0, "net", "2 x Dropout", steps, since, total, trained)
+
+
+@pytest.mark.parametrize(
+    "fact, status, expected",
+    [
+        (evaluating(9), "running", False),
+        (evaluating(10), "running", True),
+        (evaluating(4), "finished", False),
+        (evaluating(5), "finished", True),
+        (evaluating(5), "running", False),
+        (evaluating(9, 30, 21, True), "finished", False),
+        (evaluating(10, 30, 20, True), "finished", True),
+    ],
+)
+def test_gs110_asks_for_10_steps_or_for_all_of_a_short_run(fact: EvalModeSteps, status: str, expected: bool) -> None:
+    """10 in a row at any time; 5 where they are the whole run."""
+    found = record(optimizer(), facts=[fact], status=status)
+    assert codes(found) == ([("GS110", "warning")] if expected else [])
+
+
+def test_gs110_says_which_layers_since_when_and_why() -> None:
+    """All steps; or those since a validation, with the line of the step and the call to make."""
+    finding = only("GS110", record(optimizer(), facts=[evaluating(10)]))
+    assert finding.text == "net was in eval mode at all 10 steps: 2 x Dropout worked as in validation"
+    assert finding.advice[0].text == "call net.train() before the loop, and after each validation"
+    late = only("GS110", record(optimizer(), facts=[evaluating(40, 60, 20, True), evaluating(10, 99, 89, True)]))
+    assert (late.where, late.steps) == (STEP, (20, 98))
+    assert late.text == (
+        "net was in eval mode at 50 steps since step 20: 2 x Dropout worked as in validation; before, it was in train "
+        "mode: probably the net.eval() of a validation was never undone"
+    )
+
+
+def test_gs110_is_silent_on_lbfgs_and_on_optimizers_unknown() -> None:
+    """A line search needs a loss without dropout; a fact may be about an optimizer that the record does not hold."""
+    assert codes(record(facts=[evaluating(99)])) == []
+    assert codes(record(dataclasses.replace(optimizer(), kind="LBFGS"), facts=[evaluating(99)])) == []

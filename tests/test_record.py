@@ -13,8 +13,9 @@ from gradscope.errors import DamagedRecord
 from gradscope.events import Site
 from gradscope.facts import (
     MAX_EXAMPLES,
-    FactLog,
     EarlySchedulerStep,
+    EvalModeSteps,
+    FactLog,
     GraphAge,
     MissingStep,
     SkippedStep,
@@ -92,6 +93,7 @@ def test_facts_are_counted_not_thinned() -> None:
         UnownedParameter(1, "a.b", (2, 3), "hidden", False, True),
         SkippedStep(2, 1),
         EarlySchedulerStep(3, 0, "scheduler", 0.1, 1, Site("train.py", 7, "main")),
+        EvalModeSteps(9, 0, "model", "2 x Dropout", 10, 0, 10, False),
         GraphAge(19, 20, 0, True, Site("train.py", 7), "total", Site("train.py", 9), "total += loss.item()"),
         GraphAge(19, 20, 0, False, Site("train.py", 7)),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 from gradscope.probes.base import Probe
 from gradscope.probes.disconnected_loss import DisconnectedLossProbe
 from gradscope.probes.early_scheduler import EarlySchedulerProbe
+from gradscope.probes.eval_mode import EvalModeProbe
 from gradscope.probes.graph_age import GraphAgeProbe
 from gradscope.probes.missing_step import MissingStepProbe
 from gradscope.probes.no_gradient import NoGradientProbe
@@ -19,4 +20,5 @@ def make_probes() -> list[Probe]:
         MissingStepProbe(),
         EarlySchedulerProbe(),
         GraphAgeProbe(),
+        EvalModeProbe(),
     ]

@@ -5,6 +5,7 @@ import difflib
 
 from gradscope.errors import UsageError
 from gradscope.rules.base import Rule
+from gradscope.rules.loop.eval_mode_in_training import EvalModeInTraining
 from gradscope.rules.loop.gradient_cleared_before_step import GradientClearedBeforeStep
 from gradscope.rules.loop.gradient_is_none import GradientIsNone
 from gradscope.rules.loop.graph_kept_alive import GraphKeptAlive
@@ -25,6 +26,7 @@ RULES: tuple[Rule, ...] = (
     LossDisconnected(),
     SchedulerBeforeOptimizer(),
     GraphKeptAlive(),
+    EvalModeInTraining(),
 )
 
 
