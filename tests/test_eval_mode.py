@@ -1,6 +1,7 @@
 """When the eval mode of a model at its steps is told, and when it is meant."""
 from __future__ import annotations
 
+import copy
 from typing import Any, Callable
 
 import pytest
@@ -61,6 +62,19 @@ def test_a_validation_that_was_never_undone() -> None:
     (text,) = told(loop)
     assert text.startswith("model was in eval mode at 20 steps since step 15")
     assert "the model.eval() of a validation was never undone" in text
+
+
+def test_a_second_optimizer_after_the_validation() -> None:
+    """The same model, trained on by a new optimizer: what the first one saw counts."""
+    net = Net()
+
+    def loop() -> None:
+        train(net, 15)
+        net.eval()
+        train(net, 15)
+
+    (text,) = told(loop)
+    assert "was never undone" in text
 
 
 @pytest.mark.parametrize("steps, expected", [(4, 0), (5, 1)])
@@ -187,6 +201,14 @@ def evaluating_for_the_first_few_steps() -> None:
     train(net, 5, optimizer)
 
 
+def copies_fitted_at_test_time() -> None:
+    net = Net()
+    train(net, 20)
+    net.eval()
+    for _ in range(5):
+        train(copy.deepcopy(net), 12)
+
+
 def dropout_chosen_by_hand() -> None:
     net = Net().eval()
     net.body[3].train()
@@ -213,7 +235,7 @@ def closure_of_lbfgs() -> None:
         frozen_batch_norm, body_in_eval_mode, body_called_by_itself, linear_probe, linear_probe_without_freezing,
         no_such_layers, batch_norm_without_statistics, a_teacher, an_image_is_optimized,
         attacked_in_eval_mode_trained_in_train_mode, validated_before_the_step, evaluating_for_a_few_steps,
-        evaluating_for_the_first_few_steps, dropout_chosen_by_hand, closure_of_lbfgs,
+        evaluating_for_the_first_few_steps, copies_fitted_at_test_time, dropout_chosen_by_hand, closure_of_lbfgs,
     ],
     ids=lambda loop: loop.__name__,
 )  # fmt: skip

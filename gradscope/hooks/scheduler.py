@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _NAME = "_enable_get_lr_call"
 _FILE = lr_scheduler.LRScheduler.step.__code__.co_filename
 _MAX_FRAMES = 80
+CAN_BE_SEEN = hasattr(lr_scheduler, _NAME)
 
 
 def patches(dispatcher: Dispatcher) -> list[Patch]:
@@ -40,7 +41,7 @@ def patches(dispatcher: Dispatcher) -> list[Patch]:
 
         return wrapper
 
-    return [Patch(lr_scheduler, _NAME, enter)] if hasattr(lr_scheduler, _NAME) else []
+    return [Patch(lr_scheduler, _NAME, enter)] if CAN_BE_SEEN else []
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts
 
 from gradscope.events import Site
 from gradscope.facts import EarlySchedulerStep
-from gradscope.hooks.scheduler import scheduler_call
+from gradscope.hooks.scheduler import CAN_BE_SEEN, scheduler_call
 from gradscope.hooks.sites import UNKNOWN
 from gradscope.probes.base import Probe, Scene
 from gradscope.recording.naming import variable_name
@@ -63,6 +63,8 @@ class EarlySchedulerProbe(Probe):
             self._known.add(track)
 
     def before_step(self, scene: Scene, track: Track) -> None:
+        if not CAN_BE_SEEN:
+            raise NotImplementedError("the schedulers of this torch cannot be watched")
         if track.steps or track in self._known:
             return
         early = self._early.get(track)

@@ -46,6 +46,7 @@ class EvalModeProbe(Probe):
     def __init__(self) -> None:
         self._watched: weakref.WeakKeyDictionary[Track, _Watched] = weakref.WeakKeyDictionary()
         self._open: dict[int, _Watched] = {}  # by the optimizer's number: told of, and not in train mode since
+        self._trained: weakref.WeakSet[nn.Module] = weakref.WeakSet()  # models that some step found in train mode
         self._row = -1
         self._training: set[int] = set()  # models in train mode at a backward of the row
 
@@ -67,6 +68,7 @@ class EvalModeProbe(Probe):
         if watched.shape != shape or watched.steps & (watched.steps - 1) == 0:
             watched.shape = shape
             _find_models(scene, track, watched)
+            self._trained.update(m for ref in watched.models if (m := ref()) is not None and m.training)
         if not watched.own:
             return
         if any(self._trains(ref()) for ref in watched.models):
@@ -90,7 +92,7 @@ class EvalModeProbe(Probe):
 
     def _tell(self, scene: Scene, track: Track, watched: _Watched) -> None:
         layers = [layer for root in watched.own for layer in _layers(root.module())]
-        if not layers or any(layer.training for layer in layers):
+        if not layers or any(layer.training for layer in layers) or self._adapts(watched):
             watched.evaluating = watched.told = 0  # somebody has chosen what evaluates
             self._open.pop(track.number, None)
             return
@@ -102,6 +104,13 @@ class EvalModeProbe(Probe):
         self._open[track.number] = watched
         self._say(scene, watched)
         scene.trigger("eval-mode")
+
+    def _adapts(self, watched: _Watched) -> bool:
+        """A copy is fitted to a task in eval mode, while the model of its kind is trained in train mode."""
+        own = [module for root in watched.own if (module := root.module()) is not None]
+        kinds = {type(module) for module in self._trained}
+        watched.trained = watched.trained or any(module in self._trained for module in own)
+        return not watched.trained and any(type(module) in kinds for module in own)
 
     def _say(self, scene: Scene, watched: _Watched) -> None:
         scene.emit(

@@ -39,8 +39,9 @@ class EvalModeInTraining(Rule):
     Silent on
         Frozen batch normalisation, or parts in eval mode, inside a model in train mode; models of which less than half
         is trained (a head on a frozen backbone, adapters), and those that no optimizer holds (teachers, perceptual
-        losses, attacks); models without such layers; an optimizer that also trains a model in train mode; LBFGS, whose
-        line search needs a loss without dropout.
+        losses, attacks); copies that are fitted in eval mode (to a task, at test time) beside a model of their class
+        that is trained in train mode; models without such layers; an optimizer that also trains a model in train mode;
+        LBFGS, whose line search needs a loss without dropout.
     Known at
         10 steps, or 5 at the end of the run. Thresholds: {thresholds}.
     References
