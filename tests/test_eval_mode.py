@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import gradscope
+from gradscope.findings import Finding
 
 X, Y = torch.linspace(-1, 1, 48).reshape(8, 6), torch.linspace(0, 1, 8).reshape(8, 1)
 
@@ -32,13 +33,17 @@ def train(model: nn.Module, steps: int, optimizer: torch.optim.Optimizer | None 
     return optimizer
 
 
-def told(loop: Callable[[], Any]) -> list[str]:
+def findings(loop: Callable[[], Any]) -> list[Finding]:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         with gradscope.watch() as scope:
             loop()
     assert scope.diagnose().skipped == {}
-    return [f.text for f in scope.findings if f.code == "GS110"]
+    return [f for f in scope.findings if f.code == "GS110"]
+
+
+def told(loop: Callable[[], Any]) -> list[str]:
+    return [finding.text for finding in findings(loop)]
 
 
 def test_a_model_never_put_into_train_mode() -> None:
@@ -59,9 +64,10 @@ def test_a_validation_that_was_never_undone() -> None:
         net(X)
         train(net, 20, optimizer)
 
-    (text,) = told(loop)
-    assert text.startswith("model was in eval mode at 20 steps since step 15")
-    assert "the model.eval() of a validation was never undone" in text
+    (finding,) = findings(loop)
+    assert finding.steps == (15, 34)
+    assert finding.text.startswith("model was in eval mode at 20 steps since step 15")
+    assert "the model.eval() of a validation was never undone" in finding.text
 
 
 def test_a_second_optimizer_after_the_validation() -> None:

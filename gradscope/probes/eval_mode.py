@@ -31,6 +31,7 @@ class _Watched:
     steps: int = 0  # made in all
     evaluating: int = 0  # made in eval mode, in a row, up to now
     since: int = 0
+    last: int = 0
     told: int = 0
     trained: bool = False  # steps in train mode came before
     optimizer: int = -1  # its number, and what is told of the model: they outlive it
@@ -80,6 +81,7 @@ class EvalModeProbe(Probe):
         watched.evaluating += 1
         if watched.evaluating == 1:
             watched.since = scene.row
+        watched.last = scene.row
         if watched.evaluating >= max(FIRST_TOLD, 2 * watched.told):
             self._tell(scene, track, watched)
 
@@ -115,7 +117,7 @@ class EvalModeProbe(Probe):
     def _say(self, scene: Scene, watched: _Watched) -> None:
         scene.emit(
             EvalModeSteps(
-                scene.row,
+                watched.last,
                 watched.optimizer,
                 watched.model,
                 watched.layers,
