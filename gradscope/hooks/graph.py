@@ -41,10 +41,12 @@ def survey(roots: Sequence[torch.Tensor]) -> Survey:
 def below(node: Any, hops: int) -> Any:
     """The node so many operations before `node`, or the first operation of the graph (never a leaf)."""
     for _ in range(hops):
-        following = next((n for n, _ in node.next_functions if n is not None and not hasattr(n, "variable")), None)
-        if following is None:
+        for following, _ in node.next_functions:
+            if following is not None and type(following).__name__ != "AccumulateGrad":
+                node = following
+                break
+        else:
             break
-        node = following
     return node
 
 

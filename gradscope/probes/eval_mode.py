@@ -18,6 +18,7 @@ from gradscope.recording.naming import Root, variable_name
 from gradscope.recording.track import Track
 
 FIRST_TOLD = 5  # steps in a row; then each time they have doubled, and at the end
+MAX_WATCHED = 64  # optimizers, before those that are gone are forgotten
 SHARE = 0.5  # of a model's parameters must be trained: of a head on a frozen model, eval mode is meant
 
 
@@ -45,7 +46,7 @@ class EvalModeProbe(Probe):
     cost = "1 us a step; a walk through the modules where the models or the parameters have changed"
 
     def __init__(self) -> None:
-        self._watched: weakref.WeakKeyDictionary[Track, _Watched] = weakref.WeakKeyDictionary()
+        self._watched: dict[int, _Watched] = {}  # by the optimizer's number
         self._open: dict[int, _Watched] = {}  # by the optimizer's number: told of, and not in train mode since
         self._trained: weakref.WeakSet[nn.Module] = weakref.WeakSet()  # models that some step found in train mode
         self._row = -1
@@ -61,9 +62,9 @@ class EvalModeProbe(Probe):
                 self._training.add(id(module))
 
     def before_step(self, scene: Scene, track: Track) -> None:
-        watched = self._watched.get(track)
+        watched = self._watched.get(track.number)
         if watched is None:
-            watched = self._watched[track] = _Watched()
+            watched = self._begin(scene, track)
         watched.steps += 1
         shape = (len(scene.names.roots), len(track.parameters))
         if watched.shape != shape or watched.steps & (watched.steps - 1) == 0:
@@ -84,6 +85,13 @@ class EvalModeProbe(Probe):
         watched.last = scene.row
         if watched.evaluating >= max(FIRST_TOLD, 2 * watched.told):
             self._tell(scene, track, watched)
+
+    def _begin(self, scene: Scene, track: Track) -> _Watched:
+        if len(self._watched) >= MAX_WATCHED:  # loops that make an optimizer per task
+            living = {other.number for other in scene.tracks}
+            self._watched = {number: watched for number, watched in self._watched.items() if number in living}
+        watched = self._watched[track.number] = _Watched()
+        return watched
 
     def ended(self, scene: Scene, finished: bool) -> None:
         for watched in self._open.values():

@@ -51,6 +51,7 @@ class Track:
         self.keeps_gradients = False  # zero_grad has left gradients in place (zeroes, not None)
         self.seen = self.reached = 0  # backwards since the previous step: all, and those that reached a parameter
         self.steps = 0
+        self.order_known = False  # whether a scheduler steps before its first step need no longer be asked
         self.loss_scale = 1.0
         self.zero_grad_site = self.backward_site = self.step_site = -1
         self.before_backward: Look | None = None
