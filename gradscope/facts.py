@@ -133,16 +133,58 @@ class GraphAge(Fact):
     """Graphs of past losses that are still alive.
 
     `alive` graphs, the oldest made at row `oldest`; `chained`: a tensor of the loop reaches from the newest to the
-    oldest through the graph.
+    oldest through the graph. `variable` is what holds them, as the user writes it, or "" where nothing was found;
+    `grows` the line that adds to it, `healed` that statement without the graph (where they are known).
     """
 
     alive: int
     oldest: int
     chained: bool
     site: Site
+    variable: str = ""
+    grows: Site | None = None
+    healed: str = ""
 
     def key(self) -> tuple[Any, ...]:
         return (type(self).__name__, self.site)
+
+
+@dataclass(frozen=True)
+class EarlySchedulerStep(Fact):
+    """A scheduler that stepped once before its optimizer's first step, and again, at the same line, after it.
+
+    `scheduler` is what the loop calls it; `lr` the learning rate it found, which no step has used; `steps` those of the
+    optimizer between the two calls.
+    """
+
+    optimizer: int
+    scheduler: str
+    lr: float
+    steps: int
+    site: Site
+
+    def key(self) -> tuple[Any, ...]:
+        return (type(self).__name__, self.optimizer, self.site)
+
+
+@dataclass(frozen=True)
+class EvalModeSteps(Fact):
+    """Steps of an optimizer whose model was in eval mode, with layers that then do something else.
+
+    `model` is what the loop calls it, `layers` tells which ("2 x Dropout, BatchNorm1d"); `evaluating` such steps in a
+    row, the first at row `since`, of the `steps` made so far; `trained`: others, in train mode, came before.
+    """
+
+    optimizer: int
+    model: str
+    layers: str
+    evaluating: int
+    since: int
+    steps: int
+    trained: bool
+
+    def key(self) -> tuple[Any, ...]:
+        return (type(self).__name__, self.optimizer, self.since)
 
 
 @dataclass(frozen=True)
@@ -193,6 +235,8 @@ KINDS: dict[str, type[Fact]] = {
         DisconnectedLoss,
         BackwardFailed,
         GraphAge,
+        EarlySchedulerStep,
+        EvalModeSteps,
         SkippedStep,
         SharedLoss,
         LossKind,
@@ -247,8 +291,9 @@ def from_json(data: dict[str, Any]) -> Fact:
     """The inverse of `to_json`. KeyError or TypeError where the data is not of its form."""
     kind = KINDS[data["kind"]]
     values = {k: v for k, v in data.items() if k != "kind"}
-    if isinstance(values.get("site"), dict):
-        values["site"] = Site(**values["site"])
+    for name in ("site", "grows"):
+        if isinstance(values.get(name), dict):
+            values[name] = Site(**values[name])
     if "shape" in values:
         values["shape"] = tuple(values["shape"])
     return kind(**values)

@@ -48,7 +48,7 @@ def optimizer(
     counted |= {"steps": np.full(len(names), rows), "reached": np.full(len(names), rows)}
     counted |= {name: np.asarray(values) for name, values in (counters or {}).items()}
     empty = {n: np.zeros((0, *s), d) for n, (d, s) in array_columns(len(names)).items()}
-    parameters = tuple(Parameter(name, shape, 0) for name, shape in zip(names, shapes))
+    parameters = tuple(Parameter(name, shape, 0, "float32") for name, shape in zip(names, shapes))
     arrays = pad(empty, array_columns(len(names)))
     blocks = BlockSums()
     for row in range(rows):

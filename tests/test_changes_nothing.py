@@ -334,6 +334,8 @@ def patched() -> list[Any]:
         nn.Module.__call__,
         nn.Module.__init__,
         torch.Tensor.backward,
+        torch.optim.lr_scheduler._enable_get_lr_call,
+        torch.optim.lr_scheduler.LRScheduler.step,
         torch.amp.GradScaler.scale,
         torch.amp.GradScaler.step,
         torch.amp.GradScaler.update,

@@ -41,12 +41,14 @@ def train(steps: int = STEPS, sick: bool = False) -> list[float]:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 3), nn.Dropout(0.5), nn.Linear(3, 2))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 5)
     for _ in range(steps):
         if not sick:
             optimizer.zero_grad()
         loss = model(torch.randn(8, 4)).square().mean()
         loss.backward()
         optimizer.step()
+        scheduler.step()
     tensors = [*model.parameters(), *(p.grad for p in model.parameters())]
     return [value for tensor in tensors for value in tensor.flatten().tolist()] + torch.rand(2).tolist()
 
@@ -58,6 +60,7 @@ def patched() -> list[Any]:
         torch.optim.Optimizer.zero_grad,
         torch.optim.Optimizer.__init__,
         nn.Module.zero_grad,
+        torch.optim.lr_scheduler._enable_get_lr_call,
         torch.amp.GradScaler.scale,
         torch.amp.GradScaler.step,
         *map(dict, (optimizers._global_optimizer_pre_hooks, optimizers._global_optimizer_post_hooks)),
@@ -96,6 +99,7 @@ RECORDING = [
     (Recorder, "begin"),
     (Recorder, "end"),
     (Recorder, "optimizer_created"),
+    (Recorder, "scheduler_stepped"),
     (Recorder, "finish_rows"),
     (Recorder, "view"),
     (Track, "look"),
@@ -218,7 +222,9 @@ def test_recorder_fails_under_run(at: int, found: list[str], tmp_path: Path) -> 
 
 # -- probes, rules, the forward trace -------------------------------------------------------------------------------
 
-MOMENTS = ["before_backward", "after_backward", "before_step", "after_step", "zero_grad", "ended"]
+MOMENTS = [
+    "before_backward", "after_backward", "before_step", "after_step", "zero_grad", "scheduler_stepped", "ended",
+]  # fmt: skip
 PROBES = [type(probe) for probe in make_probes()]
 
 

@@ -13,6 +13,8 @@ from gradscope.errors import DamagedRecord
 from gradscope.events import Site
 from gradscope.facts import (
     MAX_EXAMPLES,
+    EarlySchedulerStep,
+    EvalModeSteps,
     FactLog,
     GraphAge,
     MissingStep,
@@ -92,6 +94,10 @@ def test_facts_are_counted_not_thinned() -> None:
         MissingStep(3, 0, 101, 2, 0, 5, False, False, True, False, Site("train.py", 7, "main")),
         UnownedParameter(1, "a.b", (2, 3), "hidden", False, True),
         SkippedStep(2, 1),
+        EarlySchedulerStep(3, 0, "scheduler", 0.1, 1, Site("train.py", 7, "main")),
+        EvalModeSteps(9, 0, "model", "2 x Dropout", 10, 0, 10, False),
+        GraphAge(19, 20, 0, True, Site("train.py", 7), "total", Site("train.py", 9), "total += loss.item()"),
+        GraphAge(19, 20, 0, False, Site("train.py", 7)),
     ],
     ids=lambda f: type(f).__name__,
 )
@@ -136,6 +142,15 @@ def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
     assert record.sites == (Site("train.py", 3, "main"),)
     assert record.meta.argv == ("--lr", "1")
     assert [s.number for s in record.streams] == [0]
+
+
+def test_descriptions_without_a_dtype_are_still_read(tmp_path: Path) -> None:
+    """The first records described a parameter by name, shape and group."""
+    written_run(tmp_path)
+    index = (tmp_path / INDEX).read_text()
+    assert '["w",[2,2],0,""]' in index
+    (tmp_path / INDEX).write_text(index.replace('["w",[2,2],0,""]', '["w",[2,2],0]'))
+    assert read_record(tmp_path).optimizers[0].parameters[0] == Parameter("w", (2, 2), 0)
 
 
 @pytest.mark.parametrize("cut", [1, 100, 400])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Mistake:
-    """`lines` of the healthy script and what stands there instead ("" for nothing); `code` is the rule that finds it."""
+    """`lines`: those of the healthy script, and what stands there instead ("" for nothing); `code`: who finds it."""
 
     name: str
     title: str

@@ -13,7 +13,7 @@ import torch
 from torch.utils.hooks import RemovableHandle
 
 from gradscope.events import Event, Phase
-from gradscope.hooks import backward, optimizer, scaler
+from gradscope.hooks import backward, optimizer, scaler, scheduler
 from gradscope.hooks.patching import Patch
 from gradscope.hooks.sites import SiteFinder
 
@@ -28,6 +28,7 @@ class Listener(Protocol):
     def closure_returned(self, optimizer: torch.optim.Optimizer) -> None: ...
     def loss_scaled(self, scaled: Any, loss: Any) -> None: ...
     def scaler_stepped(self, scaler: Any, optimizer: torch.optim.Optimizer, ran: bool) -> None: ...
+    def scheduler_stepped(self, scheduler: Any) -> None: ...
     def optimizer_created(self, optimizer: torch.optim.Optimizer) -> None: ...
     def failed(self, error: BaseException) -> None: ...
 
@@ -66,7 +67,8 @@ class Dispatcher:
         self._listener, self._pid, self._thread = listener, os.getpid(), None
         self._backward_depth = 0
         self.seconds, self.foreign_thread_calls = 0.0, 0
-        self._patches = [*backward.patches(self), *optimizer.patches(self), *scaler.patches(self)]
+        rooms = (backward, optimizer, scaler, scheduler)
+        self._patches = [patch for room in rooms for patch in room.patches(self)]
         self._handles = optimizer.step_hooks(self)
 
     def detach(self) -> None:

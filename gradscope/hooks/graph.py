@@ -1,13 +1,15 @@
 """Walking the autograd graph behind a tensor, before backward runs. Used on chosen rows only: about 1 us a node."""
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
-from typing import Any, Iterable, Sequence
+from typing import Any, Sequence
 
 import torch
 
 _MAX_NODES = 200_000
-KEY = "gradscope"  # the key of our sentinel in grad_fn.metadata
+KEY = "gradscope"  # the key of our sentinel in the metadata of a loss's grad_fn,
+BELOW = "gradscope.below"  # and of an operation a few steps before it, which outputs keep alive too
 
 
 @dataclass(frozen=True)
@@ -36,30 +38,32 @@ def survey(roots: Sequence[torch.Tensor]) -> Survey:
     return Survey(frozenset(seen), tuple(leaves.values()), not queue)
 
 
-def reaches(start: Any, target: Any, key: str = KEY, limit: int = 100_000) -> bool:
-    """Whether a walk from the node `start` meets the sentinel object `target` under `key` in a node's metadata."""
+def below(node: Any, hops: int) -> Any:
+    """The node so many operations before `node`, or the first operation of the graph (never a leaf)."""
+    for _ in range(hops):
+        for following, _ in node.next_functions:
+            if following is not None and type(following).__name__ != "AccumulateGrad":
+                node = following
+                break
+        else:
+            break
+    return node
+
+
+def reaches(start: Any, target: Any, keys: Sequence[str] = (KEY, BELOW), limit: int = 100_000) -> bool:
+    """Whether a walk from the node `start` meets the sentinel `target` under one of `keys` in a node's metadata.
+
+    Breadth first: a sum of losses is a short way through many large graphs.
+    """
     seen: set[Any] = set()
-    queue = [start]
+    queue = deque([start])
     while queue and len(seen) < limit:
-        node = queue.pop()
+        node = queue.popleft()
         if node is None or node in seen:
             continue
         seen.add(node)
-        if node.metadata.get(key) is target:
+        metadata = node.metadata
+        if any(metadata.get(key) is target for key in keys):
             return True
         queue.extend(following for following, _ in node.next_functions if following is not None)
     return False
-
-
-def tensors_with_graph(values: Iterable[Any]) -> list[torch.Tensor]:
-    """Those of a frame's variables that are tensors with a graph behind them, or short lists of such."""
-    found: list[torch.Tensor] = []
-    for value in values:
-        if type(value) in (list, tuple) and len(value) <= 10_000:
-            candidates: Iterable[Any] = value[-1:]
-        elif type(value) is dict and len(value) <= 100:
-            candidates = value.values()
-        else:
-            candidates = (value,)
-        found.extend(v for v in candidates if issubclass(type(v), torch.Tensor) and v.grad_fn is not None)
-    return found

@@ -6,7 +6,7 @@ import os
 import sys
 import sysconfig
 from types import FrameType
-from typing import Any
+from typing import Any, Iterator
 
 import torch
 
@@ -33,14 +33,14 @@ class SiteFinder:
         self._rank_of_file: dict[str, int] = {}
         self._sites: dict[tuple[str, int], Site] = {}
 
-    def find(self) -> Site:
-        """The calling user's Site (UNKNOWN where the stack holds no frame of theirs)."""
-        frame = self.frame()
+    def find(self, start: FrameType | None = None) -> Site:
+        """The calling user's Site, from `start` upward (UNKNOWN where the stack holds no frame of theirs)."""
+        frame = self.frame(start)
         return UNKNOWN if frame is None else self._site(frame)
 
-    def frame(self) -> FrameType | None:
+    def frame(self, start: FrameType | None = None) -> FrameType | None:
         """The innermost frame of the user's own code, else of a library that is not torch, else None."""
-        frame: FrameType | None = sys._getframe(1)
+        frame: FrameType | None = start or sys._getframe(1)
         library: FrameType | None = None
         ranks = self._rank_of_file
         for _ in range(_MAX_FRAMES):
@@ -49,7 +49,7 @@ class SiteFinder:
             file = frame.f_code.co_filename
             rank = ranks.get(file)
             if rank is None:
-                rank = ranks[file] = self._rank(file)
+                rank = ranks[file] = self.rank(file)
             if rank == 2:
                 return frame
             if rank == 1 and library is None:
@@ -65,7 +65,7 @@ class SiteFinder:
         return site
 
     @staticmethod
-    def _rank(file: str) -> int:
+    def rank(file: str) -> int:
         """0: never cite; 1: a library; 2: the user's."""
         if file.startswith("<"):
             return 0 if file.startswith("<frozen") else 2
@@ -76,6 +76,17 @@ class SiteFinder:
         if path.startswith((_OWN, _TORCH)):
             return 0
         return 1 if path.startswith(_LIBRARIES) else 2
+
+
+def users_frames(frame: FrameType | None, most: int = 6) -> Iterator[FrameType]:
+    """`frame` and those of its callers that are the user's own, innermost first."""
+    for _ in range(_MAX_FRAMES):
+        if frame is None or most == 0:
+            return
+        if SiteFinder.rank(frame.f_code.co_filename) == 2:
+            most -= 1
+            yield frame
+        frame = frame.f_back
 
 
 def variables(frame: FrameType) -> list[tuple[str, Any]]:

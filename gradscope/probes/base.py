@@ -35,6 +35,9 @@ class Scene(Protocol):
     def frame(self) -> FrameType | None:
         """The user's frame that made the call at hand."""
 
+    def site(self, frame: FrameType | None) -> Site | None:
+        """The user's line that `frame`, or the nearest caller of it that is theirs, is at."""
+
     def emit(self, fact: Fact) -> None:
         """Put a fact into the record."""
 
@@ -77,6 +80,9 @@ class Probe:
 
     def skipped_step(self, scene: Scene, track: Track) -> None:
         """GradScaler did not run this optimizer's step."""
+
+    def scheduler_stepped(self, scene: Scene, track: Track, scheduler: object) -> None:
+        """A learning-rate scheduler of this optimizer is about to change its lr."""
 
     def zero_grad(self, scene: Scene, track: Track) -> None:
         """zero_grad was called on the optimizer, or on a module."""

@@ -3,6 +3,8 @@ from __future__ import annotations
 
 from gradscope.probes.base import Probe
 from gradscope.probes.disconnected_loss import DisconnectedLossProbe
+from gradscope.probes.early_scheduler import EarlySchedulerProbe
+from gradscope.probes.eval_mode import EvalModeProbe
 from gradscope.probes.graph_age import GraphAgeProbe
 from gradscope.probes.hyperparameters import HyperparametersProbe
 from gradscope.probes.loss_kind import LossKindProbe
@@ -18,7 +20,9 @@ def make_probes() -> list[Probe]:
         UnownedParametersProbe(),
         DisconnectedLossProbe(),
         MissingStepProbe(),
+        EarlySchedulerProbe(),
         GraphAgeProbe(),
+        EvalModeProbe(),
         LossKindProbe(),
         HyperparametersProbe(),
     ]

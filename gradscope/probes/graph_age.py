@@ -9,15 +9,17 @@ import torch
 
 from gradscope.events import Site
 from gradscope.facts import GraphAge
-from gradscope.hooks.graph import KEY, reaches, tensors_with_graph
-from gradscope.hooks.sites import variables
+from gradscope.hooks.graph import BELOW, KEY, below, reaches
+from gradscope.hooks.holders import Held, Holder, find_holder
 from gradscope.probes.base import Probe, Scene
 
-FIRST_LOOK = 20  # living graphs; then each time their number has doubled
+FIRST_LOOK = 20  # living graphs; then each time their number has doubled,
+GROWN = 257  # and when there are so many: no bounded buffer of the usual sizes
+HOPS = 3  # operations between a loss and what is kept of its graph where only the model's output is kept
 
 
 class Sentinel:
-    """Sits in the metadata of a loss's grad_fn and lives exactly as long as that graph."""
+    """Sits in the metadata of two nodes of a loss's graph and lives as long as one of them."""
 
     __slots__ = ("row", "__weakref__")
 
@@ -26,17 +28,19 @@ class Sentinel:
 
 
 class GraphAgeProbe(Probe):
-    """Counts living sentinels; where there are many, asks whether a variable of the loop chains them together.
+    """Counts living sentinels; where there are many, asks which variable of the loop keeps them.
 
-    A bounded buffer of old outputs grows for a while too: so the count alone says little before it is large.
+    A bounded buffer of old outputs grows for a while too, and garbage in reference cycles dies late: so the count alone
+    says little. What backward itself goes through (an RNN's history with `retain_graph`) is kept on purpose.
     """
 
-    cost = "0.4 us a backward; a walk of the loop's tensors when the number of living graphs has doubled"
+    cost = "3 us a backward; a walk of the loop's tensors when the number of living graphs has doubled"
 
     def __init__(self) -> None:
         self._alive: OrderedDict[int, weakref.ref[Sentinel]] = OrderedDict()
         self._number = 0
         self._look_at = FIRST_LOOK
+        self._chain: Holder | None = None
 
     def before_backward(self, scene: Scene, roots: Sequence[torch.Tensor], site: Site) -> None:
         node = roots[0].grad_fn if len(roots) == 1 else None
@@ -47,15 +51,30 @@ class GraphAgeProbe(Probe):
         number, alive = self._number, self._alive
         alive[number] = weakref.ref(sentinel, lambda _: alive.pop(number, None))
         node.metadata[KEY] = sentinel
+        below(node, HOPS).metadata.setdefault(BELOW, sentinel)
         if len(alive) >= self._look_at:
-            self._look_at = 2 * len(alive)
-            self._tell(scene, site)
+            self._look_at = GROWN if len(alive) < GROWN <= 2 * len(alive) else 2 * len(alive)
+            self._tell(scene, node, site)
 
-    def _tell(self, scene: Scene, site: Site) -> None:
-        oldest = next((s for ref in list(self._alive.values()) if (s := ref()) is not None), None)
-        if oldest is None:
+    def _tell(self, scene: Scene, newest: object, site: Site) -> None:
+        living = [s for ref in list(self._alive.values()) if (s := ref()) is not None]
+        if not living or reaches(newest, living[0]):
             return
-        frame = scene.frame()
-        values = [] if frame is None else [*(v for _, v in variables(frame)), *frame.f_globals.values()]
-        chained = any(reaches(t.grad_fn, oldest) for t in tensors_with_graph(values))
-        scene.emit(GraphAge(scene.row, len(self._alive), oldest.row, chained, site))
+        many = len(living) // 2
+        oldest, middle = living[0], living[many]  # the oldest alone may be kept for itself: the best loss so far
+
+        def chains(held: Held) -> bool:
+            few = held.tensors if len(held.tensors) <= 16 else held.tensors[-1:]
+            return any(reaches(t.grad_fn, middle) and reaches(t.grad_fn, oldest) for t in few)
+
+        def lists(held: Held) -> bool:
+            return held.listed and len(held.tensors) >= many
+
+        holder = self._chain
+        if holder is None:
+            holder = self._chain = find_holder(scene.frame(), chains)
+        if holder is None and len(living) >= GROWN:
+            holder = find_holder(scene.frame(), lists)
+        found = ("", None, "") if holder is None else (holder.variable, holder.site, holder.healed)
+        scene.emit(GraphAge(scene.row, len(living), oldest.row, self._chain is not None, site, *found))
+        scene.trigger("graph-age")

@@ -134,9 +134,14 @@ def _read_chunk(line: Mapping[str, Any], blob: Array) -> dict[str, Array]:
     return columns
 
 
+def _parameter(name: Any, shape: Any, group: Any, dtype: Any = "") -> Parameter:
+    """The first records had no dtype."""
+    return Parameter(str(name), tuple(shape), int(group), str(dtype))
+
+
 def _optimizer(number: int, line: Mapping[str, Any], tables: Mapping[str, list[dict[str, Array]]]) -> OptimizerRecord:
     try:
-        parameters = tuple(Parameter(str(n), tuple(s), int(g)) for n, s, g in line["parameters"])
+        parameters = tuple(_parameter(*fields) for fields in line["parameters"])
         groups, kind, variable = int(line["groups"]), str(line["type"]), str(line["variable"])
     except (KeyError, TypeError, ValueError):
         raise DamagedRecord(f"the description of optimizer {number} is damaged") from None

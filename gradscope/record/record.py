@@ -36,6 +36,7 @@ class Parameter:
     name: str
     shape: tuple[int, ...]
     group: int
+    dtype: str = ""  # "float32", "bfloat16"...; "" where it is not known
 
 
 @dataclass(frozen=True)

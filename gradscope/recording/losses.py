@@ -62,7 +62,7 @@ class ScaledLosses:
             mark = entry.mark() if entry.mark is not None else None
             if mark is None:
                 self._open.remove(entry)
-            elif reaches(root.grad_fn, mark, _KEY):
+            elif reaches(root.grad_fn, mark, (_KEY,)):
                 self._open.remove(entry)
                 scale = _ratio(entry.value, entry.loss)
                 if scale != 1.0:

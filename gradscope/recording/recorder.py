@@ -128,6 +128,12 @@ class Recorder:
             self.stage.emit(SkippedStep(self.row, track.number))
             self.stage.tell("skipped_step", track)
 
+    def scheduler_stepped(self, scheduler: Any) -> None:
+        self.roster.adopt()
+        track = self.roster.get(getattr(scheduler, "optimizer", None))
+        if track is not None and not track.order_known:
+            self.stage.tell("scheduler_stepped", track, scheduler)
+
     def backward_failed(self, error: BaseException, event: Event | None) -> None:
         if event is not None:
             self.stage.tell("backward_failed", error, event.site)

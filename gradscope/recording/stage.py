@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from gradscope.events import Site
 from gradscope.facts import Fact, FactLog
 from gradscope.hooks.dispatcher import DISPATCHER
 from gradscope.hooks.forward import ForwardTrace
@@ -56,6 +57,9 @@ class Stage:
 
     def frame(self) -> FrameType | None:
         return DISPATCHER.sites.frame()
+
+    def site(self, frame: FrameType | None) -> Site | None:
+        return None if frame is None else DISPATCHER.sites.find(frame)
 
     def emit(self, fact: Fact) -> None:
         self.facts.add(fact)

@@ -51,6 +51,7 @@ class Track:
         self.keeps_gradients = False  # zero_grad has left gradients in place (zeroes, not None)
         self.seen = self.reached = 0  # backwards since the previous step: all, and those that reached a parameter
         self.steps = 0
+        self.order_known = False  # whether a scheduler steps before its first step need no longer be asked
         self.loss_scale = 1.0
         self.zero_grad_site = self.backward_site = self.step_site = -1
         self.before_backward: Look | None = None
@@ -127,7 +128,8 @@ class Track:
         for i in range(len(self.columns), len(self.parameters)):
             parameter, group = self.parameters[i], self.groups[i]
             name = names.name(parameter) or f"opt{self.number}.group{group}.{i - self.groups.index(group)}"
-            self.columns += (Parameter(name, tuple(parameter.shape), group),)
+            dtype = str(parameter.dtype).removeprefix("torch.")
+            self.columns += (Parameter(name, tuple(parameter.shape), group, dtype),)
         return self.columns
 
     # -- taking looks -----------------------------------------------------------------------------------------------

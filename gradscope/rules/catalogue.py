@@ -5,12 +5,16 @@ import difflib
 
 from gradscope.errors import UsageError
 from gradscope.rules.base import Rule
+from gradscope.rules.loop.eval_mode_in_training import EvalModeInTraining
 from gradscope.rules.loop.gradient_cleared_before_step import GradientClearedBeforeStep
 from gradscope.rules.loop.gradient_is_none import GradientIsNone
+from gradscope.rules.loop.graph_kept_alive import GraphKeptAlive
 from gradscope.rules.loop.loss_disconnected import LossDisconnected
 from gradscope.rules.loop.missing_step import MissingStep
 from gradscope.rules.loop.missing_zero_grad import MissingZeroGrad
 from gradscope.rules.loop.parameter_not_optimized import ParameterNotOptimized
+from gradscope.rules.loop.parameter_not_updated import ParameterNotUpdated
+from gradscope.rules.loop.scheduler_before_optimizer import SchedulerBeforeOptimizer
 from gradscope.rules.loss.loss_exploding import LossExploding
 from gradscope.rules.loss.loss_not_finite import LossNotFinite
 from gradscope.rules.loss.loss_rising import LossRising
@@ -21,7 +25,11 @@ RULES: tuple[Rule, ...] = (
     ParameterNotOptimized(),
     GradientClearedBeforeStep(),
     MissingStep(),
+    ParameterNotUpdated(),
     LossDisconnected(),
+    SchedulerBeforeOptimizer(),
+    GraphKeptAlive(),
+    EvalModeInTraining(),
     LossNotFinite(),
     LossExploding(),
     LossRising(),
