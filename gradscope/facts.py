@@ -294,6 +294,8 @@ def from_json(data: dict[str, Any]) -> Fact:
     for name in ("site", "grows"):
         if isinstance(values.get(name), dict):
             values[name] = Site(**values[name])
+    if not isinstance(values.get("values", {}), dict):
+        raise TypeError("values")
     if "shape" in values:
         values["shape"] = tuple(values["shape"])
     return kind(**values)

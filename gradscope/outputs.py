@@ -18,12 +18,14 @@ from gradscope.reporters.event_file import EventFile, UserWriter
 from gradscope.reporters.report import Report
 from gradscope.reporters.tensorboard import TensorBoard
 
+FIRST_ROWS = 8  # before there are curves: by then the optimizers that take turns are known, and so are the tags
+
 
 @dataclass(frozen=True)
 class Standing:
     """How a recording stands: what is written besides rows and findings.
 
-    `partition`: the optimizers' numbers, grouped into streams. `optimizers`: how many there are, those that have not
+    `partition`: the optimizers' numbers, grouped into streams. `optimizers`: how many take part, those that have not
     stepped yet among them.
     """
 
@@ -97,7 +99,7 @@ class Outputs:
         if self._folder.path is None and self._own is not None:  # the folder cannot be written, as has been said
             self._own.drop()
             self._own = None
-        for board in self._boards():
+        for board in self._boards() if last or now.report.meta.rows >= FIRST_ROWS else ():
             write = board.close if last else board.flush
             write(now.partition, now.report, now.optimizers)
         if last:

@@ -197,7 +197,7 @@ class Session:
             recorder.books.tables(),
             recorder.books.sites,
             recorder.partition.groups(),
-            len(recorder.tracks),
+            sum(track.number >= 0 for track in recorder.tracks),
             recorder.stage.facts,
             self.report(),
         )

@@ -7,7 +7,7 @@ import numpy as np
 
 from gradscope.events import Site
 from gradscope.facts import Fact, FactLog
-from gradscope.record.blocks import BlockSums
+from gradscope.record.blocks import Courses
 from gradscope.record.record import Meta, OptimizerRecord, Parameter, Record, Wiring
 from gradscope.record.rowstore import pad
 from gradscope.record.table import COUNTERS, array_columns, scalar_columns
@@ -25,6 +25,7 @@ def optimizer(
     grad_norm: Sequence[float] | None = None,
     losses: Sequence[float] | None = None,
     lr: float | Sequence[float] = 0.1,
+    courses_of_rows: Sequence[int] | None = None,
 ) -> OptimizerRecord:
     """An optimizer that stepped in each of the first rows, wired as given (or with these `losses`, wired well)."""
     wiring = (HEALTHY,) * len(losses) if losses is not None else wiring
@@ -37,6 +38,7 @@ def optimizer(
         "wiring": np.array(wiring, np.uint8),
         "loss": losses,
         "joint_loss": losses,
+        "course": np.zeros(rows, np.int32) if courses_of_rows is None else np.array(courses_of_rows, np.int32),
         "backwards": np.ones(rows, np.int32),
         "zero_grad_site": np.zeros(rows, np.int32),
         "backward_site": np.ones(rows, np.int32),
@@ -50,11 +52,11 @@ def optimizer(
     empty = {n: np.zeros((0, *s), d) for n, (d, s) in array_columns(len(names)).items()}
     parameters = tuple(Parameter(name, shape, 0, "float32") for name, shape in zip(names, shapes))
     arrays = pad(empty, array_columns(len(names)))
-    blocks = BlockSums()
+    courses = Courses()
     for row in range(rows):
-        blocks.append(row, float(losses[row]), float(lrs[row]))
+        courses.append(int(columns["course"][row]), row, float(losses[row]), float(lrs[row]))
     scalars = pad(columns, scalar_columns(1))
-    return OptimizerRecord(number, "SGD", "optimizer", parameters, scalars, arrays, counted, blocks.view())
+    return OptimizerRecord(number, "SGD", "optimizer", parameters, scalars, arrays, counted, courses.view())
 
 
 def record(*optimizers: OptimizerRecord, facts: Sequence[Fact] = (), status: str = "running") -> Record:

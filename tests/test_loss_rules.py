@@ -215,13 +215,22 @@ def test_a_rise_like_one_that_healed_is_none() -> None:
     assert [] == found(LossRising(), noisy(level, 0.1)[: 400 * 7 + 100])
 
 
+def test_another_loss_has_its_own_scale() -> None:
+    """Two phases of a run, a regression and then a classification: each course is judged by itself."""
+    losses = [*noisy(0.1 * fallen(300)), *noisy(6 * fallen(300))]
+    one = record(optimizer(losses=losses, courses_of_rows=[0] * 300 + [1] * 300))
+    assert [] == [*LossExploding().check(one), *LossRising().check(one)]
+    alike = record(optimizer(losses=losses))
+    assert {"GS202"} == {f.code for f in LossExploding().check(alike)}
+
+
 def test_two_runs_of_the_same_record_say_the_same() -> None:
     """Pure: the record is not changed by being judged."""
     losses = noisy(np.concatenate([fallen(600), np.linspace(1, 1.8, 300)]))
     one = record(optimizer(losses=losses))
-    before = {name: column.copy() for name, column in one.streams[0].losses.columns.items()}
+    before = {name: column.copy() for name, column in one.streams[0].courses[0].columns.items()}
     assert list(LossRising().check(one)) == list(LossRising().check(one))
-    assert all((before[name] == one.streams[0].losses[name]).all() for name in before)
+    assert all((before[name] == one.streams[0].courses[0][name]).all() for name in before)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ Floats = npt.NDArray[np.float64]
 LIMIT = 128  # blocks; then pairs are merged, so that each stands for twice as many rows
 _COLUMNS = ("row", "rows", "count", "mean", "squares", "low", "high", "lr", "newest")
 _ROWS = _COLUMNS.index("rows")
+_COURSES = 16
 _CHUNK = 256  # rows that wait to be summed up together
 
 
@@ -105,6 +106,38 @@ class BlockSums:
         return np.array([row[0], len(loss), count, mean, squares, low, high, lr.mean(), row[-1]])
 
 
+class Courses:
+    """Sums for each course of losses apart: what one line's losses do says nothing of another's."""
+
+    def __init__(self) -> None:
+        self._sums: dict[int, BlockSums] = {}
+        self._newest: BlockSums | None = None
+
+    def append(self, course: int, row: int, loss: float, lr: float) -> None:
+        """Take in the loss of a row. Of more than 16 courses, the later ones are passed over."""
+        self._newest = self._sums.get(course)
+        if self._newest is None and len(self._sums) < _COURSES:
+            self._newest = self._sums[course] = BlockSums()
+        if self._newest is not None:
+            self._newest.append(row, loss, lr)
+
+    def amend(self, loss: float) -> None:
+        """Change the newest loss."""
+        if self._newest is not None:
+            self._newest.amend(loss)
+
+    def view(self) -> dict[int, Blocks]:
+        """The blocks of each course so far: copies."""
+        return {course: sums.view() for course, sums in self._sums.items()}
+
+    def copy(self) -> Courses:
+        copy = Courses()
+        copy._sums = {course: sums.copy() for course, sums in self._sums.items()}
+        newest = next((course for course, sums in self._sums.items() if sums is self._newest), None)
+        copy._newest = None if newest is None else copy._sums[newest]
+        return copy
+
+
 def _merged(first: Floats, second: Floats) -> Floats:
     """Blocks put together pairwise (Chan, Golub and LeVeque 1983, for mean and squares)."""
     a, b = dict(zip(_COLUMNS, first.T)), dict(zip(_COLUMNS, second.T))
@@ -141,6 +174,3 @@ def from_columns(columns: Mapping[str, Any]) -> Blocks:
     if len({column.shape for column in read.values()}) != 1 or read["row"].ndim != 1:
         raise ValueError("columns of different lengths")
     return Blocks(int(columns["size"][0]), read)
-
-
-NO_BLOCKS = BlockSums().view()

@@ -11,7 +11,7 @@ import numpy as np
 from gradscope.errors import DamagedRecord
 from gradscope.events import Site
 from gradscope.facts import FactEntry, FactLog, from_json
-from gradscope.record.blocks import NO_BLOCKS, Blocks, from_columns
+from gradscope.record.blocks import Blocks, from_columns
 from gradscope.record.chunks import DATA, FINDINGS, INDEX, META, SCHEMA
 from gradscope.record.record import Array, Meta, OptimizerRecord, Parameter, Record
 from gradscope.record.rowstore import pad
@@ -48,7 +48,7 @@ def read_record(folder: Path) -> Record:
     for line in json_lines(folder / INDEX):
         try:
             if "chunk" in line:
-                tables.setdefault(line["chunk"], []).append(_read_chunk(line, blob))
+                tables.setdefault(str(line["chunk"]), []).append(_read_chunk(line, blob))
             elif "optimizer" in line:
                 optimizers[int(line["optimizer"])] = line
             elif "site" in line:
@@ -165,16 +165,18 @@ def _optimizer(number: int, line: Mapping[str, Any], tables: Mapping[str, list[d
                 counters[name] = part[name]
     scalars = join("scalars", scalar_columns(groups))
     arrays = join("arrays", array_columns(len(parameters)))
-    losses = _blocks(tables.get(f"{number}/losses", ())) or NO_BLOCKS
-    joint = _blocks(tables.get(f"{number}/joint_losses", ()))
-    return OptimizerRecord(number, kind, variable, parameters, scalars, arrays, counters, losses, joint)
+    losses, joint = _courses(f"{number}/losses/", tables), _courses(f"{number}/joint_losses/", tables)
+    return OptimizerRecord(number, kind, variable, parameters, scalars, arrays, counters, losses, joint or None)
 
 
-def _blocks(parts: Sequence[Mapping[str, Array]]) -> Blocks | None:
-    """The newest blocks that can be read: each part replaces those before it."""
-    for part in reversed(parts):
-        try:
-            return from_columns(part)
-        except (KeyError, ValueError, IndexError):
-            continue
-    return None
+def _courses(prefix: str, tables: Mapping[str, Sequence[Mapping[str, Array]]]) -> dict[int, Blocks]:
+    """By course, the newest blocks that can be read: each part replaces those before it."""
+    found = {}
+    for name, parts in tables.items():
+        if name.startswith(prefix) and name[len(prefix) :].isdecimal():
+            for part in parts:
+                try:
+                    found[int(name[len(prefix) :])] = from_columns(part)
+                except (KeyError, ValueError, IndexError):
+                    continue
+    return found

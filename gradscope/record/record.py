@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from gradscope.events import Point, Site
 from gradscope.facts import FactLog
-from gradscope.record.blocks import NO_BLOCKS, Blocks
+from gradscope.record.blocks import Blocks
 
 Array = npt.NDArray[Any]
 
@@ -48,7 +48,7 @@ class OptimizerRecord:
     # (measured, params), `weight_norm` and `update_norm` # (measured, params; NaN where not scheduled).
     `counters[name]` # (params,) have seen every row, also those that were thinned out:
     steps (with the parameter trainable), missing, reached, old, old_first, old_last, cleared (-1: never). `losses` and
-    `joint_losses` (None where it is the same) have seen every row, too: the run's losses in blocks.
+    `joint_losses` (None where they are the same) have seen every row, too: the losses of each course in blocks.
     """
 
     number: int
@@ -58,8 +58,8 @@ class OptimizerRecord:
     scalars: Mapping[str, Array]
     arrays: Mapping[str, Array]
     counters: Mapping[str, Array]
-    losses: Blocks = NO_BLOCKS
-    joint_losses: Blocks | None = None
+    losses: Mapping[int, Blocks] = field(default_factory=dict)
+    joint_losses: Mapping[int, Blocks] | None = None
 
     @property
     def rows(self) -> Array:
@@ -118,8 +118,11 @@ class Stream:
         return np.where(same, first, self.optimizers[0].scalars["joint_loss"])
 
     @cached_property
-    def losses(self) -> Blocks:
-        """The same losses in blocks, over the whole run."""
+    def courses(self) -> Mapping[int, Blocks]:
+        """The same losses in blocks, over the whole run: those from each line, and of each kind, by themselves.
+
+        The column `course` of the scalars tells which one a row belongs to (-1: none).
+        """
         first = self.optimizers[0]
         if len(self.optimizers) == 1 or first.joint_losses is None:
             return first.losses

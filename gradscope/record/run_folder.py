@@ -94,9 +94,9 @@ class RunFolder:
             columns[f"{table.number}/arrays"] = array_columns(len(table.parameters))
             table.settle()
             writer.arrays(f"{table.number}/counters", table.counters)
-            writer.arrays(f"{table.number}/losses", to_columns(table.losses.view()))
-            if table.joint_losses is not None:
-                writer.arrays(f"{table.number}/joint_losses", to_columns(table.joint_losses.view()))
+            for name, courses in (("losses", table.losses), ("joint_losses", table.joint_losses)):
+                for course, blocks in courses.view().items() if courses is not None else ():
+                    writer.arrays(f"{table.number}/{name}/{course}", to_columns(blocks))
         writer.flush(columns)
         if partition != self._partition_written:
             self._partition_written = partition

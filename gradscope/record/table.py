@@ -6,7 +6,7 @@ from typing import Any, Mapping
 import numpy as np
 
 from gradscope.events import Point
-from gradscope.record.blocks import BlockSums
+from gradscope.record.blocks import Courses
 from gradscope.record.record import OptimizerRecord, Parameter
 from gradscope.record.rowstore import Columns, RowStore
 
@@ -21,6 +21,7 @@ def scalar_columns(groups: int) -> Columns:
         "row": (np.int64, ()),
         "loss": (np.float64, ()),
         "joint_loss": (np.float64, ()),
+        "course": (np.int32, ()),
         "loss_scale": (np.float64, ()),
         "backwards": (np.int32, ()),
         "wiring": (np.uint8, ()),
@@ -54,8 +55,8 @@ class OptimizerTable:
         self.counters = {name: np.full(len(parameters), start, np.int64) for name, start in COUNTERS.items()}
         self.scalars = RowStore(scalar_columns(groups), HEAD_SCALARS, MIDDLE_SCALARS, TAIL_SCALARS)
         self.arrays = RowStore(array_columns(len(parameters)), HEAD_ROWS, MIDDLE_ROWS, TAIL_ROWS)
-        self.losses = BlockSums()
-        self.joint_losses: BlockSums | None = None  # from the first row on whose joint loss is another one
+        self.losses = Courses()
+        self.joint_losses: Courses | None = None  # from the first row on whose joint loss is another one
 
     def append_plain(self, scalars: Mapping[str, Any]) -> None:
         """A row in which every parameter was trainable, reached, and had its gradient."""
@@ -75,13 +76,15 @@ class OptimizerTable:
 
     def _append(self, scalars: Mapping[str, Any]) -> None:
         self.scalars.append(scalars)
-        row, loss, joint = scalars["row"], scalars["loss"], scalars["joint_loss"]
+        row, course, loss, joint = scalars["row"], int(scalars["course"]), scalars["loss"], scalars["joint_loss"]
+        if course < 0:
+            return
         lr = max(scalars["lr"], default=np.nan)
         if self.joint_losses is None and joint != loss and not (joint != joint and loss != loss):
             self.joint_losses = self.losses.copy()
-        self.losses.append(row, loss, lr)
+        self.losses.append(course, row, loss, lr)
         if self.joint_losses is not None:
-            self.joint_losses.append(row, joint, lr)
+            self.joint_losses.append(course, row, joint, lr)
 
     def amend(self, joint_loss: float) -> None:
         """More losses came in while the newest row was still open."""

@@ -34,6 +34,7 @@ class Books:
         self._roster, self._sink, self._memory = roster, sink, memory
         self._tables: dict[int, OptimizerTable] = {}
         self._site_numbers: dict[Site, int] = {}
+        self._courses: dict[tuple[int, str], int] = {}
         self._open: list[tuple[OptimizerTable, dict[str, Any]]] = []  # entered rows of the row at hand
         self._together: dict[int, dict[int, Contribution]] = {}  # by row: the backwards that its steps used
 
@@ -44,6 +45,10 @@ class Books:
             number = self._site_numbers[site] = len(self.sites)
             self.sites.append(site)
         return number
+
+    def course(self, site: int, kind: str) -> int:
+        """The number of the course that losses of this kind, from this line, make together."""
+        return self._courses.setdefault((site, kind), len(self._courses))
 
     def tables(self) -> list[OptimizerTable]:
         """The tables of all optimizers that have stepped, in order."""

@@ -22,11 +22,15 @@ MAX_CONTRIBUTIONS = 10_000  # backwards in one row whose losses are kept
 
 @dataclass
 class Contribution:
-    """One backward: its number in the run, its call site, its loss (arrives later; only meant if it was a scalar)."""
+    """One backward: its number in the run, its call site, its loss (arrives later; only meant if it was a scalar).
+
+    `course`: the backwards from the same line and of the same kind of loss have the same one.
+    """
 
     number: int
     site: int
     scalar: bool
+    course: int = 0
     loss: float = float("nan")
 
 

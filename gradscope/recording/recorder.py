@@ -194,7 +194,9 @@ class Recorder:
     def _contribute(self, event: Event) -> tuple[Contribution, LossCell | None, float]:
         roots = event.subject
         scalar = event.plain_scalar and len(roots) == 1 and roots[0].numel() == 1 and not roots[0].is_complex()
-        contribution = Contribution(self.meta.backwards, self.books.site(event.site), scalar)
+        site = self.books.site(event.site)
+        kind = "" if not roots or roots[0].grad_fn is None else roots[0].grad_fn.name()
+        contribution = Contribution(self.meta.backwards, site, scalar, self.books.course(site, kind))
         if not scalar:
             return contribution, None, 1.0
         loss, scale = self._scaled.unscaled(roots[0])

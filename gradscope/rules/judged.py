@@ -15,8 +15,7 @@ _BECAUSE = {
 
 def not_judged(record: Record, stream: Stream) -> str:
     """Why the course of this stream's loss says nothing about its health; "" where it does."""
-    blocks = stream.losses
-    if len(blocks) and blocks["low"].min() < 0:
+    if any(blocks["low"].min(initial=0.0) < 0 for blocks in stream.courses.values()):
         return "its loss goes below zero (a likelihood, an adversarial or a reinforcement-learning loss may rise)"
     mine = {o.number for o in stream.optimizers}
     for fact in newest_of(record.facts.of(SharedLoss)):
@@ -57,12 +56,11 @@ def _reason(record: Record, stream: Stream) -> str:
 
 def _take_turns(stream: Stream, other: Stream) -> bool:
     """Whether they step in the same part of the run, about as often."""
-    a, b = stream.losses, other.losses
-    if not len(a) or not len(b):
+    if not len(stream.rows) or not len(other.rows):
         return False
-    apart = a["row"][0] > b["newest"][-1] or b["row"][0] > a["newest"][-1]
-    many, few = max(a["rows"].sum(), b["rows"].sum()), min(a["rows"].sum(), b["rows"].sum())
-    return bool(not apart and many <= 20 * few)
+    apart = stream.rows[0] > other.rows[-1] or other.rows[0] > stream.rows[-1]
+    mine, its = (sum(b["rows"].sum() for b in one.courses.values()) for one in (stream, other))
+    return bool(not apart and max(mine, its) <= 20 * min(mine, its))
 
 
 def _names(streams: list[Stream]) -> str:

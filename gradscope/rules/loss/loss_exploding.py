@@ -51,9 +51,13 @@ class LossExploding(Rule):
 
     def check(self, record: Record) -> Iterator[Finding]:
         for stream in judged(record):
-            found = self._exploded(stream.loss)
-            if found is not None:
-                yield self._finding(record, stream, *found)
+            courses = stream.optimizers[0].scalars["course"]
+            for course in stream.courses:
+                mine = np.flatnonzero(courses == course)
+                found = self._exploded(stream.loss[mine])
+                if found is not None:
+                    at, *levels = found
+                    yield self._finding(record, stream, int(mine[at]), int(mine[-1]), *levels)
 
     def not_judged(self, record: Record) -> str:
         return skipped(record)
@@ -61,7 +65,9 @@ class LossExploding(Rule):
     def over(self, finding: Finding, record: Record) -> bool:
         """Once found it stays, until the losses are back at three times the start."""
         stream = next((s for s in record.streams if s.number == finding.stream), None)
-        newest = np.empty(0) if stream is None else stream.loss[-self.sustained :]
+        if stream is None:
+            return False
+        newest = stream.loss[stream.optimizers[0].scalars["course"] == finding.evidence["course"]][-self.sustained :]
         return len(newest) > 0 and bool(np.nanmedian(newest) < 3 * float(finding.evidence["start"]))
 
     def _exploded(self, loss: Array) -> tuple[int, float, float] | None:
@@ -91,12 +97,19 @@ class LossExploding(Rule):
         share = np.cumsum(beyond[::-1])[::-1] / np.arange(len(known), 0, -1)
         return int(at[np.argmax(beyond & (share > 0.9))])
 
-    def _finding(self, record: Record, stream: Stream, at: int, start: float, now: float) -> Finding:
+    def _finding(self, record: Record, stream: Stream, at: int, last: int, start: float, now: float) -> Finding:
         optimizer = stream.optimizers[0]
         lr = float(np.max(optimizer.lr[at], initial=0.0))
         return self.finding(
-            (int(stream.rows[at]), int(stream.rows[-1])),
-            evidence={"start": start, "now": now, "times": now / start, "since": int(stream.rows[at]), "lr": lr},
+            (int(stream.rows[at]), int(stream.rows[last])),
+            evidence={
+                "start": start,
+                "now": now,
+                "times": now / start,
+                "since": int(stream.rows[at]),
+                "lr": lr,
+                "course": int(optimizer.scalars["course"][at]),
+            },
             stream=stream.number,
             optimizer=optimizer.number,
             where=record.site(int(optimizer.scalars["backward_site"][at])),

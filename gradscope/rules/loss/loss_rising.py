@@ -50,7 +50,8 @@ class LossRising(Rule):
     Silent on
         Noise at any batch size, with heavy tails and correlations; a rise like one that healed before (per-epoch
         periodicity); a loss that falls again after a jump (a new curriculum); a learning rate that has risen since
-        (warm restarts, warm-up); losses that may rise: adversarial, of reinforcement learning, below zero.
+        (warm restarts, warm-up); another loss, from another line or of another kind; losses that may rise:
+        adversarial, of reinforcement learning, below zero.
     Known at
         128 rows, and then about a 32nd of the run after the rise. Thresholds: {thresholds}.
     References
@@ -79,9 +80,10 @@ class LossRising(Rule):
 
     def check(self, record: Record) -> Iterator[Finding]:
         for stream in judged(record):
-            rise = self.rise(stream.losses)
-            if rise is not None:
-                yield self._finding(record, stream, rise)
+            for course, blocks in stream.courses.items():
+                rise = self.rise(blocks)
+                if rise is not None:
+                    yield self._finding(record, stream, course, rise)
 
     def not_judged(self, record: Record) -> str:
         return skipped(record)
@@ -90,9 +92,10 @@ class LossRising(Rule):
         """Once found it stays, until the newest losses have come half of the way back."""
         stream = next((s for s in record.streams if s.number == finding.stream), None)
         best, now = float(finding.evidence["best"]), float(finding.evidence["now"])
-        if stream is None or stream not in judged(record) or len(stream.losses.whole) < 4:
+        blocks = None if stream is None else stream.courses.get(int(finding.evidence["course"]))
+        if stream not in judged(record) or blocks is None or len(blocks.whole) < 4:
             return False
-        return float(windows(stream.losses.whole, 4)[-1]) < (best + now) / 2
+        return float(windows(blocks.whole, 4)[-1]) < (best + now) / 2
 
     def rise(self, blocks: Blocks) -> Rise | None:
         """The clearest rise that the blocks support, over all lengths of windows."""
@@ -135,8 +138,10 @@ class LossRising(Rule):
         best_at = int(blocks["row"][at + length // 2])
         return Rise(best, best_at, now, int(blocks["row"][since]), length * blocks.size, z, sudden)
 
-    def _finding(self, record: Record, stream: Stream, rise: Rise) -> Finding:
+    def _finding(self, record: Record, stream: Stream, course: int, rise: Rise) -> Finding:
         optimizer = stream.optimizers[0]
+        mine = np.flatnonzero(optimizer.scalars["course"] == course)
+        newest = mine[-1] if len(mine) else -1
         settings = [
             f for f in newest_of(record.facts.of(Hyperparameters)) if f.optimizer == optimizer.number and f.values
         ]
@@ -152,7 +157,7 @@ class LossRising(Rule):
             cause = ""
             advice = _lower(optimizer)
         return self.finding(
-            (rise.since, int(stream.rows[-1])),
+            (rise.since, int(stream.rows[newest])),
             evidence={
                 "since": rise.since,
                 "best": rise.best,
@@ -161,11 +166,12 @@ class LossRising(Rule):
                 "window": rise.window,
                 "cause": cause,
                 "standard_errors": rise.z,
+                "course": course,
             },
             stream=stream.number,
             optimizer=optimizer.number,
             group=0 if len(optimizer.lr[-1]) == 1 else None,
-            where=record.site(int(optimizer.scalars["backward_site"][-1])),
+            where=record.site(int(optimizer.scalars["backward_site"][newest])),
             label="this loss",
             advice=advice,
         )

@@ -1,5 +1,6 @@
 # expect: GS202
 # by-row: 90
+# line: here
 # healed-by: healthy/gs202_rate_too_high_healed.py
 """Targets in their own units (hundreds) and a rate that cannot follow their curvature: the loss leaves its scale."""
 import torch
@@ -17,7 +18,7 @@ for epoch in range(20):
     for batch in torch.randperm(442).split(32):
         optimizer.zero_grad()
         loss = nn.functional.mse_loss(model(inputs[batch]), targets[batch])
-        loss.backward()
+        loss.backward()  # <- here
         optimizer.step()
 with torch.no_grad():
     print(f"final loss {nn.functional.mse_loss(model(inputs), targets):.1f}")

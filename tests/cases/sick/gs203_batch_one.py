@@ -1,5 +1,6 @@
 # expect: GS203
 # by-row: 4500
+# line: here
 # healed-by: healthy/gs203_batch_one_healed.py
 """Single examples, momentum, a rate that is too high for them: the loss falls for a thousand steps, then climbs back,
 under noise as large as itself.
@@ -21,7 +22,7 @@ for epoch in range(4):
     for i in torch.randperm(1500).tolist():
         loss = nn.functional.cross_entropy(model(images[i : i + 1]), labels[i : i + 1])
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # <- here
         optimizer.step()
         total += loss.item()
     print(f"epoch {epoch}: {total:.1f}")

@@ -1,5 +1,6 @@
 # expect: GS203
 # by-row: 900
+# line: here
 # healed-by: healthy/gs203_labels_out_of_step_healed.py
 """From the tenth epoch on the images are shuffled anew and the labels are not: the loss jumps and stays up."""
 import torch
@@ -21,7 +22,7 @@ for epoch in range(25):
         optimizer.zero_grad()
         batch = slice(start, start + 32)
         loss = nn.functional.cross_entropy(model(train_images[batch]), train_labels[batch])
-        loss.backward()
+        loss.backward()  # <- here
         optimizer.step()
 right = (model(images[1500:]).argmax(dim=1) == labels[1500:]).float().mean()
 print(f"test accuracy {right:.3f}")

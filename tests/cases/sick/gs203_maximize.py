@@ -1,5 +1,6 @@
 # expect: GS203
-# by-row: 400
+# by-row: 450
+# line: here
 # healed-by: healthy/gs203_maximize_healed.py
 """maximize=True came along with the optimizer's settings of another project: each step climbs, slowly."""
 import torch
@@ -16,7 +17,7 @@ for epoch in range(20):
     for batch in torch.randperm(1500).split(64):
         optimizer.zero_grad()
         loss = nn.functional.cross_entropy(model(images[batch]), labels[batch])
-        loss.backward()
+        loss.backward()  # <- here
         optimizer.step()
 right = (model(images[1500:]).argmax(dim=1) == labels[1500:]).float().mean()
 print(f"test accuracy {right:.3f}, final loss {loss.item():.3f}")
