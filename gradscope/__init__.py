@@ -29,7 +29,8 @@ from gradscope.errors import (
 from gradscope.version import __version__
 
 if TYPE_CHECKING:
-    from gradscope.scope import Scope, pause, unwatch, watch
+    from gradscope.scope import Scope
+    from gradscope.watching import pause, unwatch, watch
 
 __all__ = [
     "DataWarning",
@@ -55,7 +56,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Torch is imported with the first use of what needs it: a script under `gradscope run` may set it up before."""
     if name in ("Scope", "pause", "unwatch", "watch"):
-        from gradscope import scope
+        from gradscope import watching
 
-        return getattr(scope, name)
+        return getattr(watching, name)
     raise AttributeError(f"module 'gradscope' has no attribute {name!r}")

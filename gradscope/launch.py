@@ -61,8 +61,8 @@ class Launch:
         try:
             from gradscope.progress import Progress
             from gradscope.record.run_folder import new_run_folder
-            from gradscope.scope import open_outer
             from gradscope.session import Session
+            from gradscope.watching import open_outer
 
             folder = None
             try:
@@ -90,7 +90,7 @@ class Launch:
             self._meta.status, self._meta.exit_code = outcome.status, outcome.exit_code
             report = Report(self._meta, (), {}, base=self.base)
         else:
-            from gradscope.scope import close_outer
+            from gradscope.watching import close_outer
 
             close_outer()
             session.close(outcome.status, outcome.exit_code)

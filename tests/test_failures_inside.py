@@ -16,7 +16,7 @@ from torch.nn.modules import module as modules
 from torch.optim import optimizer as optimizers
 
 import gradscope
-from gradscope import scope as scopes
+from gradscope import watching as scopes
 from gradscope.diagnosis import FindingLog
 from gradscope.hooks.dispatcher import DISPATCHER, Dispatcher
 from gradscope.hooks.forward import ForwardTrace

@@ -275,7 +275,7 @@ def test_disk_is_really_full(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     """The same with a file on a device that is full from the start."""
-    from gradscope import scope as scopes
+    from gradscope import watching as scopes
 
     (tmp_path / EVENTS).symlink_to("/dev/full")
     monkeypatch.setattr(scopes, "new_run_folder", lambda directory, stem: tmp_path)
