@@ -1,0 +1,85 @@
+"""`gradscope demo` and the examples: what a newcomer runs first."""
+from __future__ import annotations
+
+import importlib.resources
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import gradscope.demo
+from gradscope.cli import main
+from gradscope.demo.mistakes import MISTAKES, Mistake
+from gradscope.demo.show import show
+from gradscope.errors import GradscopeError
+from gradscope.rules.catalogue import RULES
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+HEALTHY = importlib.resources.files(gradscope.demo).joinpath("tutorial.py").read_text(encoding="utf-8")
+
+
+def ran(*command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *command], cwd=cwd, capture_output=True, text=True, check=False, timeout=300)
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.name)
+def test_each_mistake_changes_the_healthy_script(mistake: Mistake) -> None:
+    """A line that is not there, or there twice, would make a demo of nothing."""
+    script = mistake.make(HEALTHY)
+    compile(script, mistake.name, "exec")
+    assert script != HEALTHY
+    assert mistake.code in {rule.code for rule in RULES}
+
+
+def test_a_line_that_is_not_there_is_refused() -> None:
+    """The scripts and the mistakes are kept together by this."""
+    with pytest.raises(ValueError, match="does not stand there once"):
+        MISTAKES[0].make("print('another script')")
+
+
+def test_the_demo_finds_what_was_planted(tmp_path: Path) -> None:
+    """From a shell: every mistake by its code, nothing on the healthy run, the commands that open the records work."""
+    done = ran("-m", "gradscope", "demo", cwd=tmp_path)
+    assert 0 == done.returncode, done.stdout + done.stderr
+    summary = done.stdout[done.stdout.index("what was planted") :]
+    for mistake in MISTAKES:
+        assert re.search(rf"{re.escape(mistake.title)} +{mistake.code} ", summary), summary
+    assert re.search(r"^nothing +nothing$", summary, re.MULTILINE), summary
+    timeline = re.search(r"gradscope (timeline \S+ --step 1)", summary)
+    report = re.search(r"gradscope (report \S+)", summary)
+    assert timeline and report
+    assert "not called" in ran("-m", "gradscope", *timeline[1].split(), cwd=tmp_path).stdout
+    assert "GS101" in ran("-m", "gradscope", *report[1].split(), cwd=tmp_path).stdout
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The demo's scripts have to be somewhere."""
+    (tmp_path / "runs").write_text("a file")
+    assert 1 == main(["demo", "--log-dir", str(tmp_path / "runs")])
+    assert 1 == len(capsys.readouterr().err.splitlines())
+
+
+def test_without_scikit_learn_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One sentence with the command."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(GradscopeError, match="pip install scikit-learn"):
+        show(tmp_path, print)
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        (["wrap_existing_loop.py"], "no errors, no warnings"),
+        (["wrap_existing_loop.py", "--forget-zero-grad"], "GS101 missing-zero-grad"),
+        (["tutorial_cifar10.py", "--epochs", "1", "--data", "in the way/data"], "no errors, no warnings"),
+    ],
+    ids=["wrapped", "wrapped, zero_grad forgotten", "tutorial"],
+)
+def test_the_examples_run(command: list[str], expected: str, tmp_path: Path) -> None:
+    """As they stand, from anywhere, and without CIFAR-10."""
+    (tmp_path / "in the way").write_text("of a download")
+    done = ran(str(EXAMPLES / command[0]), *command[1:], cwd=tmp_path)
+    assert 0 == done.returncode, done.stderr
+    assert expected in done.stdout
