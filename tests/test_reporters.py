@@ -16,6 +16,7 @@ from gradscope.reporters import json as json_reporter
 from gradscope.reporters import terminal
 from gradscope.reporters.report import Report
 from gradscope.rules.catalogue import RULES
+from gradscope.rules.loss.loss_rising import LossRising
 
 META = Meta(
     script="train.py", status="finished", exit_code=0, rows=200, backwards=200, overhead=0.011, optimizers=["SGD"]
@@ -82,6 +83,26 @@ def test_narrow_with_long_and_chinese_names(golden) -> None:
     names = "模型.编码器.注意力.权重, " + ".".join(["a_very_long_module_name"] * 6) + ".weight"
     sick = dataclasses.replace(UNRELATED, evidence={"names": names})
     golden(terminal.render(report(sick), width=80))
+
+
+def test_wide_with_what_was_not_judged(golden) -> None:
+    """160 columns; the loss that falls and then climbs; another stream's losses may rise, which is said once."""
+    climbing = Finding(
+        "GS203",
+        "loss-rising",
+        "warning",
+        LossRising.message,
+        (40960, 59999),
+        evidence={"since": 40960, "best": 1.526, "best_at": 27136, "now": 1.995, "window": 8192, "cause": ""},
+        optimizer=0,
+        where=Site("/home/me/train.py", 46),
+        advice=(Advice("lower lr to 0.001 (it is 0.01)", "set-lr", {"from": 0.01, "to": 0.001}),),
+        label="this loss",
+        source=((45, "        optim.zero_grad()"), (46, "        result_loss.backward()")),
+    )
+    why = "Adam #1: its loss goes below zero (a likelihood, an adversarial or a reinforcement-learning loss may rise)"
+    told = dataclasses.replace(report(climbing, rows=60_000), skipped={"GS202": why, "GS203": why})
+    golden(terminal.render(told, width=160))
 
 
 def test_markup_in_the_users_text_is_text() -> None:
