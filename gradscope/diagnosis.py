@@ -140,24 +140,29 @@ class FindingLog:
                 self._found[finding.id] = stored
                 changed.append(stored)
         for key, finding in list(self._found.items()):
-            if key not in current and finding.severity != "info" and self._is_over(finding, diagnosis, record):
-                past = replace(
+            if key in current or finding.severity == "info":
+                continue
+            if self._is_over(finding, diagnosis, record):
+                revised = replace(
                     finding,
                     severity="info",
                     caused_by=None,
                     message=finding.message + " (until step {until})",
                     evidence={**finding.evidence, "until": row},
                 )
-                self._found[key] = past
-                changed.append(past)
+            else:
+                revised = replace(finding, steps=(finding.steps[0], max(finding.steps[1], row)))
+            if revised != finding:
+                self._found[key] = revised
+                changed.append(revised)
         return changed
 
     def _is_over(self, finding: Finding, diagnosis: Diagnosis, record: Record) -> bool:
-        if finding.code in diagnosis.skipped:
-            return False
         rule = next((rule for rule in self._rules if rule.code == finding.code), None)
         try:
-            return rule is None or rule.over(finding, record)
+            if rule is None or finding.code in diagnosis.skipped and not rule.not_judged(record):
+                return rule is None
+            return rule.over(finding, record)
         except Exception:  # it is not known: what was found stays
             return False
 

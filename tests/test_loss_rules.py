@@ -6,6 +6,7 @@ from typing import Sequence
 import numpy as np
 import pytest
 
+from gradscope.diagnosis import FindingLog, diagnose
 from gradscope.facts import Hyperparameters, LossKind, SharedLoss
 from gradscope.findings import Finding
 from gradscope.record.record import Record, Wiring
@@ -289,3 +290,29 @@ def test_who_takes_turns_with_an_actor_is_not_judged() -> None:
     findings, why = judged(record(rising(0), actor))  # type: ignore[arg-type]
     assert [] == findings
     assert "takes turns" in why
+
+
+def told(log: FindingLog, losses: list[float], row: int) -> list[tuple[str, str, tuple[int, int]]]:
+    one = record(optimizer(losses=losses))
+    log.update(diagnose(one, [LossRising()]), row, one)
+    return [(f.code, f.severity, f.steps) for f in log.findings]
+
+
+def test_a_rise_stays_until_the_loss_has_come_back() -> None:
+    """Its evidence may grow weaker for a while: the finding stays a warning, and turns into info when it healed."""
+    losses = noisy(np.concatenate([fallen(600), np.linspace(1, 1.8, 300), np.full(300, 1.5), fallen(900)]))
+    log = FindingLog([LossRising()])
+    ((code, severity, steps),) = told(log, losses[:900], 899)
+    assert ("GS203", "warning") == (code, severity)
+    ((_, severity, later),) = told(log, losses[:1200], 1199)
+    assert ("warning", 1199) == (severity, later[1])
+    ((_, severity, _),) = told(log, losses, 2099)
+    assert "info" == severity
+
+
+def test_a_rise_is_taken_back_where_the_loss_turns_out_to_be_of_another_kind() -> None:
+    """It goes below zero later: it was not to be judged."""
+    losses = noisy(np.concatenate([fallen(600), np.linspace(1, 1.8, 300)]))
+    log = FindingLog([LossRising()])
+    assert "warning" == told(log, losses, 899)[0][1]
+    assert "info" == told(log, [*losses, -1.0], 900)[0][1]

@@ -63,10 +63,10 @@ class LossExploding(Rule):
         return skipped(record)
 
     def over(self, finding: Finding, record: Record) -> bool:
-        """Once found it stays, until the losses are back at three times the start."""
+        """Once found it stays, until the losses are back at three times the start, or are not to be judged."""
         stream = next((s for s in record.streams if s.number == finding.stream), None)
-        if stream is None:
-            return False
+        if stream is None or stream not in judged(record):
+            return stream is not None
         newest = stream.loss[stream.optimizers[0].scalars["course"] == finding.evidence["course"]][-self.sustained :]
         return len(newest) > 0 and bool(np.nanmedian(newest) < 3 * float(finding.evidence["start"]))
 

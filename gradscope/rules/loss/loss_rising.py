@@ -89,12 +89,14 @@ class LossRising(Rule):
         return skipped(record)
 
     def over(self, finding: Finding, record: Record) -> bool:
-        """Once found it stays, until the newest losses have come half of the way back."""
+        """Once found it stays, until the newest losses have come half of the way back, or are not to be judged."""
         stream = next((s for s in record.streams if s.number == finding.stream), None)
         best, now = float(finding.evidence["best"]), float(finding.evidence["now"])
         blocks = None if stream is None else stream.courses.get(int(finding.evidence["course"]))
-        if stream not in judged(record) or blocks is None or len(blocks.whole) < 4:
+        if blocks is None or len(blocks.whole) < 4:
             return False
+        if stream not in judged(record):
+            return True
         return float(windows(blocks.whole, 4)[-1]) < (best + now) / 2
 
     def rise(self, blocks: Blocks) -> Rise | None:
