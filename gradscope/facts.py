@@ -206,8 +206,9 @@ class SharedLoss(Fact):
 class LossKind(Fact):
     """The loss of an optimizer's steps is of a kind that may rise.
 
-    `kind`: moving-target (another network without gradient takes part), episodes (each backward is about another number
-    of calls of the model), environment (a library of reinforcement-learning environments is loaded).
+    `kind`: moving-target (another network without gradient takes part), policy (it clips ratios of probabilities),
+    changing-weights (a term is multiplied by another constant than before), episodes (each backward is about another
+    number of calls of the model), environment (a library of reinforcement-learning environments is loaded).
     """
 
     optimizer: int

@@ -47,9 +47,11 @@ def test_a_nan_loss_is_found_at_its_row() -> None:
 
 
 def test_an_infinite_loss_is_found_too() -> None:
-    """Inf, and a run that goes on with numbers afterwards."""
-    (finding,) = found(LossNotFinite(), [2.0, INF, 1.0, 1.0])
-    assert (1, 1) == finding.steps
+    """Inf in a run that goes on with numbers: the weights were spared, which is worth a word at the end."""
+    assert [] == found(LossNotFinite(), [2.0, INF, 1.0, 1.0])
+    one = record(optimizer(losses=[2.0, INF, 1.0, 1.0]), status="finished")
+    (finding,) = LossNotFinite().check(one)
+    assert ((1, 1), "info") == (finding.steps, finding.severity)
     assert "1 losses of 4 were not finite" in finding.text
 
 
@@ -72,6 +74,15 @@ def test_nan_from_the_first_step_on() -> None:
     assert "at step 0, the first one" in finding.text
 
 
+@pytest.mark.parametrize(("rows", "count"), [(2, 0), (3, 1)])
+def test_three_in_a_row_are_asked_for(rows: int, count: int) -> None:
+    """A single one may come of an empty selection; at the end of the run it is the last word."""
+    losses = [2.0, 1.5, *[NAN] * rows]
+    assert count == len(found(LossNotFinite(), losses))
+    (finding,) = LossNotFinite().check(record(optimizer(losses=losses), status="finished"))
+    assert "error" == finding.severity
+
+
 # -- GS202 -------------------------------------------------------------------------------------------------------------
 
 
@@ -92,6 +103,19 @@ def test_ten_times_is_the_threshold(times: float, count: int) -> None:
 def test_sixteen_rows_are_asked_for(rows: int, count: int) -> None:
     """A burst that heals is none: fewer rows beyond the scale say nothing yet."""
     assert count == len(found(LossExploding(), [1.0] * 60 + [20.0] * rows))
+
+
+def test_an_explosion_in_the_first_rows_does_not_hide_itself() -> None:
+    """2.3 at the first step, 50 from the third on: the start is what came first."""
+    (finding,) = found(LossExploding(), [2.3, 9.0, *[50.0] * 40])
+    assert 2 == finding.steps[0]
+
+
+def test_new_classes_that_are_being_learned_are_no_explosion() -> None:
+    """A network that starts converged is given a new task: a thousand times up, and then down."""
+    losses = [*[0.003] * 60, *(0.2 + 3.5 * np.exp(-np.arange(100) / 30))]
+    for rows in range(70, 160, 5):
+        assert [] == found(LossExploding(), losses[:rows])
 
 
 def test_five_rows_are_enough_where_it_is_a_hundredfold() -> None:
@@ -218,7 +242,7 @@ def test_a_rise_like_one_that_healed_is_none() -> None:
 
 def test_another_loss_has_its_own_scale() -> None:
     """Two phases of a run, a regression and then a classification: each course is judged by itself."""
-    losses = [*noisy(0.1 * fallen(300)), *noisy(6 * fallen(300))]
+    losses = [*noisy(0.1 * fallen(300)), *noisy(np.full(300, 6.0))]
     one = record(optimizer(losses=losses, courses_of_rows=[0] * 300 + [1] * 300))
     assert [] == [*LossExploding().check(one), *LossRising().check(one)]
     alike = record(optimizer(losses=losses))
@@ -262,7 +286,7 @@ def test_negative_losses_are_not_judged() -> None:
     assert "goes below zero" in why
 
 
-@pytest.mark.parametrize("kind", ["moving-target", "episodes", "environment"])
+@pytest.mark.parametrize("kind", ["moving-target", "policy", "changing-weights", "episodes", "environment"])
 def test_losses_that_may_rise_are_not_judged(kind: str) -> None:
     """Reinforcement learning, teachers, target networks."""
     findings, why = judged(record(rising(), facts=[LossKind(3, 0, kind)]))  # type: ignore[arg-type]

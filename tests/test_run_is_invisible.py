@@ -105,7 +105,7 @@ class Settings:
 
 
 def save(settings):
-    print("saved", pickle.loads(pickle.dumps(settings)).lr, len(pickle.dumps(model)))
+    print("saved", pickle.loads(pickle.dumps(settings)).lr, type(pickle.loads(pickle.dumps(model))).__name__)
 
 
 atexit.register(save, Settings())

@@ -34,6 +34,7 @@ class Glimpse:
     requires_grad: bool
     whole_numbers: bool  # an integer dtype, or floats that are all whole numbers and not all zero
     storage: StorageWeakRef | None  # equal where the memory is shared; None: it has none
+    offset: int  # where in the storage it begins
     node: Any  # its grad_fn, or None; let go of before backward
     reached: bool = False  # backward passes the node
 
@@ -167,10 +168,10 @@ def glimpse(tensor: torch.Tensor) -> Glimpse:
     needs_grad = tensor.requires_grad
     try:
         # Its address would not do: another tensor gets it as soon as this one is freed.
-        storage = StorageWeakRef(tensor.untyped_storage())
+        storage, offset = StorageWeakRef(tensor.untyped_storage()), int(tensor.storage_offset())
     except (RuntimeError, NotImplementedError):
-        storage = None
-    return Glimpse(needs_grad, not needs_grad and _whole_numbers(tensor), storage, tensor.grad_fn)
+        storage, offset = None, 0
+    return Glimpse(needs_grad, not needs_grad and _whole_numbers(tensor), storage, offset, tensor.grad_fn)
 
 
 def _whole_numbers(tensor: torch.Tensor) -> bool:

@@ -79,14 +79,16 @@ class _Walk:
         if issubclass(kind, torch.Tensor):
             if value.grad_fn is not None:
                 yield replace(at, tensors=(value,))
-        elif self.left > 0 and kind in (list, tuple, deque, dict) and len(value) <= _MAX_ITEMS:
-            if kind is deque and value.maxlen is not None:
+        elif self.left > 0 and issubclass(kind, (list, tuple, deque, dict)) and len(value) <= _MAX_ITEMS:
+            if issubclass(kind, deque) and value.maxlen is not None:
                 return
-            items = list(value.values() if kind is dict else value)
-            tensors = tuple(t for t in items if issubclass(type(t), torch.Tensor) and t.grad_fn is not None)
+            items = list(value.values() if issubclass(kind, dict) else value)
+            short = ((item if type(item) in (tuple, list) and len(item) < 10 else (item,)) for item in items)
+            inside = [part for parts in short for part in parts]
+            tensors = tuple(t for t in inside if issubclass(type(t), torch.Tensor) and t.grad_fn is not None)
             if tensors:
                 yield replace(at, tensors=tensors, listed=True)
-            if kind is dict and depth and len(value) <= _MAX_NAMES:
+            if issubclass(kind, dict) and depth and len(value) <= _MAX_NAMES:
                 for key, item in list(value.items()):
                     if type(key) in (str, int):
                         yield from self.value(at.part(f"[{key!r}]"), item, depth - 1)

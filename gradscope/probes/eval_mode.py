@@ -161,8 +161,17 @@ def _find_models(scene: Scene, track: Track, watched: _Watched) -> None:
 
 
 def _layers(module: nn.Module | None) -> list[nn.Module]:
-    """Dropout that drops, and batch normalisation that is trained and keeps running statistics."""
-    return [] if module is None else [layer for layer in module.modules() if _differs(layer)]
+    """In the parts that are trained: dropout that drops, and batch normalisation that keeps running statistics."""
+    found: dict[nn.Module, bool] = {}
+    stack = [] if module is None else [(module, False)]
+    while stack:
+        part, trains = stack.pop()
+        parameters = list(part.parameters())
+        trains = any(p.requires_grad for p in parameters) if parameters else trains  # dropout goes by what it stands in
+        if trains and _differs(part):
+            found[part] = True
+        stack.extend((child, trains) for child in reversed(list(part.children())))
+    return list(found)
 
 
 def _differs(layer: nn.Module) -> bool:

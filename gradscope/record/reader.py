@@ -17,6 +17,7 @@ from gradscope.record.record import Array, Meta, OptimizerRecord, Parameter, Rec
 from gradscope.record.rowstore import pad
 from gradscope.record.table import COUNTERS, array_columns, scalar_columns
 
+_MAX_GROUPS = 1 << 16
 _DTYPES = {"<i8", "<i4", "<f8", "<f4", "|u1"}
 
 
@@ -143,6 +144,8 @@ def _optimizer(number: int, line: Mapping[str, Any], tables: Mapping[str, list[d
     try:
         parameters = tuple(_parameter(*fields) for fields in line["parameters"])
         groups, kind, variable = int(line["groups"]), str(line["type"]), str(line["variable"])
+        if not 0 <= groups <= _MAX_GROUPS:
+            raise ValueError(groups)
     except (KeyError, TypeError, ValueError):
         raise DamagedRecord(f"the description of optimizer {number} is damaged") from None
 

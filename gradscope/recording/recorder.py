@@ -33,6 +33,7 @@ from gradscope.recording.track import LossCell, Track
 
 READ_OUT_ROWS = 16  # after the first rows, unmeasured ones are read out and replayed together
 READ_OUT_EVERY = 64  # backwards without a step, so that waiting looks do not pile up
+LOOK_AGAIN = frozenset(2**k for k in range(6, 40))  # rows from which on module calls and graphs are looked at anew
 UPDATE_EVERY = 16  # after the first rows, each so manieth measured row measures updates too
 
 
@@ -320,6 +321,8 @@ class Recorder:
             self._measured_rows += 1
         self.stage.row += 1
         self.meta.rows = self.row
+        if self.row in LOOK_AGAIN:
+            self.stage.look_closely()
         self.roster.bury()
         self.books.forget_the_dead()
         self._notify()

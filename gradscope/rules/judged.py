@@ -9,6 +9,8 @@ _BECAUSE = {
     "acts): such a loss may rise",
     "episodes": "each backward is about another number of calls of the model, and of no loss of torch's (episodes): "
     "such a loss may rise",
+    "policy": "it clips ratios of probabilities (PPO): such a loss may rise",
+    "changing-weights": "the weight of a term in it changes (annealing, a penalty): such a loss may rise",
     "environment": "a library of reinforcement-learning environments is loaded: such a loss may rise",
 }
 

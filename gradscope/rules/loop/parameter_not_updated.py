@@ -72,7 +72,7 @@ class ParameterNotUpdated(Rule):
             if moved.any():
                 late = record.meta.ended or len(optimizer.rows) >= self.rows_beside_others
                 held &= late & self._beside(optimizer, due, moved)
-            if held.any():
+            if held.any() and not (moved.any() and _whole_groups(optimizer, held)):
                 yield self._finding(record, optimizer, held, due, bool(moved.any()))
 
     def _due(self, optimizer: OptimizerRecord) -> Array:
@@ -142,6 +142,12 @@ class ParameterNotUpdated(Rule):
             label="runs, and they stay as they are" if len(names) > 1 else "runs, and it stays as it is",
             advice=(Advice(cure),),
         )
+
+
+def _whole_groups(optimizer: OptimizerRecord, held: Array) -> bool:
+    """Whether the step passes over whole groups, and nothing else: it was told to (a flag of the group)."""
+    groups = np.array([p.group for p in optimizer.parameters])
+    return not np.isin(groups[~held], groups[held]).any()
 
 
 def _lr(optimizer: OptimizerRecord) -> Array:

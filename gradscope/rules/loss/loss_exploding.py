@@ -28,8 +28,9 @@ class LossExploding(Rule):
     What to do
         Lower the learning rate; where single batches throw the weights away, clip the gradient norm.
     Silent on
-        A single outlier, or a few rows that heal; noise, however heavy its tail (medians are compared); losses that may
-        rise (adversarial, reinforcement learning, below zero).
+        A single outlier, or a few rows that heal; noise, however heavy its tail (medians are compared); a loss that is
+        on its way down again (new classes); another loss, from another line or of another kind; losses that may rise
+        (adversarial, reinforcement learning, below zero, with weights that change).
     Known at
         16 rows after the losses have left their scale; 5 where they are a hundred times beyond it. Thresholds:
         {thresholds}.
@@ -77,13 +78,19 @@ class LossExploding(Rule):
         at = np.flatnonzero(finite)
         if len(known) < 3 or known[0] <= 0:
             return None
-        start = float(np.median(known[: min(self.start_rows, max(3, len(known) // 3))]))
+        head = known[: min(self.start_rows, max(3, len(known) // 3))]
+        start = float(np.median(head))
+        if _spread(known[-self.sustained :]) < 0.5:  # little noise: then a run that explodes in its first rows shows
+            start = min(start, 1.5 * float(head[:3].min()))
         if start <= 0:
             return None
         for count, times in ((self.sustained, self.times), (self.fast_sustained, self.fast_times)):
             newest = known[-count:]
             if len(known) >= 2 * count and (newest > times * start).mean() > 0.9 and np.median(newest) > times * start:
-                return self._left(known, at, start, times), start, float(np.median(newest))
+                left = self._left(known, at, start, times)
+                grows = count == self.sustained or newest[-1] >= newest[0]
+                if grows and not _falls(known[at >= left]):
+                    return left, start, float(np.median(newest))
         gone = len(loss) - 1 - at[-1]  # rows since the last loss that was a number
         first = float(known[0])
         if gone and known[-1] > self.fast_times * first and (np.diff(known[-3:]) > 0).all():
@@ -116,3 +123,18 @@ class LossExploding(Rule):
             label="this loss",
             advice=(Advice(f"lower the learning rate (it is {lr:.3g}); if single batches do this, clip gradients"),),
         )
+
+
+def _falls(since: Array) -> bool:
+    """Whether the losses that lie beyond are on their way down: new classes, a new task."""
+    half = len(since) // 2
+    return half >= 4 and bool(np.median(since[half:]) < 0.9 * np.median(since[:half]))
+
+
+def _spread(losses: Array) -> float:
+    """The standard deviation of the logarithms, from their quartiles (Gaussian: 1.35 of it lie between them)."""
+    positive = losses[losses > 0]
+    if len(positive) < 4:
+        return np.inf
+    low, high = np.quantile(np.log(positive), (0.25, 0.75))
+    return float(high - low) / 1.35

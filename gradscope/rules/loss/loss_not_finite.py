@@ -16,7 +16,8 @@ class LossNotFinite(Rule):
     """A loss is NaN or infinite, and a step used its gradients.
 
     What it finds
-        A loss that is NaN or infinite, whose gradients reached a step of the optimizer.
+        A loss that is NaN or infinite, whose gradients reached a step of the optimizer, and no loss since was a number.
+        Where later ones are numbers again the weights were spared (the mean over an empty selection): info, at the end.
     Why it matters
         The gradients of such a loss are NaN, and so is every weight they touch: from there on nothing is learned, and
         a checkpoint saved later is worthless.
@@ -35,7 +36,7 @@ class LossNotFinite(Rule):
         Steps that GradScaler skips; backwards whose gradients were cleared, or that no step followed; losses that are
         not scalars.
     Known at
-        The step itself (on rows that are not measured, up to 16 later). Thresholds: {thresholds}.
+        Three rows, or the end of the run (on rows that are not measured, up to 16 later). Thresholds: {thresholds}.
     References
         https://pytorch.org/docs/stable/notes/numerical_accuracy.html
     """
@@ -46,14 +47,21 @@ class LossNotFinite(Rule):
     message = "the loss was {value} at step {first}, {history}{since}"
     explains = ("GS203", "GS204", "GS206", "GS401")
 
+    in_a_row: int = 3
+
     def check(self, record: Record) -> Iterator[Finding]:
         for stream in record.streams:
             known = (stream.optimizers[0].wiring & Wiring.NO_LOSS) == 0
             bad = known & ~np.isfinite(stream.loss)
-            if bad.any():
-                yield self._finding(record, stream, bad)
+            if bad.any() and (record.meta.ended or not known.any() or self._lasts(bad[known])):
+                yield self._finding(record, stream, bad, self._lasts(bad[known], 1))
 
-    def _finding(self, record: Record, stream: Stream, bad: np.ndarray) -> Finding:
+    def _lasts(self, bad: np.ndarray, rows: int | None = None) -> bool:
+        """Whether no loss since the first that is no number has been one."""
+        since = bad[int(np.argmax(bad)) :]
+        return bool(since.all()) and len(since) >= (rows or self.in_a_row)
+
+    def _finding(self, record: Record, stream: Stream, bad: np.ndarray, lasts: bool) -> Finding:
         optimizer = stream.optimizers[0]
         at = int(np.argmax(bad))
         last = len(bad) - 1 - int(np.argmax(bad[::-1]))
@@ -68,6 +76,7 @@ class LossNotFinite(Rule):
         where = record.site(int(optimizer.scalars["backward_site"][at]))
         return self.finding(
             (first, int(stream.rows[last])),
+            severity="error" if lasts else "info",
             evidence={
                 "value": str(value),
                 "first": first,

@@ -51,7 +51,7 @@ class LossRising(Rule):
         Noise at any batch size, with heavy tails and correlations; a rise like one that healed before (per-epoch
         periodicity); a loss that falls again after a jump (a new curriculum); a learning rate that has risen since
         (warm restarts, warm-up); another loss, from another line or of another kind; losses that may rise:
-        adversarial, of reinforcement learning, below zero.
+        adversarial, of reinforcement learning, below zero, with weights that change (annealing).
     Known at
         128 rows, and then about a 32nd of the run after the rise. Thresholds: {thresholds}.
     References
@@ -69,6 +69,7 @@ class LossRising(Rule):
     explains = ("GS204", "GS205", "GS206")
 
     z: float = 6.0
+    small: float = 64.0  # rows: at as many, twice the z is asked for (few blocks tell little of their noise)
     margin: float = 0.15
     of_fall: float = 0.1
     min_rows: int = 128
@@ -129,7 +130,8 @@ class LossRising(Rule):
         error = standard_error(blocks, means, length, at, begin)
         if min(newest[: length // 2].mean(), newest[length // 2 :].mean()) < best + 0.5 * rise:
             return None
-        if rise < self.z * error or _falls_again(blocks["mean"][begin:], best, error):
+        needed = self.z * (1 + self.small / float(blocks["rows"].sum()))
+        if rise < needed * error or _falls_again(blocks["mean"][begin:], best, error):
             return None
         split, jump = largest_step(blocks["mean"], at + length // 2, max(3, length // 4))
         sudden = jump > 0.75 * rise
@@ -213,9 +215,12 @@ def standard_error(blocks: Blocks, means: Floats, length: int, at: int, begin: i
     of independent noise do (to a quarter over two doublings), as the way that a random walk goes from one to the other.
     """
     inside = [blocks["mean"][start : start + length].var(ddof=1) / length for start in (at, len(means) - 1)]
+    before = Blocks(blocks.size, {name: column[: begin + length] for name, column in blocks.columns.items()})
+    scales = [scale for scale in (1, 2, 4, 8, 16, 32) if scale <= length]
+    bends = [bend(windows(before, scale), scale) * scale / length for scale in scales]
+    error = 2 * max(*inside, *bends)
     fine = bend(blocks["mean"], 1)
-    error = 2 * max(*inside, bend(means[:begin], length), fine / length)
-    if bend(windows(blocks, 4), 4) > 0.7 * fine:
+    if bend(windows(blocks, 4), 4) > 0.5 * fine:
         error = max(error, 6 * fine * (len(means) - 1 - at))
     return float(np.sqrt(error))
 
