@@ -146,12 +146,17 @@ def constants(node: Any, depth: int = 6) -> tuple[float, ...]:
             for name in ("_saved_other", "_saved_alpha"):
                 value = getattr(one, name, None)
                 if isinstance(value, torch.Tensor):
-                    value = value.item() if value.dim() == 0 and not value.requires_grad and not value.is_cuda else None
+                    value = value.item() if _is_plain_number(value) else None
                 if isinstance(value, (int, float)):
                     found.append(float(value))
             following.extend(after for after, _ in one.next_functions)
         level = following[:32]
     return tuple(found)
+
+
+def _is_plain_number(value: torch.Tensor) -> bool:
+    """torch wraps Python's numbers as float64 scalars on the CPU; GradScaler's scale, say, is float32."""
+    return value.dim() == 0 and value.dtype == torch.float64 and not value.requires_grad and value.device.type == "cpu"
 
 
 def _is_copy(module: nn.Module, of: nn.Module) -> bool:

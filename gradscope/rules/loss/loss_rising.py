@@ -211,16 +211,17 @@ def standard_error(blocks: Blocks, means: Floats, length: int, at: int, begin: i
     """Of the difference between the newest window and the one at `at`: the largest of several estimates.
 
     From the blocks inside each of the two (batch means: heavy tails show there); from the bends of neighbouring windows
-    before the rise began, which no steady trend has a part in; and, where bends do not shrink with the scale as those
-    of independent noise do (to a quarter over two doublings), as the way that a random walk goes from one to the other.
+    before the rise began, which no steady trend has a part in (at the two coarsest scales that have enough of them);
+    and, where bends do not shrink with the scale as those of independent noise do, as the way of a random walk.
     """
     inside = [blocks["mean"][start : start + length].var(ddof=1) / length for start in (at, len(means) - 1)]
     before = Blocks(blocks.size, {name: column[: begin + length] for name, column in blocks.columns.items()})
     scales = [scale for scale in (1, 2, 4, 8, 16, 32) if scale <= length]
     bends = [bend(windows(before, scale), scale) * scale / length for scale in scales]
-    error = 2 * max(*inside, *bends)
-    fine = bend(blocks["mean"], 1)
-    if bend(windows(blocks, 4), 4) > 0.5 * fine:
+    coarse = [variance for variance in bends if variance > 0][-2:] or [0.0]
+    error = 2 * max(*inside, float(np.mean(coarse)))
+    fine, *coarser = (bend(windows(blocks, scale), scale) for scale in (1, 2, 4))
+    if coarser[0] * coarser[1] > 1.125 * fine**2:  # thrice what independent noise gives: 1/2 and 1/4, but for chance
         error = max(error, 6 * fine * (len(means) - 1 - at))
     return float(np.sqrt(error))
 

@@ -1,5 +1,5 @@
 # expect: GS201
-# by-row: 0
+# by-row: 2
 # line: here
 # healed-by: healthy/gs201_constant_feature_healed.py
 """Features are divided by their standard deviation; some pixels are always 0, and 0 / 0 is NaN in every batch."""

@@ -1,5 +1,5 @@
 # expect: GS203
-# by-row: 4500
+# by-row: 5100
 # line: here
 # healed-by: healthy/gs203_batch_one_healed.py
 """Single examples, momentum, a rate that is too high for them: the loss falls for a thousand steps, then climbs back,
