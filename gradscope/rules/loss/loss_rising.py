@@ -220,8 +220,8 @@ def standard_error(blocks: Blocks, means: Floats, length: int, at: int, begin: i
     bends = [bend(windows(before, scale), scale) * scale / length for scale in scales]
     coarse = [variance for variance in bends if variance > 0][-2:] or [0.0]
     error = 2 * max(*inside, float(np.mean(coarse)))
-    fine, *coarser = (bend(windows(blocks, scale), scale) for scale in (1, 2, 4))
-    if coarser[0] * coarser[1] > 1.125 * fine**2:  # thrice what independent noise gives: 1/2 and 1/4, but for chance
+    fine = bend(blocks["mean"], 1)
+    if bend(windows(blocks, 4), 4) > 0.5 * fine:  # independent noise: 0.25, but for chance
         error = max(error, 6 * fine * (len(means) - 1 - at))
     return float(np.sqrt(error))
 
