@@ -208,6 +208,12 @@ def test_all_nan_is_not_judged() -> None:
     assert [] == found(LossRising(), [NAN] * 500)
 
 
+@pytest.mark.parametrize("level", [0.0, 1.0])
+def test_a_constant_loss_does_not_rise(level: float) -> None:
+    """Not even where it is exactly 0, and every margin with it."""
+    assert [] == found(LossRising(), [level] * 400)
+
+
 def test_a_loss_near_zero_may_bounce() -> None:
     """Ten times its best, and still a hundredth of what had been gained."""
     level = np.concatenate([2 * np.exp(-np.arange(900) / 60) + 1e-3, np.full(300, 1e-2)])

@@ -13,7 +13,7 @@ from torch import nn
 
 import gradscope
 from gradscope.events import GradState, Point
-from gradscope.facts import GraphAge, SkippedStep, newest_of
+from gradscope.facts import GraphAge, SharedLoss, SkippedStep, newest_of
 from gradscope.hooks.forward import glimpse
 from gradscope.record.record import OptimizerRecord, Record
 from gradscope.recording.sampling import Sampling
@@ -412,3 +412,23 @@ def test_sampling_sees_each_of_two_optimizers_that_take_turns() -> None:
     measured = [row for row in range(4000, 5000) if sampling.measured(row)]
     assert sampling.stride > 1
     assert {0, 1} == {row % 2 for row in measured}
+
+
+def test_a_frozen_discriminator_still_makes_the_loss_adversarial() -> None:
+    """With requires_grad off in the generator's turn, its parameters are no leaves of the graph: its modules tell."""
+    generator, discriminator = nn.Linear(3, 3), nn.Linear(3, 1)
+    of_generator, of_discriminator = sgd(generator), sgd(discriminator)
+
+    def loop() -> None:
+        for _ in range(6):
+            discriminator.requires_grad_(True)
+            of_discriminator.zero_grad()
+            (discriminator(X).mean() - discriminator(generator(X).detach()).mean()).square().backward()
+            of_discriminator.step()
+            discriminator.requires_grad_(False)
+            of_generator.zero_grad()
+            discriminator(generator(X)).square().mean().backward()
+            of_generator.step()
+
+    record = recorded(loop)
+    assert {(1, 0)} == {(fact.optimizer, fact.other) for fact in newest_of(record.facts.of(SharedLoss))}

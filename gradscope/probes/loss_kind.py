@@ -51,10 +51,10 @@ class LossKindProbe(Probe):
         if scene.row != self._row:
             self._row, self._shared, self._aside, self._reached = scene.row, {}, False, set()
         reached = {id(leaf) for leaf in survey.leaves}
-        self._reached |= reached
         for call in scene.trace.calls:
             if any(output.reached for output in call.outputs):
                 reached |= {id(p) for p in call.module.parameters(recurse=False)}
+        self._reached |= reached
         for track in scene.tracks:
             if not reached.isdisjoint(track.parameter_ids):
                 self._shared[id(track)] = track

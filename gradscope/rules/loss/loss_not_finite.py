@@ -6,7 +6,7 @@ from typing import Iterator
 
 import numpy as np
 
-from gradscope.findings import Advice, Finding
+from gradscope.findings import Advice, Finding, show
 from gradscope.record.record import Record, Stream, Wiring
 from gradscope.rules.base import Rule
 
@@ -80,7 +80,7 @@ class LossNotFinite(Rule):
             evidence={
                 "value": str(value),
                 "first": first,
-                "history": f"{_show(before[-1])} a step before" if len(before) else "the first one",
+                "history": f"{show(float(before[-1]))} a step before" if len(before) else "the first one",
                 "since": since if len(bad) > 1 else "",
                 "count": count,
             },
@@ -96,7 +96,3 @@ def _advice(before: np.ndarray) -> Advice:
     if len(before) >= 2 and before[-1] > 10 * abs(before[0]):
         return Advice("the loss grew without bound before: lower the learning rate, or clip the gradients")
     return Advice("look for a logarithm, a division, a square root or an exponential of values that can be 0 or huge")
-
-
-def _show(value: float) -> str:
-    return format(float(value), ".4g")

@@ -118,7 +118,7 @@ class LossRising(Rule):
         at = int(np.argmin(past))
         best, now = float(past[at]), float(means[-1])
         rise, fall = now - best, max(0.0, float(means[: at + 1].max()) - best)
-        if not rise >= max(self.margin * abs(best), self.of_fall * fall):
+        if not rise > 0 or rise < max(self.margin * abs(best), self.of_fall * fall):
             return None
         if rise < self.near_top * (means[at:].max() - best) or rise < self.recovered * healed(means):
             return None
