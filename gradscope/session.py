@@ -163,7 +163,7 @@ class Session:
             self._account()
             self._evaluate(max(0, self.recorder.meta.rows - 1))
         if self._progress is not None and self._progress.due():
-            self._progress.show(self.record, len(self.findings))
+            self._progress.show(self.recorder.view(live=True), len(self.findings))
         if self._outputs.due():
             self._flush()
 
@@ -178,7 +178,7 @@ class Session:
         if self.failure is not None or os.getpid() != self._pid:
             return
         try:
-            record = self.record
+            record = self.recorder.view(live=True)
             for finding in self.log.update(diagnose(record, self.rules), row, record):
                 self._outputs.finding(finding)
                 if finding.severity != "info" and finding.caused_by is None and finding.id not in self._announced:

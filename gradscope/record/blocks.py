@@ -86,24 +86,28 @@ class BlockSums:
                 self._blocks = _merged(self._blocks[0::2], self._blocks[1::2])
                 self.size *= 2
                 held = self.size
-            part = rows[: self.size - held or self.size]
-            rows = rows[len(part) :]
-            summed = self._sums(part)[None]
             if held < self.size:
-                self._blocks[-1:] = _merged(self._blocks[-1:], summed)
-            else:
-                self._blocks = np.concatenate([self._blocks, summed])
+                part = rows[: self.size - held]
+                self._blocks[-1:] = _merged(self._blocks[-1:], _sums(part[None]))
+            else:  # whole blocks as far as there are rows and room, else one that is not whole
+                several = max(1, min(len(rows) // self.size, LIMIT - len(self._blocks)))
+                part = rows[: several * self.size]
+                self._blocks = np.concatenate([self._blocks, _sums(part.reshape(several, -1, 3))])
+            rows = rows[len(part) :]
 
-    @staticmethod
-    def _sums(part: Floats) -> Floats:
-        row, loss, lr = part.T
-        finite = loss[np.isfinite(loss)]
-        count = len(finite)
-        with np.errstate(over="ignore", invalid="ignore"):
-            mean = finite.mean() if count else 0.0
-            squares = ((finite - mean) ** 2).sum() if count else 0.0
-        low, high = (finite.min(), finite.max()) if count else (np.inf, -np.inf)
-        return np.array([row[0], len(loss), count, mean, squares, low, high, lr.mean(), row[-1]])
+
+def _sums(parts: Floats) -> Floats:
+    """# (blocks, columns) of rows # (blocks, rows, 3): row, loss, lr."""
+    row, loss, lr = np.moveaxis(parts, -1, 0)
+    finite = np.isfinite(loss)
+    count = finite.sum(axis=1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = np.where(finite, loss, 0.0).sum(axis=1) / np.maximum(count, 1)
+        squares = np.where(finite, loss - mean[:, None], 0.0)
+        squares = (squares * squares).sum(axis=1)
+    low, high = np.where(finite, loss, np.inf).min(axis=1), np.where(finite, loss, -np.inf).max(axis=1)
+    rows = np.full(len(parts), parts.shape[1])
+    return np.stack([row[:, 0], rows, count, mean, squares, low, high, lr.mean(axis=1), row[:, -1]], axis=1)
 
 
 class Courses:

@@ -1,6 +1,7 @@
 """Rows of named columns, bounded: the first and the newest stay whole, the middle is thinned."""
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Mapping
 
 import numpy as np
@@ -17,12 +18,16 @@ class _Block:
         self.capacity, self.size = capacity, 0
         self.arrays: dict[str, Array] = {n: np.empty((0, *shape), dtype) for n, (dtype, shape) in columns.items()}
 
-    def reserve(self) -> None:
+    @property
+    def room(self) -> int:
+        return self.capacity - self.size
+
+    def reserve(self, more: int = 1) -> None:
         for name, array in self.arrays.items():
-            if self.size == len(array):
-                room = min(self.capacity, max(16, 2 * self.size))
+            if self.size + more > len(array):
+                room = min(self.capacity, max(16, 2 * self.size, self.size + more))
                 bigger = np.empty((room, *array.shape[1:]), array.dtype)
-                bigger[: self.size] = array
+                bigger[: self.size] = array[: self.size]
                 self.arrays[name] = bigger
 
     def append(self, row: Mapping[str, Any]) -> None:
@@ -30,6 +35,13 @@ class _Block:
         for name, array in self.arrays.items():
             array[self.size] = row[name]
         self.size += 1
+
+    def extend(self, rows: Mapping[str, Any], part: slice) -> None:
+        count = len(range(part.start, part.stop, part.step or 1))
+        self.reserve(count)
+        for name, array in self.arrays.items():
+            array[self.size : self.size + count] = rows[name][part]
+        self.size += count
 
     def keep(self, which: Any) -> None:
         for name, array in self.arrays.items():
@@ -59,30 +71,55 @@ class RowStore:
         self.stride = 1
 
     def append(self, row: Mapping[str, Any]) -> None:
-        self.total += 1
-        if self._head.size < self._head.capacity:
-            self._head.append(row)
-        elif self._tail.size < self._tail.capacity:
-            self._tail.append(row)
+        """Take in one row: a number, or an array, by column."""
+        if self._head.room or self._tail.room:
+            self.total += 1
+            (self._head if self._head.room else self._tail).append(row)
         else:
-            if self._passed % self.stride == 0:
-                self._retire({name: array[self._oldest] for name, array in self._tail.arrays.items()})
-            self._passed += 1
-            for name, array in self._tail.arrays.items():
-                array[self._oldest] = row[name]
-            self._oldest = (self._oldest + 1) % self._tail.capacity
+            self.extend({name: np.asarray(row[name])[None] for name in self.columns}, 1)
+
+    def extend(self, rows: Mapping[str, Any], count: int) -> None:
+        """Take in `count` rows, each column # (count, ...)."""
+        self.total += count
+        at = 0
+        while at < count:
+            block = self._head if self._head.room else self._tail
+            if block.room:
+                part = slice(at, min(count, at + block.room))
+                block.extend(rows, part)
+            else:
+                part = slice(at, min(count, at + self._tail.capacity - self._oldest))
+                self._turn(rows, part)
+            at = part.stop
+
+    def _turn(self, rows: Mapping[str, Any], part: slice) -> None:
+        """The ring is full: the newest rows take the places of as many oldest ones, which leave."""
+        places = slice(self._oldest, self._oldest + part.stop - part.start)
+        self._retire(places)
+        self._passed += part.stop - part.start
+        for name, array in self._tail.arrays.items():
+            array[places] = rows[name][part]
+        self._oldest = places.stop % self._tail.capacity
+
+    def _retire(self, places: slice) -> None:
+        """Of the rows at these places of the ring, every k-th of all that have ever left it is kept."""
+        at, end, middle = places.start, places.stop, self._middle
+        while True:
+            at += -(self._passed + at - places.start) % self.stride
+            if at >= end:
+                return
+            if middle.room == 0:
+                middle.keep(slice(0, None, 2))
+                self.stride *= 2
+                continue
+            stop = min(end, at + middle.room * self.stride)
+            middle.extend(self._tail.arrays, slice(at, stop, self.stride))
+            at = stop
 
     def amend(self, name: str, value: Any) -> None:
         """Change a column of the newest row."""
         block = self._tail if self._tail.size else self._head
         block.arrays[name][(self._oldest - 1) % block.size] = value
-
-    def _retire(self, row: Mapping[str, Any]) -> None:
-        if self._middle.size == self._middle.capacity:
-            self._middle.keep(slice(0, None, 2))
-            self.stride *= 2
-        if self._passed % self.stride == 0:
-            self._middle.append(row)
 
     def resize(self, limit: int) -> None:
         """Fit into `limit` bytes: fewer whole rows, a thinner middle. Never below 16 rows a part."""
@@ -93,8 +130,7 @@ class RowStore:
         share, total, kept = rows / (head + middle + tail), self.total, self.snapshot()
         sizes = [max(16, int(capacity * share)) for capacity in (head, middle, tail)]
         self._empty(*sizes)
-        for i in range(len(next(iter(kept.values())))):
-            self.append({name: column[i] for name, column in kept.items()})
+        self.extend(kept, len(next(iter(kept.values()))))
         self.total = total
 
     def widen(self, columns: Columns) -> None:
@@ -109,11 +145,35 @@ class RowStore:
             self._tail.keep(order)
             self._oldest = 0
 
-    def snapshot(self) -> dict[str, Array]:
-        """All kept rows, oldest first: copies, so that what is read does not change under the reader."""
+    def kept(self) -> Mapping[str, Array]:
+        """All kept rows, oldest first. Good until the next row: a column is put together when it is asked for."""
         self._unroll()
-        blocks = [b for b in (self._head, self._middle, self._tail) if b.size] or [self._head]
-        return {name: np.concatenate([b.arrays[name][: b.size] for b in blocks]) for name in self.columns}
+        return _Kept([b for b in (self._head, self._middle, self._tail) if b.size] or [self._head], self.columns)
+
+    def snapshot(self) -> dict[str, Array]:
+        """The same as copies, which stay as they are."""
+        return {name: column.copy() for name, column in self.kept().items()}
+
+
+class _Kept(Mapping[str, Array]):
+    """The columns of some blocks."""
+
+    def __init__(self, blocks: list[_Block], columns: Columns) -> None:
+        self._blocks, self._columns = blocks, columns
+        self._made: dict[str, Array] = {}
+
+    def __getitem__(self, name: str) -> Array:
+        column = self._made.get(name)
+        if column is None:
+            parts = [block.arrays[name][: block.size] for block in self._blocks]
+            column = self._made[name] = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return column
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
 
 
 def pad(arrays: Mapping[str, Array], wanted: Columns) -> dict[str, Array]:

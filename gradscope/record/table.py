@@ -103,17 +103,17 @@ class OptimizerTable:
         self.scalars.widen(scalar_columns(groups))
         self.arrays.widen(array_columns(len(parameters)))
 
-    def view(self) -> OptimizerRecord:
-        """A copy that stays as it is."""
+    def view(self, live: bool = False) -> OptimizerRecord:
+        """A copy that stays as it is; `live`: cheaper, and good only until the next row."""
         self.settle()
-        counters = {name: values.copy() for name, values in self.counters.items()}
+        counters = self.counters if live else {name: values.copy() for name, values in self.counters.items()}
         return OptimizerRecord(
             self.number,
             self.kind,
             self.variable,
             self.parameters,
-            self.scalars.snapshot(),
-            self.arrays.snapshot(),
+            self.scalars.kept() if live else self.scalars.snapshot(),
+            self.arrays.kept() if live else self.arrays.snapshot(),
             counters,
             self.losses.view(),
             None if self.joint_losses is None else self.joint_losses.view(),

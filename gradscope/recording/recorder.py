@@ -343,10 +343,10 @@ class Recorder:
             self.finish_rows()
         self.stage.tell("ended", finished)
 
-    def view(self) -> Record:
-        """The record as it stands now."""
+    def view(self, live: bool = False) -> Record:
+        """The record as it stands now; `live`: cheaper, and good only until the next row."""
         self.finish_rows()
-        tables = tuple(table.view() for table in self.books.tables())
+        tables = tuple(table.view(live) for table in self.books.tables())
         groups = self.partition.preview(self._stepped)
         return Record(tables, groups, self.stage.facts, tuple(self.books.sites), self.meta)
 

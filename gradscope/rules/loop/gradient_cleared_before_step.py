@@ -79,9 +79,7 @@ class GradientClearedBeforeStep(Rule):
 
 def _run_of(hits: np.ndarray, length: int) -> bool:
     """Whether so many consecutive entries are true."""
-    run = 0
-    for hit in hits.tolist():
-        run = run + 1 if hit else 0
-        if run >= length:
-            return True
-    return False
+    if not hits.any():
+        return False
+    total = np.concatenate([[0], np.cumsum(hits)])
+    return bool((total[length:] - total[:-length] >= length).any())

@@ -65,8 +65,11 @@ class ParameterNotUpdated(Rule):
         for optimizer in record.optimizers:
             if "LBFGS" in optimizer.kind or not len(optimizer.measured) or not optimizer.parameters:
                 continue
+            moved = (optimizer.arrays["update_norm"] > 0).any(axis=0)
+            if moved.all():
+                continue
+            moved |= _drifts(optimizer)
             due = self._due(optimizer)
-            moved = (np.nan_to_num(optimizer.arrays["update_norm"]) > 0).any(axis=0) | _drifts(optimizer)
             enough = due.sum(axis=0) >= (self.rows_at_the_end if record.meta.ended else self.rows)
             held = enough & ~moved & np.array([p.dtype in _DTYPES for p in optimizer.parameters], np.bool_)
             if moved.any():
