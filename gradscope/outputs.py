@@ -74,11 +74,13 @@ class Outputs:
     def described(self, table: OptimizerTable) -> None:
         self._folder.described(table)
 
-    def row(self, table: OptimizerTable, scalars: dict[str, Any], arrays: Mapping[str, Any] | None) -> None:
-        """A finished row."""
-        self._folder.row(table, scalars, arrays)
+    def rows(
+        self, table: OptimizerTable, columns: Mapping[str, Any], measured: Sequence[tuple[int, Mapping[str, Any]]]
+    ) -> None:
+        """Finished rows: scalars by column, and, with their places among them, the arrays of measured ones."""
+        self._folder.rows(table, columns, measured)
         for board in self._boards():
-            board.row(table, scalars, arrays)
+            board.rows(table, columns, measured)
 
     def finding(self, finding: Finding) -> None:
         """A finding, or a revision of one."""

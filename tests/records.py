@@ -54,7 +54,7 @@ def optimizer(
     arrays = pad(empty, array_columns(len(names)))
     courses = Courses()
     for row in range(rows):
-        courses.append(int(columns["course"][row]), row, float(losses[row]), float(lrs[row]))
+        courses.extend(int(columns["course"][row]), np.array([[row, losses[row], lrs[row]]], float))
     scalars = pad(columns, scalar_columns(1))
     return OptimizerRecord(number, "SGD", "optimizer", parameters, scalars, arrays, counted, courses.view())
 

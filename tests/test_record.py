@@ -114,9 +114,9 @@ def written_run(folder: Path, rows: int = 5) -> OptimizerTable:
     for row in range(rows):
         scalars = {n: np.full(s, row, d) for n, (d, s) in scalar_columns(1).items()}
         arrays = {n: np.full(s, row, d) for n, (d, s) in array_columns(2).items()}
-        table.append(scalars, arrays)
-        writer.row("0/scalars", scalars, row, table.scalars.row_bytes)
-        writer.row("0/arrays", arrays, row, table.arrays.row_bytes)
+        columns = table.extend([tuple(scalars.values())], [arrays])
+        writer.rows("0/scalars", columns, table.scalars.row_bytes, 1)
+        writer.row("0/arrays", arrays, row, table.arrays.row_bytes, 2)
         if row % 2:
             writer.flush({"0/scalars": scalar_columns(1), "0/arrays": array_columns(2)})
     writer.flush({"0/scalars": scalar_columns(1), "0/arrays": array_columns(2)})
@@ -219,7 +219,7 @@ def test_the_disk_limit_is_kept(tmp_path: Path) -> None:
     writer = ChunkWriter(tmp_path, limit)
     columns = {"0/arrays": array_columns(4)}
     for row in range(5_000):
-        writer.row("0/arrays", {n: np.zeros(s, d) for n, (d, s) in array_columns(4).items()}, row, 148)
+        writer.row("0/arrays", {n: np.zeros(s, d) for n, (d, s) in array_columns(4).items()}, row, 148, 4)
         if row % 50 == 0:
             writer.flush(columns)
     writer.close()

@@ -255,7 +255,7 @@ def disk_full(*args: Any, **kwargs: Any) -> None:
 
 
 @pytest.mark.parametrize("owner, name", [(EventFile, "flush"), (EventFile, "__init__"), (EventFile, "scalars"),
-                                         (TensorBoard, "_row"), (TensorBoard, "_flush")])  # fmt: skip
+                                         (TensorBoard, "_rows"), (TensorBoard, "_flush")])  # fmt: skip
 def test_writing_fails(
     owner: Any, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -61,6 +61,11 @@ def arrays(number: int, norms: list[float], present: list[bool] | None = None, m
     return {"row": number, "state": state, "norm": norm}
 
 
+def enter(board: TensorBoard, table: OptimizerTable, scalars: Any, arrays: Any) -> None:
+    """Hand one finished row to the reporter."""
+    board.rows(table, {name: np.array([value]) for name, value in scalars.items()}, [(0, arrays)] if arrays else [])
+
+
 def report(*findings: Finding, rows: int = 1, **changes: Any) -> Report:
     return Report(Meta(rows=rows, optimizers=["SGD"], **changes), findings, {})
 
@@ -77,7 +82,7 @@ def test_curves_of_one_optimizer(board: TensorBoard, tmp_path: Path) -> None:
     """Loss, lr and norm of each of the first rows; norms of modules and parameters; nothing else."""
     one = table()
     for i in range(5):
-        board.row(one, row(i, loss=2.0 - i / 4, norm=5.0, lr=(0.5,)), arrays(i, [3.0, 4.0, 0.0]))
+        enter(board, one, row(i, loss=2.0 - i / 4, norm=5.0, lr=(0.5,)), arrays(i, [3.0, 4.0, 0.0]))
     board.close([(0,)], report(rows=5))
     assert scalar_tags(tmp_path) == [
         "gradscope modules/net.0",
@@ -107,7 +112,7 @@ def read_events(folder: Path) -> Iterator[Any]:
 def test_wall_time_is_that_of_the_row(board: TensorBoard, tmp_path: Path) -> None:
     """Not that of the flush, half a minute later."""
     before = time.time()
-    board.row(table(), row(0), None)
+    enter(board, table(), row(0), None)
     after = time.time()
     board.close([(0,)], report())
     [event] = read(tmp_path).Scalars("gradscope/loss")
@@ -121,7 +126,7 @@ def test_twenty_thousand_rows(board: TensorBoard, tmp_path: Path) -> None:
     one, rows = table(names), 20_000
     losses = [math.sin(i) + 3 for i in range(rows)]
     for i, loss in enumerate(losses):
-        board.row(one, row(i, loss), arrays(i, [1.0] * 4) if i % 8 == 0 else None)
+        enter(board, one, row(i, loss), arrays(i, [1.0] * 4) if i % 8 == 0 else None)
     board.close([(0,)], report(rows=rows))
     points = curve(tmp_path, "gradscope/loss")
     assert set(range(100)) < set(points)
@@ -143,7 +148,7 @@ def test_nothing_non_finite_is_dropped(odd: float, board: TensorBoard, tmp_path:
     for i in range(400):
         loss, norms = (odd, [odd, 1.0, 1.0]) if i in (3, 333) else (1.0, [1.0] * 3)
         with np.errstate(over="ignore"):
-            board.row(one, row(i, loss, abs(loss)), arrays(i, norms))
+            enter(board, one, row(i, loss, abs(loss)), arrays(i, norms))
     board.close([(0,)], report(rows=400))
     for tag in ("loss", "gradient norm"):
         points = curve(tmp_path, f"gradscope/{tag}")
@@ -159,8 +164,8 @@ def test_what_is_not_there_has_no_point(board: TensorBoard, tmp_path: Path) -> N
     """No scalar loss, no gradient, no learning rate, no measurement: a gap, never NaN or 0."""
     one = table()
     no_loss = row(0, NAN, wiring=int(Wiring.NO_LOSS | Wiring.STATISTICS))
-    board.row(one, no_loss, arrays(0, [NAN, NAN, 2.0], [False, False, True]))
-    board.row(one, row(1, 4.0, NAN, lr=(NAN,)), None)
+    enter(board, one, no_loss, arrays(0, [NAN, NAN, 2.0], [False, False, True]))
+    enter(board, one, row(1, 4.0, NAN, lr=(NAN,)), None)
     board.close([(0,)], report(rows=2))
     assert {1: 4.0} == curve(tmp_path, "gradscope/loss")
     assert {0: 3.0} == curve(tmp_path, "gradscope/gradient norm")
@@ -174,7 +179,7 @@ def test_clipping_and_loss_scale_are_shown_where_there_are_any(board: TensorBoar
     """From the first row on that is clipped or scaled: also where it is not any more."""
     one = table()
     for i, (made, scale) in enumerate([(1.0, 1.0), (7.0, 8.0), (1.0, 1.0)]):
-        board.row(one, row(i, loss_scale=scale), arrays(i, [1.0, 0.0, 0.0], made=[made, 0.0, 0.0]))
+        enter(board, one, row(i, loss_scale=scale), arrays(i, [1.0, 0.0, 0.0], made=[made, 0.0, 0.0]))
     board.close([(0,)], report(rows=3))
     assert {1: 7.0, 2: 1.0} == curve(tmp_path, "gradscope/gradient norm after backward")
     assert {1: 8.0, 2: 1.0} == curve(tmp_path, "gradscope/loss scale")
@@ -187,7 +192,7 @@ def test_several_optimizers_and_groups(board: TensorBoard, tmp_path: Path) -> No
     for i in range(4):
         for number, one in enumerate((d, g, again)):
             rates = (0.1, 0.2) if one is g else (0.1,)
-            board.row(one, row(3 * i + number, float(number), lr=rates), arrays(i, [1.0] * 3))
+            enter(board, one, row(3 * i + number, float(number), lr=rates), arrays(i, [1.0] * 3))
     board.close([(0,), (1,), (2,)], report(rows=12))
     tags = scalar_tags(tmp_path)
     for name in ("opt_d", "opt_g", "opt_d_2"):
@@ -202,7 +207,7 @@ def test_several_optimizers_and_groups(board: TensorBoard, tmp_path: Path) -> No
 def test_one_loss_a_stream(losses: tuple[float, float], shown: float, board: TensorBoard, tmp_path: Path) -> None:
     """Optimizers that step together have one loss: theirs where they agree, else that of the row."""
     for number, loss in enumerate(losses):
-        board.row(table(number=number, variable=f"opt{number}"), row(0, loss, joint_loss=9.0), None)
+        enter(board, table(number=number, variable=f"opt{number}"), row(0, loss, joint_loss=9.0), None)
     board.close([(0, 1)], report())
     assert ["gradscope/loss"] == [tag for tag in scalar_tags(tmp_path) if "loss" in tag]
     assert {0: pytest.approx(shown, nan_ok=True)} == curve(tmp_path, "gradscope/loss")
@@ -211,13 +216,13 @@ def test_one_loss_a_stream(losses: tuple[float, float], shown: float, board: Ten
 def test_tags_stay(board: TensorBoard, tmp_path: Path) -> None:
     """A second optimizer, a group and parameters that come later rename nothing that has been shown."""
     one = table(("a.weight",), variable="first")
-    board.row(one, row(0), arrays(0, [1.0]))
+    enter(board, one, row(0), arrays(0, [1.0]))
     board.flush([(0,)], report())
     one.widen((*one.parameters, Parameter("b.weight", (2,), 1)), 2)
     other = table(("c.weight",), 1, "second")
     for i in range(1, 4):
-        board.row(one, row(i, lr=(0.1, 0.2)), arrays(i, [1.0, 2.0]))
-        board.row(other, row(i), arrays(i, [3.0]))
+        enter(board, one, row(i, lr=(0.1, 0.2)), arrays(i, [1.0, 2.0]))
+        enter(board, other, row(i), arrays(i, [3.0]))
     board.close([(0,), (1,)], report(rows=4))
     assert set(range(4)) == set(curve(tmp_path, "gradscope/loss")) == set(curve(tmp_path, "gradscope/lr"))
     assert {1, 2, 3} == set(curve(tmp_path, "gradscope/loss/second")) == set(curve(tmp_path, "gradscope/lr/group 1"))
@@ -227,7 +232,7 @@ def test_tags_stay(board: TensorBoard, tmp_path: Path) -> None:
 def test_big_nets_are_bounded(board: TensorBoard, tmp_path: Path) -> None:
     """Of many parameters and modules some, evenly spread; a text says how many more there are."""
     names = tuple(f"layers.{i}.{kind}" for i in range(1000) for kind in ("weight", "bias"))
-    board.row(table(names), row(0), arrays(0, [1.0] * len(names)))
+    enter(board, table(names), row(0), arrays(0, [1.0] * len(names)))
     board.close([(0,)], report())
     tags = scalar_tags(tmp_path)
     parameters = [tag for tag in tags if tag.startswith("gradscope parameters/")]
@@ -240,7 +245,7 @@ def test_big_nets_are_bounded(board: TensorBoard, tmp_path: Path) -> None:
 def test_many_optimizers_are_bounded(board: TensorBoard, tmp_path: Path) -> None:
     """A loop that makes an optimizer for each of a thousand tasks."""
     for number in range(100):
-        board.row(table(number=number), row(number), arrays(number, [1.0] * 3))
+        enter(board, table(number=number), row(number), arrays(number, [1.0] * 3))
     board.close([(number,) for number in range(100)], report(rows=100))
     tags = scalar_tags(tmp_path)
     assert MAX_OPTIMIZERS == sum(tag.startswith("gradscope/loss") for tag in tags)
@@ -299,7 +304,7 @@ def test_findings_as_markdown() -> None:
 
 def test_findings_are_written_when_they_change(board: TensorBoard, tmp_path: Path) -> None:
     """Nothing while there is nothing; then at each change of what is found, not of its numbers; at the end, always."""
-    board.row(table(), row(0), None)
+    enter(board, table(), row(0), None)
     board.flush([(0,)], report())
     board.flush([(0,)], report(CAUSE))
     board.flush([(0,)], report(CAUSE, rows=20))
@@ -313,6 +318,6 @@ def test_findings_are_written_when_they_change(board: TensorBoard, tmp_path: Pat
 
 def test_a_healthy_run_says_so(board: TensorBoard, tmp_path: Path) -> None:
     """The page is not empty: one cannot tell "healthy" from "not watched" there."""
-    board.row(table(), row(0), None)
+    enter(board, table(), row(0), None)
     board.close([(0,)], report(rows=7))
     assert ["## no errors, no warnings in 7 steps\n"] == texts(tmp_path)

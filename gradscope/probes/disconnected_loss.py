@@ -21,6 +21,8 @@ class DisconnectedLossProbe(Probe):
 
     cost = "two attribute reads per backward; a walk of the module calls where a backward reaches nothing"
 
+    always = frozenset({"before_backward"})
+
     def __init__(self) -> None:
         self._cut: Cut | None = None
         self._others = False  # the backward at hand reaches parameters that no optimizer owns

@@ -45,6 +45,8 @@ class EvalModeProbe(Probe):
 
     cost = "1 us a step; a walk through the modules where the models or the parameters have changed"
 
+    always = frozenset({"before_backward", "before_step"})
+
     def __init__(self) -> None:
         self._watched: dict[int, _Watched] = {}  # by the optimizer's number
         self._open: dict[int, _Watched] = {}  # by the optimizer's number: told of, and not in train mode since

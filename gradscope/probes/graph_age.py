@@ -36,6 +36,8 @@ class GraphAgeProbe(Probe):
 
     cost = "3 us a backward; a walk of the loop's tensors when the number of living graphs has doubled"
 
+    always = frozenset({"before_backward"})
+
     def __init__(self) -> None:
         self._alive: OrderedDict[int, weakref.ref[Sentinel]] = OrderedDict()
         self._number = 0

@@ -71,6 +71,9 @@ class MissingStepProbe(Probe):
                 waiting.others_stepped += 1
         self._reset(track)
 
+    def rows_passed(self, scene: Scene, track: Track) -> None:
+        self._reset(track)
+
     def skipped_step(self, scene: Scene, track: Track) -> None:
         self._reset(track)
         self._of(track).skipped = True

@@ -47,39 +47,43 @@ class BlockSums:
     def __init__(self) -> None:
         self.size = 1
         self._blocks = np.empty((0, len(_COLUMNS)))
-        self._waiting: list[tuple[int, float, float]] = []
+        self._waiting = np.empty((_CHUNK + 1, 3))  # the newest may be amended still
+        self._count = 0
 
     def append(self, row: int, loss: float, lr: float) -> None:
         """Take in the loss of a row and its learning rate (of several groups: the largest)."""
-        self._waiting.append((row, loss, lr))
-        if len(self._waiting) > _CHUNK:
-            newest = self._waiting.pop()  # may be amended still
-            self._sum_up()
-            self._waiting = [newest]
+        self.extend(np.array([[row, loss, lr]], np.float64))
+
+    def extend(self, rows: Floats) -> None:
+        """Take in several # (rows, 3): row, loss, lr."""
+        while len(rows):
+            part = rows[: _CHUNK + 1 - self._count]
+            self._waiting[self._count : self._count + len(part)] = part
+            self._count += len(part)
+            rows = rows[len(part) :]
+            if self._count > _CHUNK:
+                self._sum_up(self._waiting[:-1].copy())
+                self._waiting[0], self._count = self._waiting[-1], 1
 
     def amend(self, loss: float) -> None:
         """Change the newest loss."""
-        if self._waiting:
-            row, _, lr = self._waiting[-1]
-            self._waiting[-1] = row, loss, lr
+        if self._count:
+            self._waiting[self._count - 1, 1] = loss
 
     def view(self) -> Blocks:
         """The blocks so far: a copy."""
         copy = self.copy()
-        copy._sum_up()
+        copy._sum_up(copy._waiting[: copy._count])
         columns = {name: copy._blocks[:, i].copy() for i, name in enumerate(_COLUMNS)}
         return Blocks(copy.size, columns)
 
     def copy(self) -> BlockSums:
         copy = BlockSums()
-        copy.size, copy._blocks, copy._waiting = self.size, self._blocks.copy(), list(self._waiting)
+        copy.size, copy._blocks = self.size, self._blocks.copy()
+        copy._waiting, copy._count = self._waiting.copy(), self._count
         return copy
 
-    def _sum_up(self) -> None:
-        if not self._waiting:
-            return
-        rows = np.array(self._waiting, np.float64)
-        self._waiting = []
+    def _sum_up(self, rows: Floats) -> None:
         while len(rows):
             held = self.size if not len(self._blocks) else int(self._blocks[-1, _ROWS])
             if held == self.size and len(self._blocks) == LIMIT:
@@ -115,20 +119,19 @@ class Courses:
 
     def __init__(self) -> None:
         self._sums: dict[int, BlockSums] = {}
-        self._newest: BlockSums | None = None
 
-    def append(self, course: int, row: int, loss: float, lr: float) -> None:
-        """Take in the loss of a row. Of more than 16 courses, the later ones are passed over."""
-        self._newest = self._sums.get(course)
-        if self._newest is None and len(self._sums) < _COURSES:
-            self._newest = self._sums[course] = BlockSums()
-        if self._newest is not None:
-            self._newest.append(row, loss, lr)
+    def extend(self, course: int, rows: Floats) -> None:
+        """Take in losses # (rows, 3): row, loss, lr. Of more than 16 courses, the later ones are passed over."""
+        sums = self._sums.get(course)
+        if sums is None and len(self._sums) < _COURSES:
+            sums = self._sums[course] = BlockSums()
+        if sums is not None:
+            sums.extend(rows)
 
-    def amend(self, loss: float) -> None:
-        """Change the newest loss."""
-        if self._newest is not None:
-            self._newest.amend(loss)
+    def amend(self, course: int, loss: float) -> None:
+        """Change the newest loss of a course."""
+        if course in self._sums:
+            self._sums[course].amend(loss)
 
     def view(self) -> dict[int, Blocks]:
         """The blocks of each course so far: copies."""
@@ -137,8 +140,6 @@ class Courses:
     def copy(self) -> Courses:
         copy = Courses()
         copy._sums = {course: sums.copy() for course, sums in self._sums.items()}
-        newest = next((course for course, sums in self._sums.items() if sums is self._newest), None)
-        copy._newest = None if newest is None else copy._sums[newest]
         return copy
 
 

@@ -5,6 +5,7 @@ each chunk of columns where in `record.bin` they stand, with their checksum. A l
 """
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import time
@@ -30,7 +31,7 @@ class ChunkWriter:
         self.folder, self.limit = folder, limit
         self.broken = ""
         self.written = 0
-        self._pending: dict[str, list[Mapping[str, Any]]] = {}
+        self._pending: dict[str, list[tuple[int, int, Mapping[str, Any]]]] = {}  # width, rows (0: a single one), columns
         self._pending_bytes = 0
         self._flush_after = 1.0  # seconds; doubles to FLUSH_SECONDS, so that short runs leave something too
         self._flushed_at = time.monotonic()
@@ -48,8 +49,8 @@ class ChunkWriter:
         """Write one JSON line at once."""
         self._attempt(lambda: self._line(data, file))
 
-    def row(self, table: str, row: Mapping[str, Any], number: int, size: int) -> None:
-        """Keep one row (of `size` bytes) of a table for the next chunk.
+    def row(self, table: str, row: Mapping[str, Any], number: int, size: int, width: int) -> None:
+        """Keep one row (of `size` bytes) of a table for the next chunk; rows of the same `width` have the same shapes.
 
         As the disk fills, per-parameter rows are taken ever rarer.
         """
@@ -64,8 +65,16 @@ class ChunkWriter:
                 self._strides[table] = stride * 2
         elif self.written + self._pending_bytes > self.limit:
             return
-        self._pending.setdefault(table, []).append(row)
+        self._pending.setdefault(table, []).append((width, 0, row))
         self._pending_bytes += size
+
+    def rows(self, table: str, columns: Mapping[str, Any], size: int, width: int) -> None:
+        """Keep several rows (of `size` bytes each), each column # (rows, ...)."""
+        if self.broken or self.written + self._pending_bytes > self.limit:
+            return
+        count = len(next(iter(columns.values())))
+        self._pending.setdefault(table, []).append((width, count, columns))
+        self._pending_bytes += size * count
 
     def due(self) -> bool:
         """Whether it is time for a chunk: 4 MB, or 30 s since the last one (sooner at the start)."""
@@ -122,16 +131,12 @@ class ChunkWriter:
         self.written += len(text)
 
     def _flush(self, columns: Mapping[str, Mapping[str, tuple[Any, tuple[int, ...]]]]) -> None:
-        for table, rows in self._pending.items():
-            start = 0
-            while start < len(rows):  # rows before and after add_param_group have other shapes: one chunk each
-                shape = _shapes(rows[start])
-                stop = start + 1
-                while stop < len(rows) and _shapes(rows[stop]) == shape:
-                    stop += 1
-                dtypes = {name: dtype for name, (dtype, _) in columns[table].items()}
-                self._chunk(table, {n: np.array([r[n] for r in rows[start:stop]], d) for n, d in dtypes.items()})
-                start = stop
+        for table, waiting in self._pending.items():
+            dtypes = {name: dtype for name, (dtype, _) in columns[table].items()}
+            # Rows before and after add_param_group have other shapes: one chunk each.
+            for _, part in itertools.groupby(waiting, key=lambda entry: entry[0]):
+                parts = [(count, rows) for _, count, rows in part]
+                self._chunk(table, {name: _joined(parts, name, dtype) for name, dtype in dtypes.items()})
 
     def _chunk(self, table: str, arrays: Mapping[str, Array]) -> None:
         file = self._files[DATA]
@@ -144,5 +149,5 @@ class ChunkWriter:
         self._line({"chunk": table, "at": at, "bytes": len(blob), "crc": zlib.crc32(blob), "columns": layout}, INDEX)
 
 
-def _shapes(row: Mapping[str, Any]) -> list[tuple[int, ...]]:
-    return [np.shape(v) for v in row.values()]
+def _joined(parts: list[tuple[int, Mapping[str, Any]]], name: str, dtype: Any) -> Array:
+    return np.concatenate([np.asarray(r[name] if count else [r[name]], dtype) for count, r in parts])

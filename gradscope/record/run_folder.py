@@ -37,14 +37,16 @@ class RunFolder:
         if self._writer is not None:
             self._writer.line(table.describe())
 
-    def row(self, table: OptimizerTable, scalars: Mapping[str, Any], arrays: Mapping[str, Any] | None) -> None:
-        """A finished row, for the next chunk."""
+    def rows(
+        self, table: OptimizerTable, columns: Mapping[str, Any], measured: Sequence[tuple[int, Mapping[str, Any]]]
+    ) -> None:
+        """Finished rows, for the next chunk: scalars by column, and the arrays of those that were measured."""
         if self._writer is None:
             return
-        number = table.number
-        self._writer.row(f"{number}/scalars", scalars, table.scalars.total, table.scalars.row_bytes)
-        if arrays is not None:
-            self._writer.row(f"{number}/arrays", arrays, table.arrays.total, table.arrays.row_bytes)
+        number, arrays = table.number, table.arrays
+        self._writer.rows(f"{number}/scalars", columns, table.scalars.row_bytes, table.groups)
+        for at, row in enumerate(measured, arrays.total - len(measured) + 1):
+            self._writer.row(f"{number}/arrays", row[1], at, arrays.row_bytes, len(table.parameters))
 
     def finding(self, finding: Finding) -> None:
         """A finding, or a revision of one: written at once where it is new or stands otherwise, else with a chunk."""
@@ -92,7 +94,6 @@ class RunFolder:
         for table in tables:
             columns[f"{table.number}/scalars"] = scalar_columns(table.groups)
             columns[f"{table.number}/arrays"] = array_columns(len(table.parameters))
-            table.settle()
             writer.arrays(f"{table.number}/counters", table.counters)
             for name, courses in (("losses", table.losses), ("joint_losses", table.joint_losses)):
                 for course, blocks in courses.view().items() if courses is not None else ():

@@ -1,14 +1,14 @@
 """One optimizer's part of the record while the run goes on."""
 from __future__ import annotations
 
-from typing import Any, Mapping
+from typing import Any, Mapping, Sequence
 
 import numpy as np
 
 from gradscope.events import Point
 from gradscope.record.blocks import Courses
 from gradscope.record.record import OptimizerRecord, Parameter
-from gradscope.record.rowstore import Columns, RowStore
+from gradscope.record.rowstore import Array, Columns, RowStore
 
 POINTS = len(Point)
 HEAD_ROWS, MIDDLE_ROWS, TAIL_ROWS = 256, 1024, 1024
@@ -33,6 +33,9 @@ def scalar_columns(groups: int) -> Columns:
     }
 
 
+SCALARS = tuple(scalar_columns(1))
+
+
 def array_columns(parameters: int) -> Columns:
     return {
         "row": (np.int64, ()),
@@ -51,51 +54,52 @@ class OptimizerTable:
     ) -> None:
         self.number, self.kind, self.parameters, self.groups = number, kind, parameters, groups
         self.variable = variable
-        self._plain = 0  # plain rows that the counters do not know yet
         self.counters = {name: np.full(len(parameters), start, np.int64) for name, start in COUNTERS.items()}
         self.scalars = RowStore(scalar_columns(groups), HEAD_SCALARS, MIDDLE_SCALARS, TAIL_SCALARS)
         self.arrays = RowStore(array_columns(len(parameters)), HEAD_ROWS, MIDDLE_ROWS, TAIL_ROWS)
         self.losses = Courses()
+        self._newest_course = -1
         self.joint_losses: Courses | None = None  # from the first row on whose joint loss is another one
 
-    def append_plain(self, scalars: Mapping[str, Any]) -> None:
-        """A row in which every parameter was trainable, reached, and had its gradient."""
-        self._append(scalars)
-        self._plain += 1
+    def fits(self, parameters: tuple[Parameter, ...], groups: int) -> bool:
+        """Whether rows of so many parameters and groups have the shape of those that are here."""
+        return len(self.parameters) == len(parameters) and self.groups == groups
 
-    def settle(self) -> None:
-        """Bring the counters up to date with the plain rows."""
-        self.counters["steps"] += self._plain
-        self.counters["reached"] += self._plain
-        self._plain = 0
+    def extend(self, rows: Sequence[tuple[Any, ...]], measured: Sequence[Mapping[str, Any]]) -> dict[str, Array]:
+        """Take in rows of scalars, in the order of `SCALARS`, and the arrays of those that were measured.
 
-    def append(self, scalars: Mapping[str, Any], arrays: Mapping[str, Any] | None) -> None:
-        self._append(scalars)
-        if arrays is not None:
+        Returns the scalars by column.
+        """
+        types = self.scalars.columns.items()
+        columns = {n: np.array(c, t).reshape(len(rows), *s) for (n, (t, s)), c in zip(types, zip(*rows))}
+        self.scalars.extend(columns, len(rows))
+        self._enter_losses(columns)
+        for arrays in measured:
             self.arrays.append(arrays)
+        return columns
 
-    def _append(self, scalars: Mapping[str, Any]) -> None:
-        self.scalars.append(scalars)
-        row, course, loss, joint = scalars["row"], int(scalars["course"]), scalars["loss"], scalars["joint_loss"]
-        if course < 0:
-            return
-        lr = max(scalars["lr"], default=np.nan)
-        if self.joint_losses is None and joint != loss and not (joint != joint and loss != loss):
+    def _enter_losses(self, columns: Mapping[str, Array]) -> None:
+        courses, losses, joint = columns["course"], columns["loss"], columns["joint_loss"]
+        lr = columns["lr"].max(axis=1) if self.groups else np.full(len(losses), np.nan)
+        if self.joint_losses is None and not np.array_equal(losses, joint, equal_nan=True):
             self.joint_losses = self.losses.copy()
-        self.losses.append(course, row, loss, lr)
-        if self.joint_losses is not None:
-            self.joint_losses.append(course, row, joint, lr)
+        self._newest_course = int(courses[-1])
+        for course in np.unique(courses[courses >= 0]).tolist():
+            mine = courses == course
+            rows, rates = columns["row"][mine], lr[mine]
+            self.losses.extend(course, np.stack([rows, losses[mine], rates], axis=1))
+            if self.joint_losses is not None:
+                self.joint_losses.extend(course, np.stack([rows, joint[mine], rates], axis=1))
 
     def amend(self, joint_loss: float) -> None:
         """More losses came in while the newest row was still open."""
         self.scalars.amend("joint_loss", joint_loss)
         if self.joint_losses is None:
             self.joint_losses = self.losses.copy()
-        self.joint_losses.amend(joint_loss)
+        self.joint_losses.amend(self._newest_course, joint_loss)
 
     def widen(self, parameters: tuple[Parameter, ...], groups: int) -> None:
         """Take in parameters and groups that were added; the rows so far get "not seen" there."""
-        self.settle()
         more = len(parameters) - len(self.parameters)
         for name, start in COUNTERS.items():
             self.counters[name] = np.concatenate([self.counters[name], np.full(more, start, np.int64)])
@@ -105,7 +109,6 @@ class OptimizerTable:
 
     def view(self, live: bool = False) -> OptimizerRecord:
         """A copy that stays as it is; `live`: cheaper, and good only until the next row."""
-        self.settle()
         counters = self.counters if live else {name: values.copy() for name, values in self.counters.items()}
         return OptimizerRecord(
             self.number,

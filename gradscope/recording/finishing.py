@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Sequence
+from typing import Any, Mapping, NamedTuple, Sequence
 
 import numpy as np
 
@@ -11,6 +11,8 @@ from gradscope.record.record import Parameter, Wiring
 from gradscope.record.table import OptimizerTable
 from gradscope.recording.ledger import Bools, Contribution, Floats, Row
 from gradscope.recording.stats import Norms
+
+_NO_LOSS = int(Wiring.NO_LOSS)
 
 
 @dataclass(slots=True)
@@ -30,58 +32,118 @@ class StepNotes:
     updates: Norms | None = None
 
 
-def columns_of(
-    row: Row, notes: StepNotes, joint: Sequence[Contribution]
-) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """The row's scalars, and its per-parameter arrays where it was measured."""
-    scalars = {
-        "row": notes.row,
-        "loss": loss_of(row.contributions),
-        "joint_loss": loss_of(joint),
-        "course": next((c.course for c in reversed(row.contributions) if c.scalar), -1),
-        "loss_scale": notes.loss_scale,
-        "backwards": notes.reached,
-        "wiring": int(wiring_of(row, notes)),
-        "zero_grad_site": notes.sites[0],
-        "backward_site": notes.sites[1],
-        "step_site": notes.sites[2],
-        "grad_norm": _total(row.norms[Point.BEFORE_STEP], row.missing) if notes.measured else np.nan,
-        "lr": notes.lr,
-    }
-    if not notes.measured:
-        return scalars, None
-    nothing = np.full(len(row.missing), np.nan, np.float32)
-    return scalars, {
-        "row": notes.row,
-        "state": row.states,
-        "norm": row.norms,
-        "weight_norm": nothing if notes.weights is None else notes.weights.read(),
-        "update_norm": nothing if notes.updates is None else notes.updates.read(),
-    }
+@dataclass(slots=True)
+class FullRow:
+    """One row of one optimizer, seen in full."""
+
+    row: Row
+    notes: StepNotes
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        return self.notes.columns
+
+    @property
+    def groups(self) -> int:
+        return len(self.notes.lr)
+
+    def backwards(self) -> list[tuple[int, Sequence[Contribution]]]:
+        """Row numbers, and the backwards whose gradients the steps used."""
+        return [(self.notes.row, self.row.contributions)]
+
+    def scalars(self, joint: Mapping[int, float] | None) -> list[tuple[Any, ...]]:
+        """The scalars, in the order of `scalar_columns`. `joint`: the joint loss of each row; None: as the loss."""
+        row, notes = self.row, self.notes
+        loss = loss_of(row.contributions)
+        norm = _total(row.norms[Point.BEFORE_STEP], row.missing) if notes.measured else np.nan
+        wiring = int(wiring_of(row, notes))
+        both, course = loss if joint is None else joint[notes.row], _course(row.contributions)
+        return [(notes.row, loss, both, course, notes.loss_scale, notes.reached, wiring, *notes.sites, norm, notes.lr)]
+
+    def arrays(self) -> dict[str, Any] | None:
+        """The per-parameter arrays, where it was measured."""
+        row, notes = self.row, self.notes
+        if not notes.measured:
+            return None
+        nothing = np.full(len(row.missing), np.nan, np.float32)
+        return {
+            "row": notes.row,
+            "state": row.states,
+            "norm": row.norms,
+            "weight_norm": nothing if notes.weights is None else notes.weights.read(),
+            "update_norm": nothing if notes.updates is None else notes.updates.read(),
+        }
+
+    def count(self, table: OptimizerTable) -> None:
+        """Bring the counters, which see every row, up to date."""
+        row, counters, trainable = self.row, table.counters, _trainable(self.row.missing, self.notes.trainable)
+        counters["steps"] += trainable
+        counters["missing"] += row.missing & trainable
+        counters["reached"] += row.reached
+        counters["cleared"] += row.cleared
+        if row.old_inside.any():
+            counters["old"] += row.old_inside
+            counters["old_first"][row.old_inside & (counters["old_first"] < 0)] = self.notes.row
+            counters["old_last"][row.old_inside] = self.notes.row
 
 
-def plain_scalars(notes: StepNotes, contribution: Contribution) -> dict[str, Any]:
-    """The scalars of a row that is as it should be, and that was not measured."""
-    loss = contribution.loss if contribution.scalar else np.nan
-    return {
-        "row": notes.row,
-        "loss": loss,
-        "joint_loss": loss,
-        "course": contribution.course if contribution.scalar else -1,
-        "loss_scale": notes.loss_scale,
-        "backwards": 1,
-        "wiring": 0 if contribution.scalar else int(Wiring.NO_LOSS),
-        "zero_grad_site": notes.sites[0],
-        "backward_site": notes.sites[1],
-        "step_site": notes.sites[2],
-        "grad_norm": np.nan,
-        "lr": notes.lr,
-    }
+class PlainRow(NamedTuple):
+    """One row as it should be: its number, its backwards, and what was set in it."""
+
+    row: int
+    contributions: tuple[Contribution, ...]
+    lr: list[float]
+    loss_scale: float
+    sites: tuple[int, int, int]
+
+
+@dataclass(slots=True)
+class PlainRows:
+    """Rows of one optimizer that are as they should be, and not measured: every gradient was None before backward, and
+    what backward made was there at the step. `missing`: where backward makes none; None: nowhere.
+    """
+
+    rows: list[PlainRow]
+    parameters: tuple[Parameter, ...]
+    missing: Bools | None = None
+    trainable: Sequence[bool] | None = None  # None: all
+
+    @property
+    def groups(self) -> int:
+        return len(self.rows[0].lr)
+
+    def backwards(self) -> list[tuple[int, Sequence[Contribution]]]:
+        return [(row.row, row.contributions) for row in self.rows]
+
+    def scalars(self, joint: Mapping[int, float] | None) -> list[tuple[Any, ...]]:
+        wiring, nan = 0, float("nan")
+        if self.missing is not None and (self.missing & _trainable(self.missing, self.trainable)).any():
+            wiring = int(Wiring.SOME_MISSING)
+        scalars: list[tuple[Any, ...]] = []
+        for row, contributions, lr, scale, sites in self.rows:
+            loss, course = loss_of(contributions), _course(contributions)
+            both, bits = loss if joint is None else joint[row], wiring if course >= 0 else wiring | _NO_LOSS
+            scalars.append((row, loss, both, course, scale, len(contributions), bits, *sites, nan, lr))
+        return scalars
+
+    def arrays(self) -> None:
+        return None
+
+    def count(self, table: OptimizerTable) -> None:
+        counters, count = table.counters, len(self.rows)
+        if self.missing is None:
+            counters["steps"] += count
+            counters["reached"] += count
+        else:
+            trainable = _trainable(self.missing, self.trainable)
+            counters["steps"] += count * trainable
+            counters["missing"] += count * (self.missing & trainable)
+            counters["reached"] += count * ~self.missing
 
 
 def wiring_of(row: Row, notes: StepNotes) -> Wiring:
     """What was true of the step as a whole."""
-    trainable = _trainable(row, notes)
+    trainable = _trainable(row.missing, notes.trainable)
     missing = row.missing & trainable
     wiring = Wiring(0)
     if trainable.any() and missing[trainable].all():
@@ -104,21 +166,10 @@ def wiring_of(row: Row, notes: StepNotes) -> Wiring:
     return wiring
 
 
-def count(table: OptimizerTable, row: Row, notes: StepNotes) -> None:
-    """Bring the counters, which see every row, up to date."""
-    counters, trainable = table.counters, _trainable(row, notes)
-    counters["steps"] += trainable
-    counters["missing"] += row.missing & trainable
-    counters["reached"] += row.reached
-    counters["cleared"] += row.cleared
-    if row.old_inside.any():
-        counters["old"] += row.old_inside
-        counters["old_first"][row.old_inside & (counters["old_first"] < 0)] = notes.row
-        counters["old_last"][row.old_inside] = notes.row
-
-
 def loss_of(contributions: Sequence[Contribution]) -> float:
     """The loss of a row: per call site the mean, then the sum over the sites; NaN where there is none."""
+    if len(contributions) == 1:
+        return contributions[0].loss if contributions[0].scalar else float("nan")
     sites: dict[int, list[float]] = {}
     for contribution in (c for c in contributions if c.scalar):
         sites.setdefault(contribution.site, []).append(contribution.loss)
@@ -130,7 +181,12 @@ def _total(norms: Floats, missing: Bools) -> float:
     return float(np.sqrt(np.sum(present * present)))
 
 
-def _trainable(row: Row, notes: StepNotes) -> Bools:
-    if notes.trainable is None:
-        return np.ones(len(row.missing), np.bool_)
-    return np.array(notes.trainable, np.bool_) | ~row.missing
+def _course(contributions: Sequence[Contribution]) -> int:
+    return next((c.course for c in reversed(contributions) if c.scalar), -1)
+
+
+def _trainable(missing: Bools, trainable: Sequence[bool] | None) -> Bools:
+    """# (params,) What is trainable (None: all), or has a gradient all the same."""
+    if trainable is None:
+        return np.ones(len(missing), np.bool_)
+    return np.array(trainable, np.bool_) | ~missing

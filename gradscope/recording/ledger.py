@@ -204,9 +204,9 @@ class Ledger:
         self._clear_points()
         return row
 
-    def plain_row(self, at_step: Look) -> None:
-        """A row as it should be: nothing was there, one backward reached every parameter, the step used that."""
-        self.used[:] = True
+    def plain_rows(self, at_step: Look) -> None:
+        """Rows as they should be: nothing was there, backward made what was there at the step, the step used that."""
+        self.used = at_step.present
         self.old[:] = self.zero[:] = self.reached[:] = self.made[:] = False
         self.backwards[:] = 0
         self.contributions.clear()

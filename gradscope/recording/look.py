@@ -1,7 +1,7 @@
 """One look at the gradients of an optimizer's parameters: fingerprints, and norms where they are asked for."""
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Sequence
 
@@ -13,7 +13,7 @@ from gradscope.recording.stats import Norms
 
 _GRAD = attrgetter("grad")
 _VERSION = attrgetter("_version")
-_ID_OF_NONE = id(None)
+ID_OF_NONE = id(None)
 
 
 @dataclass(slots=True)
@@ -34,6 +34,16 @@ class Look:
     norms: Norms | None = None
     held: Sequence[torch.Tensor | None] = ()
 
+    @classmethod
+    def nothing(cls, parameters: int) -> Look:
+        """No parameter has a gradient."""
+        zeros = [0] * parameters
+        return cls(zeros, zeros, True, not zeros, False)
+
+    def earlier(self) -> Look:
+        """The same gradients before something was added to each of them."""
+        return replace(self, versions=[v - 1 for v in self.versions], norms=None, held=())
+
     @property
     def present(self) -> npt.NDArray[np.bool_]:
         """# (params,) bool: which gradients are not None."""
@@ -52,12 +62,13 @@ def look(parameters: Sequence[torch.Tensor], drawn: bool, measure: bool) -> Look
     """Read the fingerprints (5 us for 62 tensors, no synchronisation) and, on request, the L2 norms."""
     grads = list(map(_GRAD, parameters))
     ids = list(map(id, grads))
-    missing = ids.count(_ID_OF_NONE)
+    missing = ids.count(ID_OF_NONE)
     if missing == 0:
         versions = list(map(_VERSION, grads))
     elif missing == len(ids):
-        zeros = [0] * missing
-        return Look(zeros, zeros, True, not zeros, drawn)
+        nothing = Look.nothing(missing)
+        nothing.drawn = drawn
+        return nothing
     else:
         versions = [0 if g is None else g._version for g in grads]
         ids = [0 if g is None else i for g, i in zip(grads, ids)]

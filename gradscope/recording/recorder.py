@@ -28,13 +28,17 @@ from gradscope.recording.naming import variable_name
 from gradscope.recording.roster import Roster
 from gradscope.recording.sampling import FIRST_ROWS, Sampling
 from gradscope.recording.stage import Stage
+from gradscope.recording.steady import Steady
 from gradscope.recording.streams import Partition
 from gradscope.recording.track import LossCell, Track
 
 READ_OUT_ROWS = 16  # after the first rows, unmeasured ones are read out and replayed together
 READ_OUT_EVERY = 64  # backwards without a step, so that waiting looks do not pile up
 LOOK_AGAIN = frozenset(2**k for k in range(6, 40))  # rows from which on module calls and graphs are looked at anew
+STEADY_FROM = 8  # rows from which on those as rows should be are no longer seen in full,
+STEADY_ROWS = 64  # and so many of them entered together
 UPDATE_EVERY = 16  # after the first rows, each so manieth measured row measures updates too
+_NO_TRIGGERS: frozenset[str] = frozenset()
 
 
 class Recorder:
@@ -62,6 +66,8 @@ class Recorder:
         self._on_row, self._on_failure = on_row, on_failure
         self._scaled = ScaledLosses()
         self._stepped: set[int] = set()
+        self._stepped_before: set[int] = set()
+        self._steady = Steady()
         self._contribution: Contribution | None = None
         self._scale = 1.0
         self._triggers: set[str] = set()
@@ -82,11 +88,18 @@ class Recorder:
     # -- the dispatcher's Listener ----------------------------------------------------------------------------------
 
     def optimizer_created(self, optimizer: torch.optim.Optimizer) -> None:
+        self._unsettle()
         self.roster.born(optimizer)
         self.stage.look_closely()
 
     def begin(self, event: Event) -> None:
         self.roster.adopt()
+        if event.phase is Phase.BACKWARD and self._stepped:
+            self._close_row()
+        if self._steady.track is not None:
+            if self._goes_on(event):
+                return
+            self._unsettle()
         if event.phase is Phase.BACKWARD:
             self._backward_begins(event)
         elif event.phase is Phase.STEP:
@@ -100,7 +113,10 @@ class Recorder:
                     track.before_zero_grad = track.look(measured, measured)
 
     def end(self, event: Event) -> None:
-        if event.phase is Phase.BACKWARD:
+        if self._steady.track is not None:
+            if self.stage.triggers:
+                self._notify()
+        elif event.phase is Phase.BACKWARD:
             self._backward_ends(event)
         elif event.phase is Phase.ZERO_GRAD:
             self._zero_grad_ends(event)
@@ -113,6 +129,7 @@ class Recorder:
         self._scaled.scaled(scaled, loss)
 
     def closure_returned(self, optimizer: torch.optim.Optimizer) -> None:
+        self._unsettle()
         track = self.roster.get(optimizer)
         if track is None or track.before_step is None:
             return
@@ -126,6 +143,7 @@ class Recorder:
     def scaler_stepped(self, scaler: Any, optimizer: torch.optim.Optimizer, ran: bool) -> None:
         track = self.roster.get(optimizer)
         if track is not None and not ran:
+            self._unsettle()
             self.stage.emit(SkippedStep(self.row, track.number))
             self.stage.tell("skipped_step", track)
 
@@ -137,7 +155,61 @@ class Recorder:
 
     def backward_failed(self, error: BaseException, event: Event | None) -> None:
         if event is not None:
+            self._unsettle()
             self.stage.tell("backward_failed", error, event.site)
+
+    # -- the steady state -------------------------------------------------------------------------------------------
+
+    def _goes_on(self, event: Event) -> bool:
+        """Whether the call is what is expected in the steady state; then it is taken in here."""
+        steady, stage, phase = self._steady, self.stage, event.phase
+        track = steady.track
+        assert track is not None
+        if phase is Phase.BACKWARD:
+            if self._measured() or not stage.calm or not steady.expects_backward(event.subject):
+                return False
+            self.meta.backwards += 1
+            stage.backwards += 1
+            contribution, loss, scale = self._contribute(event)
+            if loss is not None:
+                track.expect(loss)
+            steady.backward(contribution, scale)
+            stage.tell_always("before_backward", event.subject, event.site)
+        elif phase is Phase.STEP:
+            if event.subject is not track.optimizer():
+                return self.roster.take(event.subject) is None
+            if not steady.expects_step():
+                return False
+            steady.step_site, steady.stepping = self.books.site(event.site), True
+            stage.tell_always("before_step", track)
+        elif not steady.expects_zero_grad():
+            return False
+        elif event.subject is track.optimizer() or _holds(event.subject, track):
+            steady.zero_grad_site = self.books.site(event.site)
+        return True
+
+    def _settle(self, track: Track, before: Look, notes: StepNotes) -> None:
+        """A row is over. If it was as rows should be, the next ones are watched by what could make them different."""
+        if self.row < STEADY_FROM or not self.stage.calm or len(self.tracks) > 1 or track.before_backward is not None:
+            return
+        plain = track.began_empty and not track.by_closure and notes.seen == notes.reached > 0
+        if plain and (before.full or track.left_by_backward == _absent(before)):
+            self._steady.begin(track, before, notes)
+
+    def _unsettle(self) -> None:
+        """The steady state, if there is one, is over."""
+        if self._steady.track is not None:
+            made = self._steady.made
+            self._hand_over()
+            track = self._steady.end()
+            if track.reached:
+                for contribution in made:
+                    self.stage.tell("after_backward", [track], self.books.sites[contribution.site])
+
+    def _hand_over(self) -> None:
+        track = self._steady.track
+        if track is not None and self._steady.hand_over():
+            self.stage.tell("rows_passed", track)
 
     # -- ZERO_GRAD --------------------------------------------------------------------------------------------------
 
@@ -174,9 +246,7 @@ class Recorder:
     # -- BACKWARD ---------------------------------------------------------------------------------------------------
 
     def _backward_begins(self, event: Event) -> None:
-        if self._stepped:
-            self._close_row()
-        elif self.meta.backwards % READ_OUT_EVERY == 0:
+        if self.meta.backwards % READ_OUT_EVERY == 0:
             self.finish_rows()
         self.meta.backwards += 1
         self.stage.backward_begins(event.subject)
@@ -185,6 +255,8 @@ class Recorder:
         for track in self.tracks:
             track.read_parameters()
             track.before_backward = track.look(measured, measured or track.maybe_used)
+            if track.seen == 0:
+                track.began_empty = track.before_backward.empty
             track.seen += 1
             if track.before_backward.empty:
                 track.maybe_used = False
@@ -231,6 +303,7 @@ class Recorder:
             track.measure(after, self._scale)
         self.roster.activate(track)
         track.later("backward", before, after, contribution)
+        track.left_by_backward = None if after.full else _absent(after)
         track.reached += 1
         track.loss_scale = self._scale
         track.backward_site = contribution.site
@@ -263,6 +336,12 @@ class Recorder:
 
     def stepped(self, optimizer: torch.optim.Optimizer) -> None:
         track = self.roster.get(optimizer)
+        steady = self._steady
+        if steady.stepping and track is steady.track and track is not None:
+            steady.stepped(self.row, track.learning_rates())
+            track.steps += 1
+            self._stepped.add(track.number)
+            return
         if track is None or track.before_step is None:
             return
         before, track.before_step = track.before_step, None
@@ -270,7 +349,7 @@ class Recorder:
         notes = self._notes(track, before)
         if plain is not None:
             after = release(before)
-            track.later("plain_row", before, plain, notes)
+            track.later_plain(before, plain, notes)
         else:
             after = release(track.look(before.drawn))
             if after.same_as(release(before)):
@@ -285,6 +364,7 @@ class Recorder:
         if track.steps == 1 and self.row or not before.full and track.missing_changed(before):
             self.stage.look_closely()
         self.stage.tell("after_step", track)
+        self._settle(track, before, notes)
         track.seen = track.reached = 0
         track.left_zero = None
         track.zero_grad_site = track.backward_site = -1
@@ -308,12 +388,18 @@ class Recorder:
 
     def finish_rows(self) -> None:
         """Enter into the books what has happened so far; the row at hand stays open."""
+        self._hand_over()
         self._triggers |= self.books.finish(self.row)
 
     def _close_row(self) -> None:
-        if self.row < FIRST_ROWS or self.row % READ_OUT_ROWS == 0 or self._measured():
+        if self._steady.track is not None:
+            if len(self._steady.rows) >= STEADY_ROWS:
+                self.finish_rows()
+        elif self.row < FIRST_ROWS or self.row % READ_OUT_ROWS == 0 or self._measured():
             self.finish_rows()
-        self.partition.row(self._stepped)
+        if self._stepped != self._stepped_before:
+            self.partition.row(self._stepped)
+            self._stepped_before = self._stepped
         self._stepped = set()
         now, spent = time.perf_counter(), DISPATCHER.spent()
         self.sampling.row_done(self.row, spent - self._row_spent, now - self._row_started, self.partition.count)
@@ -322,6 +408,7 @@ class Recorder:
         self.stage.row += 1
         self.meta.rows = self.row
         if self.row in LOOK_AGAIN:
+            self._unsettle()
             self.stage.look_closely()
         self.roster.bury()
         self.books.forget_the_dead()
@@ -329,13 +416,16 @@ class Recorder:
         self._row_started, self._row_spent = time.perf_counter(), DISPATCHER.spent()
 
     def _notify(self) -> None:
-        triggers = frozenset(self._triggers | self.stage.triggers)
-        self._triggers.clear()
-        self.stage.triggers.clear()
+        triggers = _NO_TRIGGERS
+        if self._triggers or self.stage.triggers:
+            triggers = frozenset(self._triggers | self.stage.triggers)
+            self._triggers.clear()
+            self.stage.triggers.clear()
         self._on_row(triggers)
 
     def end_run(self, finished: bool) -> None:
         """The loop is over: close what is open, and let probes say what only the end can tell."""
+        self._unsettle()
         self.stage.trace.stop()
         if self._stepped:
             self._close_row()
@@ -354,6 +444,7 @@ class Recorder:
 
     def resumed(self) -> None:
         """After a pause: nothing is known of what happened meanwhile."""
+        self._unsettle()
         for track in self.tracks:
             track.forget()
 
@@ -366,6 +457,11 @@ class Recorder:
 
     def _measures_updates(self) -> bool:
         return self.row < FIRST_ROWS or self._measured_rows % UPDATE_EVERY == 0
+
+
+def _absent(look: Look) -> list[int]:
+    """Which parameters had no gradient."""
+    return [i for i, gradient in enumerate(look.ids) if gradient == 0]
 
 
 def _holds(subject: Any, track: Track) -> bool:

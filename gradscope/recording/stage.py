@@ -35,7 +35,7 @@ class Stage:
         self.trace = ForwardTrace(lambda: DISPATCHER.listening(DISPATCHER.generation), self._failed)
         self.triggers: set[str] = set()
         self._probes, self._roster, self._blind = list(probes), roster, blind
-        self._moments = _moments(self._probes)
+        self._moments, self._always = _moments(self._probes), _moments(self._probes, always=True)
         self._roots: tuple[torch.Tensor, ...] = ()
         self._survey: Survey | None = None
         self._close_until = CLOSE_ROWS
@@ -66,6 +66,11 @@ class Stage:
 
     def trigger(self, why: str) -> None:
         self.triggers.add(why)
+
+    @property
+    def calm(self) -> bool:
+        """Nothing is looked at closely."""
+        return not (self._close or self.trace.on)
 
     @property
     def _close(self) -> bool:
@@ -99,19 +104,27 @@ class Stage:
 
     def tell(self, moment: str, *arguments: Any) -> None:
         """Tell every probe that has something to do at this moment. One that raises is told nothing more."""
-        for probe in list(self._moments.get(moment, ())):
+        self._tell(self._moments.get(moment, ()), moment, arguments)
+
+    def tell_always(self, moment: str, *arguments: Any) -> None:
+        """In a row as nearly all are: tell the probes that ask for this moment of every row."""
+        self._tell(self._always.get(moment, ()), moment, arguments)
+
+    def _tell(self, probes: Sequence[Probe], moment: str, arguments: tuple[Any, ...]) -> None:
+        for probe in probes:
             try:
                 getattr(probe, moment)(self, *arguments)
             except Exception as error:
                 self._probes.remove(probe)
-                self._moments = _moments(self._probes)
+                self._moments, self._always = _moments(self._probes), _moments(self._probes, always=True)
                 self._failed(error, type(probe).__name__)
 
     def _failed(self, error: BaseException, name: str = "module calls") -> None:
         self._blind[name] = f"it failed at step {self.row}: {type(error).__name__}: {error}"
 
 
-def _moments(probes: Sequence[Probe]) -> dict[str, list[Probe]]:
-    """Which probes have something to do at which moment."""
+def _moments(probes: Sequence[Probe], always: bool = False) -> dict[str, tuple[Probe, ...]]:
+    """Which probes have something to do at which moment; `always`: in rows as nearly all are, too."""
     names = [name for name, member in vars(Probe).items() if callable(member) and not name.startswith("_")]
-    return {n: found for n in names if (found := [p for p in probes if getattr(type(p), n) is not getattr(Probe, n)])}
+    told = {n: [p for p in probes if getattr(type(p), n) is not getattr(Probe, n)] for n in names}
+    return {n: tuple(p for p in found if not always or n in p.always) for n, found in told.items()}

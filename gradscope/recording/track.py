@@ -9,8 +9,8 @@ import torch
 
 from gradscope.record.record import Parameter
 from gradscope.record.table import OptimizerTable
-from gradscope.recording.finishing import StepNotes
-from gradscope.recording.ledger import Contribution, Ledger, Row
+from gradscope.recording.finishing import FullRow, PlainRow, PlainRows, StepNotes
+from gradscope.recording.ledger import Contribution, Ledger
 from gradscope.recording.look import Look, look
 from gradscope.recording.naming import Names
 from gradscope.recording.stats import Norms, Readable
@@ -57,6 +57,8 @@ class Track:
         self.before_backward: Look | None = None
         self.before_zero_grad: Look | None = None
         self.before_step: Look | None = None
+        self.began_empty = False  # no gradient was there before the row's first backward
+        self.left_by_backward: list[int] | None = None  # which gradients the newest backward left absent; None: none
         self.left_zero: Look | None = None  # what a zero_grad since the previous step left in place
         self.by_closure = False
         self.copies: list[torch.Tensor] | None = None
@@ -104,13 +106,22 @@ class Track:
         self.copies = None
         self._changed()
 
+    def unchanged(self) -> bool:
+        """Whether `read_parameters` would say "same"."""
+        optimizer = self.optimizer()
+        return optimizer is None or self._shape_of(optimizer) == self._shape
+
+    @staticmethod
+    def _shape_of(optimizer: torch.optim.Optimizer) -> tuple[Any, ...]:
+        groups = optimizer.param_groups
+        return tuple([(id(g["params"]), len(g["params"]), id(g["params"][0]) if g["params"] else 0) for g in groups])
+
     def read_parameters(self) -> str:
         """Read param_groups again, cheaply where nothing changed: "same", "grown" (new ones at the end), "replaced"."""
         optimizer = self.optimizer()
         if optimizer is None:
             return "same"
-        groups = optimizer.param_groups
-        shape = tuple((id(g["params"]), len(g["params"]), id(g["params"][0]) if g["params"] else 0) for g in groups)
+        groups, shape = optimizer.param_groups, self._shape_of(optimizer)
         if shape == self._shape:
             return "same"
         parameters = [p for g in groups for p in g["params"]]
@@ -163,10 +174,20 @@ class Track:
         assert isinstance(contribution, Contribution)
         return contribution
 
+    def later_plain(self, at_step: Look, contribution: Contribution, notes: StepNotes) -> None:
+        """The row at hand was a plain one."""
+        row = PlainRow(notes.row, (contribution,), notes.lr, notes.loss_scale, notes.sites)
+        newest, arguments = self._operations[-1] if self._operations else ("", ())
+        if newest == "plain_rows" and arguments[0].parameters is notes.columns and arguments[0].missing is None:
+            arguments[0].rows.append(row)
+            self._operations[-1] = newest, (arguments[0], at_step)
+        else:
+            self.later("plain_rows", PlainRows([row], notes.columns), at_step)
+
     def later(self, operation: str, *arguments: Any) -> None:
         """Hand an operation to the ledger once the numbers in it have arrived."""
         self._operations.append((operation, arguments))
-        if operation in ("step", "plain_row"):
+        if operation in ("step", "plain_rows"):
             self._row_starts = len(self._operations)
 
     def expect(self, cell: Readable) -> None:
@@ -202,21 +223,18 @@ class Track:
         waiting, self._pending = self._pending, []
         return waiting
 
-    def replay(self) -> list[tuple[Row | Contribution, StepNotes]]:
-        """Put the waiting operations through the ledger; returns the rows that are finished now.
-
-        A plain row is told by its one Contribution.
-        """
+    def replay(self) -> list[FullRow | PlainRows]:
+        """Put the waiting operations through the ledger; returns the rows that are finished now."""
         operations, self._operations, self._row_starts = self._operations, [], 0
-        finished: list[tuple[Row | Contribution, StepNotes]] = []
+        finished: list[FullRow | PlainRows] = []
         for name, arguments in operations:
-            if name == "plain_row":
-                at_step, contribution, notes = arguments
-                self.ledger.plain_row(at_step)
-                finished.append((contribution, notes))
+            if name == "plain_rows":
+                rows, at_step = arguments
+                self.ledger.plain_rows(at_step)
+                finished.append(rows)
             elif name == "step":
                 before, after, by_closure, notes = arguments
-                finished.append((self.ledger.step(before, after, by_closure), notes))
+                finished.append(FullRow(self.ledger.step(before, after, by_closure), notes))
             else:
                 getattr(self.ledger, name)(*arguments)
         return finished

@@ -4,7 +4,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from typing import Any, Mapping
+from typing import Any, Mapping, Sequence
 
 import numpy as np
 
@@ -84,20 +84,27 @@ class Curves:
         self._losses = self._joint_losses = self._norms = 0.0  # sums since the newest point
         self._with_loss = self._with_norm = 0
 
-    def row(self, scalars: Mapping[str, Any], arrays: Mapping[str, Any] | None) -> None:
-        """Take in one finished row. Called in every row: a microsecond."""
-        self._rows += 1
-        self._newest = scalars
-        if not scalars["wiring"] & _NO_LOSS:
-            self._with_loss += 1
-            self._losses += scalars["loss"]
-            self._joint_losses += scalars["joint_loss"]
-        if arrays is not None:
-            self._with_norm += 1
-            self._norms += scalars["grad_norm"]
-            self._measured(int(scalars["row"]), arrays)
-        if self._rows >= self._pace.next and self._pace.due(self._rows):
-            self._point()
+    def rows(self, columns: Mapping[str, Any], measured: Sequence[tuple[int, Mapping[str, Any]]]) -> None:
+        """Take in finished rows, each column # (rows, ...), with the arrays of those that were measured."""
+        at, count = 0, len(columns["row"])
+        waiting = list(reversed(measured))
+        while at < count:
+            stop = min(count, at + max(1, self._pace.next - self._rows))
+            if waiting and waiting[-1][0] < stop:
+                stop = waiting[-1][0] + 1
+            known = columns["wiring"][at:stop] & _NO_LOSS == 0
+            self._with_loss += int(known.sum())
+            self._losses += float(columns["loss"][at:stop][known].sum())
+            self._joint_losses += float(columns["joint_loss"][at:stop][known].sum())
+            self._rows += stop - at
+            self._newest = {name: columns[name][stop - 1] for name in ("row", "lr", "loss_scale")}
+            if waiting and waiting[-1][0] == stop - 1:
+                self._with_norm += 1
+                self._norms += float(columns["grad_norm"][stop - 1])
+                self._measured(int(columns["row"][stop - 1]), waiting.pop()[1])
+            if self._rows >= self._pace.next and self._pace.due(self._rows):
+                self._point()
+            at = stop
 
     def end(self) -> None:
         """No row follows: the newest one gets a point too."""

@@ -56,11 +56,13 @@ class TensorBoard:
         self._told: object = (False, [])  # what the newest text says; there is none at first
         self._attempt(lambda: self._open(open_writer))
 
-    def row(self, table: OptimizerTable, scalars: Mapping[str, Any], arrays: Mapping[str, Any] | None) -> None:
-        """A finished row."""
+    def rows(
+        self, table: OptimizerTable, columns: Mapping[str, Any], measured: Sequence[tuple[int, Mapping[str, Any]]]
+    ) -> None:
+        """Finished rows: scalars by column, and, with their places among them, the arrays of measured ones."""
         if self._writer is not None:
             try:
-                self._row(table, scalars, arrays)
+                self._rows(table, columns, measured)
             except Exception as error:
                 self._fail(error)
 
@@ -98,7 +100,9 @@ class TensorBoard:
     def _open(self, open_writer: Callable[[], Writer]) -> None:
         self._writer = open_writer()
 
-    def _row(self, table: OptimizerTable, scalars: Mapping[str, Any], arrays: Mapping[str, Any] | None) -> None:
+    def _rows(
+        self, table: OptimizerTable, columns: Mapping[str, Any], measured: Sequence[tuple[int, Mapping[str, Any]]]
+    ) -> None:
         curves = self._curves.get(table.number)
         if curves is None:
             if len(self._curves) == MAX_OPTIMIZERS:
@@ -106,7 +110,7 @@ class TensorBoard:
                 return
             curves = self._curves[table.number] = Curves()
             self._tables[table.number] = table
-        curves.row(scalars, arrays)
+        curves.rows(columns, measured)
 
     def _end(self, partition: Partition, report: Report, optimizers: int) -> None:
         for curves in self._curves.values():
