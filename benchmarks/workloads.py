@@ -1,6 +1,6 @@
-"""The training loops that are measured. `find(name)` knows them; their `make` returns a function that trains one step.
+"""The training loops that are measured: `find(name)` knows them, their `make` returns a function that trains one step.
 
-Besides those of `WORKLOADS` there are "params:1e6" (so many values in 20 tensors) and "tensors:400" (so many tiny ones).
+Besides those of `WORKLOADS`: "params:1e6" (so many values in 20 tensors) and "tensors:400" (so many tiny tensors).
 """
 from __future__ import annotations
 
@@ -192,8 +192,7 @@ def find(name: str) -> Workload:
     if kind == "tensors" and size >= 2 and size % 2 == 0:
         return Workload(f"{size:,} tiny tensors", lambda: square_mlp(8, size // 2, 8))
     raise ValueError(
-        f"no such workload: {name} (there are {', '.join(WORKLOADS)}, params:N with N of 100 or more, and tensors:N with "
-        "an even N)"
+        f"no such workload: {name} (there are {', '.join(WORKLOADS)}; params:N, N of 100 or more; tensors:N, N even)"
     )
 
 
