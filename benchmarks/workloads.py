@@ -1,4 +1,7 @@
-"""The training loops that `overhead.py` measures: each `make` returns a function that trains one step."""
+"""The training loops that are measured: `find(name)` knows them, their `make` returns a function that trains one step.
+
+Besides those of `WORKLOADS`: "params:1e6" (so many values in 20 tensors) and "tensors:400" (so many tiny tensors).
+"""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -17,6 +20,7 @@ class Workload:
 
     text: str
     make: Callable[[], Step]
+    one_side_at_a_time: bool = False  # too large for all sides to be in memory together
 
 
 def _loop(net: nn.Module, optimizer: torch.optim.Optimizer, batches: list[tuple[Tensor, Tensor]]) -> Step:
@@ -105,10 +109,10 @@ class _Layer(nn.Module):
 
 
 class _Gpt(nn.Module):
-    def __init__(self, words: int = 8192, length: int = 128, width: int = 256, layers: int = 6) -> None:
+    def __init__(self, words: int, length: int, width: int, layers: int, heads: int) -> None:
         super().__init__()
         self.words, self.places = nn.Embedding(words, width), nn.Embedding(length, width)
-        self.layers = nn.Sequential(*(_Layer(width, 4) for _ in range(layers)))
+        self.layers = nn.Sequential(*(_Layer(width, heads) for _ in range(layers)))
         self.norm = nn.LayerNorm(width)
         nn.init.normal_(self.words.weight, std=0.02)
 
@@ -119,27 +123,47 @@ class _Gpt(nn.Module):
 
 def gpt() -> Step:
     """A small GPT with tied words: 76 tensors, 6.9 million values."""
-    net = _Gpt()
+    net = _Gpt(8192, 128, 256, 6, 4)
     text = torch.randint(8192, (8, 4, 129))
     return _loop(net, torch.optim.AdamW(net.parameters(), lr=3e-4), [(t[:, :-1], t[:, 1:]) for t in text])
 
 
+def gpt2() -> Step:
+    """The shape of GPT-2 small, words tied: 148 tensors, 124.4 million values; one text of 64 words a step."""
+    net = _Gpt(50257, 1024, 768, 12, 12)
+    text = torch.randint(50257, (8, 1, 65))
+    return _loop(net, torch.optim.AdamW(net.parameters(), lr=3e-4), [(t[:, :-1], t[:, 1:]) for t in text])
+
+
 class _Deep(nn.Module):
-    def __init__(self, width: int = 16, layers: int = 200) -> None:
+    """So many square layers in a row, each adding a little."""
+
+    def __init__(self, width: int, layers: int) -> None:
         super().__init__()
         self.layers = nn.ModuleList(nn.Linear(width, width) for _ in range(layers))
+        self.share = min(0.5, 10 / layers)
 
     def forward(self, x: Tensor) -> Tensor:
         for layer in self.layers:
-            x = x + 0.05 * torch.tanh(layer(x))
+            x = x + self.share * torch.tanh(layer(x))
         return x
+
+
+def _points(batch: int, width: int) -> list[tuple[Tensor, Tensor]]:
+    """Noise # (batch, width) and classes, as many as the noise is wide."""
+    return [(torch.randn(batch, width), torch.randint(width, (batch,))) for _ in range(8)]
 
 
 def deep_mlp() -> Step:
     """200 tiny layers with Adam: 400 tensors, so that what is paid by tensor shows."""
-    net = _Deep()
-    batches = [(torch.randn(16, 16), torch.randint(16, (16,))) for _ in range(8)]
-    return _loop(net, torch.optim.Adam(net.parameters(), lr=1e-3), batches)
+    net = _Deep(16, 200)
+    return _loop(net, torch.optim.Adam(net.parameters(), lr=1e-3), _points(16, 16))
+
+
+def square_mlp(width: int, layers: int, batch: int) -> Step:
+    """`layers` square layers with SGD and momentum: two tensors each."""
+    net = _Deep(width, layers)
+    return _loop(net, torch.optim.SGD(net.parameters(), lr=0.001, momentum=0.9), _points(batch, width))
 
 
 WORKLOADS = {
@@ -148,4 +172,30 @@ WORKLOADS = {
     "W2": Workload("ResNet-18, 32x32, batch 16", resnet18),
     "W3": Workload("small GPT", gpt),
     "W4": Workload("200-layer MLP, Adam", deep_mlp),
+    "W5": Workload("500-layer MLP, 1,000 tensors, 2.1M values", lambda: square_mlp(64, 500, 64)),
+    "W6": Workload("GPT-2 small, 124M values, 1 x 64 words", gpt2, one_side_at_a_time=True),
 }
+
+
+def find(name: str) -> Workload:
+    """The workload of that name; ValueError, in one sentence, where there is none."""
+    if name in WORKLOADS:
+        return WORKLOADS[name]
+    kind, _, text = name.partition(":")
+    try:
+        size = int(float(text))
+    except (ValueError, OverflowError):
+        size = 0
+    if kind == "params" and size >= 100:
+        width = round((size / 10 + 0.25) ** 0.5 - 0.5)
+        return Workload(f"{size:,} values in 20 tensors", lambda: square_mlp(width, 10, 16), size >= 50_000_000)
+    if kind == "tensors" and size >= 2 and size % 2 == 0:
+        return Workload(f"{size:,} tiny tensors", lambda: square_mlp(8, size // 2, 8))
+    raise ValueError(
+        f"no such workload: {name} (there are {', '.join(WORKLOADS)}; params:N, N of 100 or more; tensors:N, N even)"
+    )
+
+
+def make(name: str) -> Step:
+    """A new loop of that name: call what comes back to train one step. ValueError where there is none."""
+    return find(name).make()
