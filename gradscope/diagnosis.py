@@ -94,17 +94,17 @@ class Cadence:
     """When rules run: a function of the number of rows alone, plus the first sight of each trigger."""
 
     def __init__(self) -> None:
-        self._next = 1
+        self.next = 1
         self._seen: set[str] = set()
 
     def due(self, rows: int, triggers: Iterable[str] = ()) -> bool:
         """Whether to run the rules now that `rows` rows are finished."""
         new = set(triggers) - self._seen
         self._seen |= new
-        if rows < self._next and not new:
+        if rows < self.next and not new:
             return False
-        if rows >= self._next:
-            self._next = rows + 1 if rows < WHOLE_ROWS else max(rows + 1, int(rows * GROWTH))
+        if rows >= self.next:
+            self.next = rows + 1 if rows < WHOLE_ROWS else max(rows + 1, int(rows * GROWTH))
         return True
 
 
@@ -165,6 +165,9 @@ class FindingLog:
             return rule.over(finding, record)
         except Exception:  # it is not known: what was found stays
             return False
+
+    def __len__(self) -> int:
+        return len(self._found)
 
     @property
     def findings(self) -> tuple[Finding, ...]:

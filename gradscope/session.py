@@ -158,7 +158,7 @@ class Session:
 
     # -- the recorder's callbacks -----------------------------------------------------------------------------------
 
-    def _row_finished(self, triggers: frozenset[str]) -> None:
+    def _row_finished(self, triggers: frozenset[str]) -> int:
         if self._cadence.due(self.recorder.meta.rows, triggers):
             self._account()
             self._evaluate(max(0, self.recorder.meta.rows - 1))
@@ -166,6 +166,7 @@ class Session:
             self._progress.show(self.recorder.view(live=True), len(self.findings))
         if self._outputs.due():
             self._flush()
+        return self._cadence.next
 
     def _recorder_failed(self, error: BaseException) -> None:
         if self.failure is not None:
@@ -179,17 +180,24 @@ class Session:
             return
         try:
             record = self.recorder.view(live=True)
+            start = time.perf_counter()
+            known = len(self.log)
             for finding in self.log.update(diagnose(record, self.rules), row, record):
                 self._outputs.finding(finding)
                 if finding.severity != "info" and finding.caused_by is None and finding.id not in self._announced:
                     self._announced.add(finding.id)
                     self._announce(finding)
+            if len(self.log) > known:
+                self.recorder.suspect()
+            self.recorder.sampling.others(time.perf_counter() - start)
         except Exception as error:
             self._recorder_failed(error)
 
     def _flush(self, last: bool = False) -> None:
         if os.getpid() == self._pid:
+            start = time.perf_counter()
             self._outputs.flush(self._standing(), last)
+            self.recorder.sampling.others(time.perf_counter() - start)
 
     def _standing(self) -> Standing:
         recorder = self.recorder

@@ -18,7 +18,7 @@ from torch.optim import optimizer as optimizers
 import gradscope
 from gradscope import watching as scopes
 from gradscope.diagnosis import FindingLog
-from gradscope.hooks.dispatcher import DISPATCHER, Dispatcher
+from gradscope.hooks.dispatcher import DISPATCHER
 from gradscope.hooks.forward import ForwardTrace
 from gradscope.hooks.sites import SiteFinder
 from gradscope.probes.catalogue import make_probes
@@ -115,7 +115,7 @@ RECORDING = [
     (FindingLog, "update"),
     (ChunkWriter, "row"),
     (SiteFinder, "find"),
-    (Dispatcher, "_begin"),
+    (Recorder, "_close_row"),
 ]
 
 

@@ -408,7 +408,7 @@ def test_sampling_sees_each_of_two_optimizers_that_take_turns() -> None:
     """An even stride would always meet the same one."""
     sampling = Sampling()
     for row in range(5000):
-        sampling.row_done(row, 1e-4 if sampling.measured(row) else 1e-5, 5e-4, streams=2)
+        sampling.rows_done(row, 1, 1e-4 if sampling.measured(row) else 1e-5, 5e-4, streams=2)
     measured = [row for row in range(4000, 5000) if sampling.measured(row)]
     assert sampling.stride > 1
     assert {0, 1} == {row % 2 for row in measured}

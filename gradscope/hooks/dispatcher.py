@@ -19,9 +19,12 @@ from gradscope.hooks.sites import SiteFinder
 
 
 class Listener(Protocol):
-    """Who wants to know. All calls come from the training thread, in the loop's own order."""
+    """Who wants to know. All calls come from the training thread, in the loop's own order.
 
-    def begin(self, event: Event) -> None: ...
+    `begin` tells whether that is all there is to do: then `end` is not called.
+    """
+
+    def begin(self, event: Event) -> bool: ...
     def end(self, event: Event) -> None: ...
     def backward_failed(self, error: BaseException, event: Event | None) -> None: ...
     def stepped(self, optimizer: torch.optim.Optimizer) -> None: ...
@@ -47,11 +50,12 @@ class Dispatcher:
         self.seconds = 0.0
         self.outbox: list[Callable[[], None]] = []
         self.generation = 0  # of the hooks; those of an earlier one, left under somebody else's patch, stay inert
-        self._sending_since = 0.0
+        self.now = 0.0  # when the call at hand came in, by time.perf_counter
+        self._done: Event | None = None  # of its end nobody needs to hear
         self.foreign_thread_calls = 0
         self._listener: Listener | None = None
         self._paused = 0
-        self._pid = 0
+        self._forked = False
         self._thread: int | None = None
         self._backward_depth = 0
         self._patches: list[Patch] = []
@@ -64,7 +68,7 @@ class Dispatcher:
         if self._listener is not None:
             raise RuntimeError("the dispatcher serves one listener at a time")
         self.generation += 1
-        self._listener, self._pid, self._thread = listener, os.getpid(), None
+        self._listener, self._forked, self._thread = listener, False, None
         self._backward_depth = 0
         self.seconds, self.foreign_thread_calls = 0.0, 0
         rooms = (backward, optimizer, scaler, scheduler)
@@ -98,7 +102,7 @@ class Dispatcher:
         """
         if generation != self.generation or self._listener is None or self._paused:
             return False
-        if torch.compiler.is_compiling() or os.getpid() != self._pid:
+        if self._forked or torch.compiler.is_compiling():
             return False
         thread = threading.get_ident()
         if self._thread is None:
@@ -111,50 +115,58 @@ class Dispatcher:
 
     def begin(self, phase: Phase, subject: Any, plain_scalar: bool = True) -> Event | None:
         """A call of the user's begins. Hand what comes back to `end`; None where nobody listens any more."""
-        event: Event | None = self._contained(self._begin, phase, subject, plain_scalar)
-        return event
+        start = self.now = time.perf_counter()
+        try:
+            if self._listener is None:
+                return None
+            event = Event(phase, subject, self.sites.find(sys._getframe(2)), plain_scalar)
+            if self._listener.begin(event) and phase is not Phase.STEP:
+                self._done = event
+            return event
+        except Exception as error:
+            self._give_up(error)
+            return None
+        finally:
+            self.seconds += time.perf_counter() - start
 
     def end(self, event: Event | None) -> None:
         """The call that `begin` announced is over."""
-        if event is not None:
+        if event is not None and event is not self._done:
             self.send("end", event)
+        self._done = None
         if self.outbox and sys.exc_info()[0] is None:  # an exception on its way is not to be replaced
             self.deliver()
 
     def send(self, call: str, *arguments: Any) -> None:
         """Call the listener's method `call`."""
-        if self._listener is not None:
-            self._contained(getattr(self._listener, call), *arguments)
+        if self._listener is None:
+            return
+        start = self.now = time.perf_counter()
+        try:
+            getattr(self._listener, call)(*arguments)
+        except Exception as error:
+            self._give_up(error)
+        finally:
+            self.seconds += time.perf_counter() - start
 
     def deliver(self) -> None:
         """Call what is in the outbox, each once; the first that raises ends it."""
         while self.outbox:
             self.outbox.pop(0)()
 
-    def _begin(self, phase: Phase, subject: Any, plain_scalar: bool) -> Event | None:
-        if self._listener is None:
-            return None
-        event = Event(phase, subject, self.sites.find(), plain_scalar)
-        self._listener.begin(event)
-        return event
+    def _give_up(self, error: Exception) -> None:
+        """The listener has failed: drop it and tell it why."""
+        listener, self._listener = self._listener, None
+        with contextlib.suppress(Exception):
+            if listener is not None:
+                listener.failed(error)
 
-    def _contained(self, action: Callable[..., Any], *arguments: Any) -> Any:
-        """Do it, and time it; if it raises, drop the listener and tell it why."""
-        start = self._sending_since = time.perf_counter()
-        try:
-            return action(*arguments)
-        except Exception as error:
-            listener, self._listener = self._listener, None
-            with contextlib.suppress(Exception):
-                if listener is not None:
-                    listener.failed(error)
-            return None
-        finally:
-            self.seconds += time.perf_counter() - start
+    def _in_forked_child(self) -> None:
+        self._forked = True
 
     def spent(self) -> float:
         """Seconds spent in the listener so far, those of the call at hand included. For the listener to ask."""
-        return self.seconds + time.perf_counter() - self._sending_since
+        return self.seconds + time.perf_counter() - self.now
 
     def enter_backward(self) -> bool:
         """True for the outermost of nested backwards (reentrant checkpointing runs inner ones)."""
@@ -166,3 +178,5 @@ class Dispatcher:
 
 
 DISPATCHER = Dispatcher()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=DISPATCHER._in_forked_child)

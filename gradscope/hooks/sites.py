@@ -35,17 +35,22 @@ class SiteFinder:
 
     def find(self, start: FrameType | None = None) -> Site:
         """The calling user's Site, from `start` upward (UNKNOWN where the stack holds no frame of theirs)."""
-        frame = self.frame(start)
-        return UNKNOWN if frame is None else self._site(frame)
+        frame = self.frame(start or sys._getframe(1))
+        if frame is None:
+            return UNKNOWN
+        key = (frame.f_code.co_filename, frame.f_lineno)
+        site = self._sites.get(key)
+        if site is None:
+            site = self._sites[key] = Site(*key, frame.f_code.co_name)
+        return site
 
     def frame(self, start: FrameType | None = None) -> FrameType | None:
         """The innermost frame of the user's own code, else of a library that is not torch, else None."""
         frame: FrameType | None = start or sys._getframe(1)
         library: FrameType | None = None
         ranks = self._rank_of_file
-        for _ in range(_MAX_FRAMES):
-            if frame is None:
-                break
+        left = _MAX_FRAMES
+        while frame is not None and left:
             file = frame.f_code.co_filename
             rank = ranks.get(file)
             if rank is None:
@@ -54,15 +59,8 @@ class SiteFinder:
                 return frame
             if rank == 1 and library is None:
                 library = frame
-            frame = frame.f_back
+            frame, left = frame.f_back, left - 1
         return library
-
-    def _site(self, frame: FrameType) -> Site:
-        key = (frame.f_code.co_filename, frame.f_lineno)
-        site = self._sites.get(key)
-        if site is None:
-            site = self._sites[key] = Site(key[0], key[1], frame.f_code.co_name)
-        return site
 
     @staticmethod
     def rank(file: str) -> int:

@@ -58,8 +58,8 @@ def sample(parameter: torch.Tensor) -> torch.Tensor:
 class Probe:
     """Does nothing at any moment; a probe overrides the moments it needs.
 
-    `cost` says in words what it costs, and when. Of rows as nearly all are (`recording/steady.py`) it is told at the
-    moments named in `always` alone, and by `rows_passed` of how many there were.
+    `cost` says in words what it costs, and when. Of rows as nearly all are (`recording/steady.py`) it is told by
+    `rows_passed`, and of some of them at the moments named in `always`.
     """
 
     cost = ""
@@ -89,8 +89,8 @@ class Probe:
     def zero_grad(self, scene: Scene, track: Track) -> None:
         """zero_grad was called on the optimizer, or on a module."""
 
-    def rows_passed(self, scene: Scene, track: Track) -> None:
-        """Since the last moment, an optimizer's rows were as rows should be, up to its newest step."""
+    def rows_passed(self, scene: Scene, track: Track, count: int) -> None:
+        """So many rows of an optimizer were as rows should be, up to its newest step; nothing else was told of them."""
 
     def ended(self, scene: Scene, finished: bool) -> None:
         """The run is over; `finished` is False where it crashed or was interrupted."""

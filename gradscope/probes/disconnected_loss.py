@@ -1,6 +1,7 @@
 """Losses whose backward reaches nothing that is trained, or that torch refuses to go backward from."""
 from __future__ import annotations
 
+import weakref
 from typing import Sequence
 
 import torch
@@ -21,16 +22,16 @@ class DisconnectedLossProbe(Probe):
 
     cost = "two attribute reads per backward; a walk of the module calls where a backward reaches nothing"
 
-    always = frozenset({"before_backward"})
-
     def __init__(self) -> None:
         self._cut: Cut | None = None
         self._others = False  # the backward at hand reaches parameters that no optimizer owns
+        self._newest: weakref.ref[torch.Tensor] | None = None  # the loss of the backward before
         self._again = False  # the backward at hand starts where an earlier one did
 
     def before_backward(self, scene: Scene, roots: Sequence[torch.Tensor], site: Site) -> None:
         node = roots[0].grad_fn if len(roots) == 1 else None
-        self._again = node is not None and KEY in node.metadata
+        self._again = self._newest is not None and len(roots) == 1 and self._newest() is roots[0]
+        self._newest = weakref.ref(roots[0]) if len(roots) == 1 else None
         self._cut, self._others = None, False
         survey = scene.survey()
         if survey is not None:

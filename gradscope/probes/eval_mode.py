@@ -45,8 +45,6 @@ class EvalModeProbe(Probe):
 
     cost = "1 us a step; a walk through the modules where the models or the parameters have changed"
 
-    always = frozenset({"before_backward", "before_step"})
-
     def __init__(self) -> None:
         self._watched: dict[int, _Watched] = {}  # by the optimizer's number
         self._open: dict[int, _Watched] = {}  # by the optimizer's number: told of, and not in train mode since
@@ -87,6 +85,18 @@ class EvalModeProbe(Probe):
         watched.last = scene.row
         if watched.evaluating >= max(FIRST_TOLD, 2 * watched.told):
             self._tell(scene, track, watched)
+
+    def rows_passed(self, scene: Scene, track: Track, count: int) -> None:
+        """Steps like the one before them: in the same modes."""
+        watched = self._watched.get(track.number)
+        if watched is None:
+            return
+        watched.steps += count
+        if watched.evaluating:
+            watched.evaluating += count
+            watched.last = track.newest_row
+            if watched.evaluating >= max(FIRST_TOLD, 2 * watched.told):
+                self._tell(scene, track, watched)
 
     def _begin(self, scene: Scene, track: Track) -> _Watched:
         if len(self._watched) >= MAX_WATCHED:  # loops that make an optimizer per task

@@ -19,12 +19,15 @@ HOPS = 3  # operations between a loss and what is kept of its graph where only t
 
 
 class Sentinel:
-    """Sits in the metadata of two nodes of a loss's graph and lives as long as one of them."""
+    """Sits in the metadata of two nodes of a loss's graph and lives as long as one of them.
 
-    __slots__ = ("row", "__weakref__")
+    `graphs`: how many it stands for, where not every graph gets one.
+    """
 
-    def __init__(self, row: int) -> None:
-        self.row = row
+    __slots__ = ("row", "graphs", "__weakref__")
+
+    def __init__(self, row: int, graphs: int) -> None:
+        self.row, self.graphs = row, graphs
 
 
 class GraphAgeProbe(Probe):
@@ -41,29 +44,39 @@ class GraphAgeProbe(Probe):
     def __init__(self) -> None:
         self._alive: OrderedDict[int, weakref.ref[Sentinel]] = OrderedDict()
         self._number = 0
+        self._living = 0  # graphs
+        self._backwards = 0
         self._look_at = FIRST_LOOK
         self._chain: Holder | None = None
 
     def before_backward(self, scene: Scene, roots: Sequence[torch.Tensor], site: Site) -> None:
+        graphs, self._backwards = scene.backwards - self._backwards, scene.backwards
         node = roots[0].grad_fn if len(roots) == 1 else None
         if node is None or KEY in node.metadata:
             return
-        sentinel = Sentinel(scene.row)
+        sentinel = Sentinel(scene.row, graphs)
         self._number += 1
-        number, alive = self._number, self._alive
-        alive[number] = weakref.ref(sentinel, lambda _: alive.pop(number, None))
+        self._living += graphs
+        number = self._number
+        self._alive[number] = weakref.ref(sentinel, lambda _: self._died(number, graphs))
         node.metadata[KEY] = sentinel
         below(node, HOPS).metadata.setdefault(BELOW, sentinel)
-        if len(alive) >= self._look_at:
-            self._look_at = GROWN if len(alive) < GROWN <= 2 * len(alive) else 2 * len(alive)
+        living = self._living
+        if living >= self._look_at:
+            self._look_at = GROWN if living < GROWN <= 2 * living else 2 * living
             self._tell(scene, node, site)
+
+    def _died(self, number: int, graphs: int) -> None:
+        if self._alive.pop(number, None) is not None:
+            self._living -= graphs
 
     def _tell(self, scene: Scene, newest: object, site: Site) -> None:
         living = [s for ref in list(self._alive.values()) if (s := ref()) is not None]
         if not living or reaches(newest, living[0]):
             return
-        many = len(living) // 2
-        oldest, middle = living[0], living[many]  # the oldest alone may be kept for itself: the best loss so far
+        number = sum(sentinel.graphs for sentinel in living)
+        many = number // 2
+        oldest, middle = living[0], living[len(living) // 2]  # the oldest alone may be kept for itself: the best loss so far
 
         def chains(held: Held) -> bool:
             few = held.tensors if len(held.tensors) <= 16 else held.tensors[-1:]
@@ -75,8 +88,8 @@ class GraphAgeProbe(Probe):
         holder = self._chain
         if holder is None:
             holder = self._chain = find_holder(scene.frame(), chains)
-        if holder is None and len(living) >= GROWN:
+        if holder is None and number >= GROWN:
             holder = find_holder(scene.frame(), lists)
         found = ("", None, "") if holder is None else (holder.variable, holder.site, holder.healed)
-        scene.emit(GraphAge(scene.row, len(living), oldest.row, self._chain is not None, site, *found))
+        scene.emit(GraphAge(scene.row, number, oldest.row, self._chain is not None, site, *found))
         scene.trigger("graph-age")

@@ -71,7 +71,7 @@ class MissingStepProbe(Probe):
                 waiting.others_stepped += 1
         self._reset(track)
 
-    def rows_passed(self, scene: Scene, track: Track) -> None:
+    def rows_passed(self, scene: Scene, track: Track, count: int) -> None:
         self._reset(track)
 
     def skipped_step(self, scene: Scene, track: Track) -> None:

@@ -20,7 +20,7 @@ POINTS = len(Point)
 MAX_CONTRIBUTIONS = 10_000  # backwards in one row whose losses are kept
 
 
-@dataclass
+@dataclass(slots=True)
 class Contribution:
     """One backward: its number in the run, its call site, its loss (arrives later; only meant if it was a scalar).
 

@@ -52,7 +52,7 @@ class ScaledLosses:
     def unscaled(self, root: torch.Tensor) -> tuple[torch.Tensor, float]:
         """The loss behind `root`, and the scale of the gradients that backward will make of it (1: none)."""
         if not self._open:
-            return root.detach(), 1.0
+            return root, 1.0
         for index, entry in enumerate(self._open):
             tensor = entry.tensor()
             if tensor is not None and tensor is root:

@@ -28,15 +28,16 @@ from gradscope.recording.naming import variable_name
 from gradscope.recording.roster import Roster
 from gradscope.recording.sampling import FIRST_ROWS, Sampling
 from gradscope.recording.stage import Stage
-from gradscope.recording.steady import Steady
+from gradscope.recording.steady import ENTERED, LIMIT, Steady
 from gradscope.recording.streams import Partition
 from gradscope.recording.track import LossCell, Track
 
 READ_OUT_ROWS = 16  # after the first rows, unmeasured ones are read out and replayed together
 READ_OUT_EVERY = 64  # backwards without a step, so that waiting looks do not pile up
 LOOK_AGAIN = frozenset(2**k for k in range(6, 40))  # rows from which on module calls and graphs are looked at anew
-STEADY_FROM = 8  # rows from which on those as rows should be are no longer seen in full,
-STEADY_ROWS = 64  # and so many of them entered together
+STEADY_FROM = 8  # the row from which on those as rows should be are no longer seen in full,
+FULL_ROWS = 8  # except so many after something that was not expected
+LOOK_UP_EVERY = 0.25  # seconds: so often is somebody asked whether something is due by the clock
 UPDATE_EVERY = 16  # after the first rows, each so manieth measured row measures updates too
 _NO_TRIGGERS: frozenset[str] = frozenset()
 
@@ -45,7 +46,7 @@ class Recorder:
     """Implements the dispatcher's Listener.
 
     `roster` knows the optimizers, `stage` tells the probes, `books` keep the rows. `on_row(triggers)` is called after
-    each finished row, `on_failure(error)` once if something in here breaks.
+    finished rows: once there are as many as it has returned, and a few times a second, `on_failure(error)` once if something in here breaks.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class Recorder:
         sampling: Sampling,
         probes: Sequence[Probe],
         sink: Sink,
-        on_row: Callable[[frozenset[str]], None],
+        on_row: Callable[[frozenset[str]], int],
         on_failure: Callable[[BaseException], None],
         memory: int,
     ) -> None:
@@ -68,6 +69,10 @@ class Recorder:
         self._stepped: set[int] = set()
         self._stepped_before: set[int] = set()
         self._steady = Steady()
+        self._full_until = STEADY_FROM
+        self._nothing_due_until = 0  # a row
+        self._look_up_at = 0.0  # seconds
+        self._rows_accounted = self._finished = 0
         self._contribution: Contribution | None = None
         self._scale = 1.0
         self._triggers: set[str] = set()
@@ -92,14 +97,15 @@ class Recorder:
         self.roster.born(optimizer)
         self.stage.look_closely()
 
-    def begin(self, event: Event) -> None:
-        self.roster.adopt()
-        if event.phase is Phase.BACKWARD and self._stepped:
+    def begin(self, event: Event) -> bool:
+        steady = self._steady
+        if event.phase is Phase.BACKWARD and (steady.over or self._stepped):
             self._close_row()
-        if self._steady.track is not None:
+        if steady.track is not None:
             if self._goes_on(event):
-                return
-            self._unsettle()
+                return True
+            self._unsettle(expected=self.row >= steady.until)
+        self.roster.adopt()
         if event.phase is Phase.BACKWARD:
             self._backward_begins(event)
         elif event.phase is Phase.STEP:
@@ -111,12 +117,10 @@ class Recorder:
                 measured = self._next_measured()
                 if measured or track.keeps_gradients or not _holds(event.subject, track):
                     track.before_zero_grad = track.look(measured, measured)
+        return False
 
     def end(self, event: Event) -> None:
-        if self._steady.track is not None:
-            if self.stage.triggers:
-                self._notify()
-        elif event.phase is Phase.BACKWARD:
+        if event.phase is Phase.BACKWARD:
             self._backward_ends(event)
         elif event.phase is Phase.ZERO_GRAD:
             self._zero_grad_ends(event)
@@ -166,50 +170,62 @@ class Recorder:
         track = steady.track
         assert track is not None
         if phase is Phase.BACKWARD:
-            if self._measured() or not stage.calm or not steady.expects_backward(event.subject):
+            roots = event.subject
+            if stage.row >= steady.until or not steady.expects_backward(roots):
                 return False
             self.meta.backwards += 1
             stage.backwards += 1
             contribution, loss, scale = self._contribute(event)
             if loss is not None:
                 track.expect(loss)
-            steady.backward(contribution, scale)
-            stage.tell_always("before_backward", event.subject, event.site)
+            steady.backward(contribution, scale, roots[0])
+            stage.tell_always("before_backward", roots, event.site)
         elif phase is Phase.STEP:
             if event.subject is not track.optimizer():
                 return self.roster.take(event.subject) is None
             if not steady.expects_step():
                 return False
             steady.step_site, steady.stepping = self.books.site(event.site), True
-            stage.tell_always("before_step", track)
-        elif not steady.expects_zero_grad():
-            return False
+        elif steady.made:
+            return False  # what they made may be cleared
         elif event.subject is track.optimizer() or _holds(event.subject, track):
             steady.zero_grad_site = self.books.site(event.site)
         return True
 
     def _settle(self, track: Track, before: Look, notes: StepNotes) -> None:
         """A row is over. If it was as rows should be, the next ones are watched by what could make them different."""
-        if self.row < STEADY_FROM or not self.stage.calm or len(self.tracks) > 1 or track.before_backward is not None:
-            return
         plain = track.began_empty and not track.by_closure and notes.seen == notes.reached > 0
-        if plain and (before.full or track.left_by_backward == _absent(before)):
-            self._steady.begin(track, before, notes)
+        if not plain or self.row < self._full_until or track.before_backward is not None or not self.stage.calm:
+            return
+        alone = all(other is track or other.number < 0 for other in self.tracks)  # below 0: idle so far
+        if alone and before.absent == track.left_by_backward:
+            until = min(self.row + LIMIT, self.sampling.next_measured(self.row + 1), _next_close_look(self.row + 1))
+            self._steady.begin(track, before, notes, [root.module for root in self.stage.names.roots], until)
 
-    def _unsettle(self) -> None:
-        """The steady state, if there is one, is over."""
-        if self._steady.track is not None:
-            made = self._steady.made
-            self._hand_over()
-            track = self._steady.end()
+    def _unsettle(self, expected: bool = False) -> None:
+        """The steady state, if there is one, is over. Where that was not expected, some rows are seen in full now."""
+        steady = self._steady
+        if steady.track is None:
+            return
+        self._hand_over()
+        made, newest = steady.made, None if steady.newest is None else steady.newest()
+        track = steady.end()
+        if steady.over:
+            steady.over = False
+            self._stepped = {track.number}
+        if not expected:
+            self._full_until = self.row + FULL_ROWS
+        for contribution in made:
+            site = self.books.sites[contribution.site]
+            if newest is not None and contribution is made[-1]:
+                self.stage.tell("before_backward", (newest,), site)
             if track.reached:
-                for contribution in made:
-                    self.stage.tell("after_backward", [track], self.books.sites[contribution.site])
+                self.stage.tell("after_backward", [track], site)
 
     def _hand_over(self) -> None:
         track = self._steady.track
-        if track is not None and self._steady.hand_over():
-            self.stage.tell("rows_passed", track)
+        if track is not None and (count := self._steady.hand_over()):
+            self.stage.tell("rows_passed", track, count)
 
     # -- ZERO_GRAD --------------------------------------------------------------------------------------------------
 
@@ -265,15 +281,16 @@ class Recorder:
         self.stage.tell("before_backward", event.subject, event.site)
 
     def _contribute(self, event: Event) -> tuple[Contribution, LossCell | None, float]:
-        roots = event.subject
-        scalar = event.plain_scalar and len(roots) == 1 and roots[0].numel() == 1 and not roots[0].is_complex()
-        site = self.books.site(event.site)
-        kind = "" if not roots or roots[0].grad_fn is None else roots[0].grad_fn.name()
-        contribution = Contribution(self.meta.backwards, site, scalar, self.books.course(site, kind))
-        if not scalar:
-            return contribution, None, 1.0
-        loss, scale = self._scaled.unscaled(roots[0])
-        if loss.device.type == "cpu":
+        """The backward at hand; its loss, if that is still on its way; the scale of the gradients to come."""
+        roots, site = event.subject, self.books.site(event.site)
+        node = roots[0].grad_fn if roots else None
+        course = self.books.course(site, "" if node is None else node.name())
+        root = roots[0] if len(roots) == 1 and event.plain_scalar else None
+        if root is None or root.numel() != 1 or root.is_complex():
+            return Contribution(self.meta.backwards, site, False, course), None, 1.0
+        contribution = Contribution(self.meta.backwards, site, True, course)
+        loss, scale = self._scaled.unscaled(root)
+        if loss.is_cpu:
             contribution.loss = loss.item()
             return contribution, None, scale
         return contribution, LossCell(loss, contribution), scale
@@ -303,7 +320,7 @@ class Recorder:
             track.measure(after, self._scale)
         self.roster.activate(track)
         track.later("backward", before, after, contribution)
-        track.left_by_backward = None if after.full else _absent(after)
+        track.left_by_backward = after.absent
         track.reached += 1
         track.loss_scale = self._scale
         track.backward_site = contribution.site
@@ -338,9 +355,9 @@ class Recorder:
         track = self.roster.get(optimizer)
         steady = self._steady
         if steady.stepping and track is steady.track and track is not None:
-            steady.stepped(self.row, track.learning_rates())
+            steady.stepped(self.stage.row, track.learning_rates())
             track.steps += 1
-            self._stepped.add(track.number)
+            track.newest_row = self.stage.row
             return
         if track is None or track.before_step is None:
             return
@@ -360,6 +377,7 @@ class Recorder:
             track.later("step", before, after, track.by_closure, notes)
         track.maybe_used = not after.empty
         track.steps += 1
+        track.newest_row = self.row
         self._stepped.add(track.number)
         if track.steps == 1 and self.row or not before.full and track.missing_changed(before):
             self.stage.look_closely()
@@ -388,32 +406,52 @@ class Recorder:
 
     def finish_rows(self) -> None:
         """Enter into the books what has happened so far; the row at hand stays open."""
+        self._finished = self.row
         self._hand_over()
         self._triggers |= self.books.finish(self.row)
 
     def _close_row(self) -> None:
-        if self._steady.track is not None:
-            if len(self._steady.rows) >= STEADY_ROWS:
+        steady, stage = self._steady, self.stage
+        if steady.over:
+            steady.over = False
+            if stage.row + 1 < self._nothing_due_until and not stage.triggers and DISPATCHER.now < self._look_up_at:
+                stage.row += 1
+                self.meta.rows = stage.row
+                return
+            if self.row - self._finished >= ENTERED:
                 self.finish_rows()
-        elif self.row < FIRST_ROWS or self.row % READ_OUT_ROWS == 0 or self._measured():
-            self.finish_rows()
-        if self._stepped != self._stepped_before:
+        elif steady.track is None or self.row - self._finished >= ENTERED:
+            if self.row < FIRST_ROWS or self.row % READ_OUT_ROWS == 0 or self._measured():
+                self.finish_rows()
+        self._end_row()
+
+    def _end_row(self) -> None:
+        if self._stepped != self._stepped_before and self._stepped:
             self.partition.row(self._stepped)
             self._stepped_before = self._stepped
         self._stepped = set()
-        now, spent = time.perf_counter(), DISPATCHER.spent()
-        self.sampling.row_done(self.row, spent - self._row_spent, now - self._row_started, self.partition.count)
+        self._account()
         if self._measured():
             self._measured_rows += 1
         self.stage.row += 1
         self.meta.rows = self.row
         if self.row in LOOK_AGAIN:
-            self._unsettle()
+            self._unsettle(expected=True)
             self.stage.look_closely()
         self.roster.bury()
         self.books.forget_the_dead()
         self._notify()
-        self._row_started, self._row_spent = time.perf_counter(), DISPATCHER.spent()
+        now = time.perf_counter()
+        self._look_up_at = now + LOOK_UP_EVERY
+        self._row_started, self._row_spent = now, DISPATCHER.spent()
+        self._rows_accounted = self.row
+
+    def _account(self) -> None:
+        """Let the sampling know what the rows since the last time have cost."""
+        now, spent = time.perf_counter(), DISPATCHER.spent()
+        rows = self.row + 1 - self._rows_accounted
+        cost, elapsed = spent - self._row_spent, now - self._row_started
+        self.sampling.rows_done(self._rows_accounted, rows, cost, elapsed, self.partition.count)
 
     def _notify(self) -> None:
         triggers = _NO_TRIGGERS
@@ -421,7 +459,8 @@ class Recorder:
             triggers = frozenset(self._triggers | self.stage.triggers)
             self._triggers.clear()
             self.stage.triggers.clear()
-        self._on_row(triggers)
+        due = self._on_row(triggers)
+        self._nothing_due_until = min(due, self.row + LIMIT, self.sampling.next_choice)
 
     def end_run(self, finished: bool) -> None:
         """The loop is over: close what is open, and let probes say what only the end can tell."""
@@ -439,6 +478,11 @@ class Recorder:
         tables = tuple(table.view(live) for table in self.books.tables())
         groups = self.partition.preview(self._stepped)
         return Record(tables, groups, self.stage.facts, tuple(self.books.sites), self.meta)
+
+    def suspect(self) -> None:
+        """Something was found: the next rows are measured whole."""
+        self.sampling.suspect(self.row)
+        self._steady.until = min(self._steady.until, self.sampling.next_measured(self.row))
 
     # -- helpers ----------------------------------------------------------------------------------------------------
 
@@ -459,9 +503,9 @@ class Recorder:
         return self.row < FIRST_ROWS or self._measured_rows % UPDATE_EVERY == 0
 
 
-def _absent(look: Look) -> list[int]:
-    """Which parameters had no gradient."""
-    return [i for i, gradient in enumerate(look.ids) if gradient == 0]
+def _next_close_look(row: int) -> int:
+    """The first of the rows `LOOK_AGAIN` that is not before `row`."""
+    return 1 << max(6, (row - 1).bit_length())
 
 
 def _holds(subject: Any, track: Track) -> bool:

@@ -18,6 +18,7 @@ from gradscope.recording.roster import Roster
 from gradscope.recording.track import Track
 
 CLOSE_ROWS = 4  # module calls and graphs are looked at in the first rows, then again on a trigger,
+ALWAYS_ROWS, ALWAYS_EVERY = 64, 4  # after so many rows, one in four of those that are as rows should be
 CLOSE_BACKWARDS = 32  # and not in more backwards than these: some loops never step, or only after many
 
 
@@ -107,8 +108,9 @@ class Stage:
         self._tell(self._moments.get(moment, ()), moment, arguments)
 
     def tell_always(self, moment: str, *arguments: Any) -> None:
-        """In a row as nearly all are: tell the probes that ask for this moment of every row."""
-        self._tell(self._always.get(moment, ()), moment, arguments)
+        """In a row as nearly all are: tell the probes that ask for this moment even then, if in one of four."""
+        if self.row < ALWAYS_ROWS or self.backwards % ALWAYS_EVERY == 0:
+            self._tell(self._always.get(moment, ()), moment, arguments)
 
     def _tell(self, probes: Sequence[Probe], moment: str, arguments: tuple[Any, ...]) -> None:
         for probe in probes:

@@ -1,25 +1,27 @@
 """Rows as nearly all rows of a run are, watched by what could make them different, and entered together.
 
 In the steady state of a loop every gradient is None before backward, backward makes those that it always makes, and the
-step uses them. Three readings tell whether a row was such a one: no gradient before its first backward, the usual ones
-at its step, the usual number of backwards between. What happens otherwise ends the steady state before it is over, so
-that the recorder sees it in full; so does each row to be measured, and one in `LIMIT` at the least.
+step uses them. Few readings tell whether a row was such a one: no gradient before its first backward, the usual number
+of backwards, the usual gradients at its step, models in the usual mode. What happens otherwise ends the steady state
+before it is over, so that the recorder sees it in full; so does each row to be measured, and one in `LIMIT` at the least.
 """
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from operator import attrgetter, itemgetter
 from typing import Any
 
-import numpy as np
 import torch
+from torch import nn
 
 from gradscope.recording.finishing import PlainRow, PlainRows, StepNotes
-from gradscope.recording.ledger import Contribution
+from gradscope.recording.ledger import Bools, Contribution
 from gradscope.recording.look import ID_OF_NONE, Look, release
 from gradscope.recording.track import Track
 
 LIMIT = 64  # rows; a parameter that is unfrozen, and that no backward reaches, shows only in a row seen in full
+ENTERED = 256  # rows entered together
 
 _GRAD = attrgetter("grad")
 
@@ -29,55 +31,60 @@ class Steady:
 
     def __init__(self) -> None:
         self.track: Track | None = None
-        self.made: list[Contribution] = []  # by the backwards of the row at hand
-        self.zero_grad_site = self.backward_site = self.step_site = -1
+        self.until = 0  # the first row that is to be seen in full
         self.stepping = False
+        self.over = False  # the row at hand has stepped
         self.rows: list[PlainRow] = []  # not handed over yet
-        self._passed = 0
+        self.made: list[Contribution] = []  # by the backwards of the row at hand
+        self.newest: weakref.ref[torch.Tensor] | None = None  # the loss of the newest of them
+        self.zero_grad_site = self.backward_site = self.step_site = -1
+        self._scale = 1.0
         self._backwards = 1  # a row
-        self._usual: itemgetter[Any] | None = None  # None: every parameter has a gradient at the step
+        self._usual: itemgetter[Any] | None = None  # what has a gradient at the step; None: every parameter
         self._absent = 0
-        self._missing: np.ndarray | None = None
+        self._missing: Bools | None = None
         self._trainable: Sequence[bool] | None = None
         self._ids: list[int] = []
-        self._scale = 1.0
+        self._modes: list[tuple[weakref.ref[nn.Module], bool]] = []
 
     # -- beginning --------------------------------------------------------------------------------------------------
 
-    def begin(self, track: Track, at_step: Look, notes: StepNotes) -> None:
-        """The row just finished was as rows should be; the next ones are expected to be like it."""
-        self.track, self._backwards, self._passed = track, notes.reached, 0
+    def begin(
+        self, track: Track, at_step: Look, notes: StepNotes, modules: Sequence[weakref.ref[nn.Module]], until: int
+    ) -> None:
+        """The row just finished was as rows should be; the next ones are expected to be like it, `modules` in the
+        modes that they are in now."""
+        self.track, self._backwards, self.until = track, notes.reached, until
         self._ids = at_step.ids
         self._usual, self._absent, self._missing, self._trainable = None, 0, None, None
         if not at_step.full:
             present = [i for i, gradient in enumerate(at_step.ids) if gradient]
             self._usual, self._absent = itemgetter(*present, present[0]), len(at_step.ids) - len(present)
             self._missing, self._trainable = ~at_step.present, notes.trainable
+        self._modes = [(ref, module.training) for ref in modules if (module := ref()) is not None]
         self._start_row()
 
     def _start_row(self) -> None:
-        self.made, self.stepping, self._scale = [], False, 1.0
+        self.made, self.newest, self.stepping, self._scale = [], None, False, 1.0
         self.zero_grad_site = self.backward_site = self.step_site = -1
 
     # -- what is expected -------------------------------------------------------------------------------------------
 
-    def expects_zero_grad(self) -> bool:
-        """Nothing has been made that it could clear."""
-        return not self.made
-
     def expects_backward(self, roots: Sequence[torch.Tensor]) -> bool:
         """One of the usual number, from a loss with a graph; no gradient is there before the first one."""
-        track, made = self.track, len(self.made)
-        if track is None or made == self._backwards or self._passed == LIMIT:
-            return False
         if len(roots) != 1 or roots[0].grad_fn is None:
             return False
-        return made > 0 or list(map(id, map(_GRAD, track.parameters))).count(ID_OF_NONE) == len(track.parameters)
+        if self.made:
+            return len(self.made) < self._backwards
+        assert self.track is not None
+        parameters = self.track.parameters
+        return list(map(id, map(_GRAD, parameters))).count(ID_OF_NONE) == len(parameters)
 
     def expects_step(self) -> bool:
         """After the usual backwards, with the usual gradients, of the same parameters."""
         track = self.track
-        if track is None or len(self.made) != self._backwards or not track.unchanged():
+        assert track is not None
+        if len(self.made) != self._backwards or not track.unchanged():
             return False
         ids = list(map(id, map(_GRAD, track.parameters)))
         if self._usual is None:
@@ -85,21 +92,26 @@ class Steady:
                 return False
         elif ids.count(ID_OF_NONE) != self._absent or ID_OF_NONE in self._usual(ids):
             return False
+        for ref, training in self._modes:
+            module = ref()
+            if module is None or module.training is not training:
+                return False
         self._ids = ids
         return True
 
     # -- what happens -----------------------------------------------------------------------------------------------
 
-    def backward(self, contribution: Contribution, scale: float) -> None:
+    def backward(self, contribution: Contribution, scale: float, root: torch.Tensor) -> None:
         """An expected backward begins."""
         self.made.append(contribution)
+        self.newest = weakref.ref(root)
         self.backward_site, self._scale = contribution.site, scale
 
     def stepped(self, row: int, lr: list[float]) -> None:
         """The expected step is over, and with it the row."""
         sites = (self.zero_grad_site, self.backward_site, self.step_site)
         self.rows.append(PlainRow(row, tuple(self.made), lr, self._scale, sites))
-        self._passed += 1
+        self.over = True
         self._start_row()
 
     # -- ending -----------------------------------------------------------------------------------------------------
@@ -125,10 +137,12 @@ class Steady:
         track.maybe_used, track.seen = True, len(self.made)
         if self.made:
             track.maybe_used = False
+            track.began_empty = True
             after = release(track.look(False))
             before = Look.nothing(len(after.ids))
             if not after.empty:
                 track.backward_site, track.loss_scale, track.reached = self.backward_site, self._scale, len(self.made)
+                track.left_by_backward = after.absent
                 for contribution in self.made:
                     track.later("backward", before, after, contribution)
                     before = after.earlier()

@@ -51,6 +51,7 @@ class Track:
         self.keeps_gradients = False  # zero_grad has left gradients in place (zeroes, not None)
         self.seen = self.reached = 0  # backwards since the previous step: all, and those that reached a parameter
         self.steps = 0
+        self.newest_row = -1
         self.order_known = False  # whether a scheduler steps before its first step need no longer be asked
         self.loss_scale = 1.0
         self.zero_grad_site = self.backward_site = self.step_site = -1
@@ -109,7 +110,12 @@ class Track:
     def unchanged(self) -> bool:
         """Whether `read_parameters` would say "same"."""
         optimizer = self.optimizer()
-        return optimizer is None or self._shape_of(optimizer) == self._shape
+        if optimizer is None:
+            return True
+        groups, shape = optimizer.param_groups, self._shape
+        if len(groups) == len(shape) == 1 and (held := groups[0]["params"]):
+            return bool((id(held), len(held), id(held[0])) == shape[0])
+        return self._shape_of(optimizer) == shape
 
     @staticmethod
     def _shape_of(optimizer: torch.optim.Optimizer) -> tuple[Any, ...]:
