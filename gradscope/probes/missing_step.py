@@ -102,7 +102,7 @@ class MissingStepProbe(Probe):
         gap = max(old.longest_gap, old.backwards)
         sites = old.stepped_on if old.site is None else old.stepped_on | {old.site}
         self._waiting[track.number] = _Waiting(
-            track.number, track.steps, longest_gap=gap, skipped=old.skipped, stepped_on=sites
+            track.number, track.steps, longest_gap=gap, skipped=old.skipped, stepped_on=sites, compare_at=max(2, 2 * gap)
         )
 
     def _compare(self, track: Track, waiting: _Waiting) -> None:

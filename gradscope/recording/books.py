@@ -1,6 +1,7 @@
 """The books: one table an optimizer, call sites by number, and how finished rows get into them."""
 from __future__ import annotations
 
+from collections import deque
 from typing import Any, Protocol, Sequence
 
 from gradscope.events import Site
@@ -10,7 +11,7 @@ from gradscope.recording.finishing import FullRow, PlainRows, loss_of
 from gradscope.recording.ledger import Contribution
 from gradscope.recording.memory import share_memory
 from gradscope.recording.roster import Roster
-from gradscope.recording.stats import read_out
+from gradscope.recording.stats import Transfer
 from gradscope.recording.track import Track
 
 _TRIGGERS = (Wiring.ALL_MISSING, Wiring.OLD_INSIDE, Wiring.CLEARED)
@@ -35,6 +36,7 @@ class Books:
         self.sites: list[Site] = []
         self._roster, self._sink, self._memory = roster, sink, memory
         self._tables: dict[int, OptimizerTable] = {}
+        self._waiting: deque[tuple[Transfer, list[tuple[Track, list[Any]]], int]] = deque()  # for their numbers
         self._site_numbers: dict[Site, int] = {}
         self._site_by_id: dict[int, tuple[Site, int]] = {}  # faster; SiteFinder gives the same Site again
         self._courses: dict[tuple[int, str], int] = {}
@@ -60,11 +62,23 @@ class Books:
         """The tables of all optimizers that have stepped, in order."""
         return [self._tables[number] for number in sorted(self._tables)]
 
-    def finish(self, current: int) -> set[str]:
-        """Enter all rows that are finished; `current` is the row at hand. Returns what should make the rules run."""
-        tracks, triggers = self._roster.tracks, set()
-        read_out([numbers for track in tracks for numbers in track.pending()])
-        finished = [(track, found) for track in tracks if (found := track.replay())]
+    def finish(self, current: int, wait: bool = False) -> set[str]:
+        """Enter all rows that are finished; `current` is the row at hand. Returns what should make the rules run.
+
+        Rows whose numbers have not arrived yet are entered by a later call, unless this one is to wait for them.
+        """
+        tracks = self._roster.tracks
+        triggers: set[str] = set()
+        transfer = Transfer([numbers for track in tracks for numbers in track.pending()])
+        self._waiting.append((transfer, [(track, track.take_operations()) for track in tracks], current))
+        while self._waiting and (wait or self._waiting[0][0].arrived()):
+            transfer, operations, then = self._waiting.popleft()
+            transfer.fill()
+            triggers |= self._finish([(t, found) for t, waiting in operations if (found := t.replay(waiting))], then)
+        return triggers
+
+    def _finish(self, finished: Sequence[tuple[Track, list[FullRow | PlainRows]]], current: int) -> set[str]:
+        triggers: set[str] = set()
         joint = self._joint([item for _, items in finished for item in items], len(finished) > 1, current)
         for track, items in finished:
             triggers |= self._enter(track, items, joint, current)

@@ -10,7 +10,7 @@ from gradscope.events import Point
 from gradscope.record.record import Parameter, Wiring
 from gradscope.record.table import OptimizerTable
 from gradscope.recording.ledger import Bools, Contribution, Floats, Row
-from gradscope.recording.stats import Norms
+from gradscope.recording.stats import Norms, Scale
 
 _NO_LOSS = int(Wiring.NO_LOSS)
 
@@ -22,7 +22,7 @@ class StepNotes:
     row: int
     measured: bool
     lr: list[float]
-    loss_scale: float
+    loss_scale: Scale
     seen: int
     reached: int
     trainable: list[bool] | None  # None: all
@@ -58,7 +58,8 @@ class FullRow:
         norm = _total(row.norms[Point.BEFORE_STEP], row.missing) if notes.measured else np.nan
         wiring = int(wiring_of(row, notes))
         both, course = loss if joint is None else joint[notes.row], _course(row.contributions)
-        return [(notes.row, loss, both, course, notes.loss_scale, notes.reached, wiring, *notes.sites, norm, notes.lr)]
+        scale = notes.loss_scale.value
+        return [(notes.row, loss, both, course, scale, notes.reached, wiring, *notes.sites, norm, notes.lr)]
 
     def arrays(self) -> dict[str, Any] | None:
         """The per-parameter arrays, where it was measured."""
@@ -93,7 +94,7 @@ class PlainRow(NamedTuple):
     row: int
     contributions: tuple[Contribution, ...]
     lr: list[float]
-    loss_scale: float
+    loss_scale: Scale
     sites: tuple[int, int, int]
 
 
@@ -123,7 +124,7 @@ class PlainRows:
         for row, contributions, lr, scale, sites in self.rows:
             loss, course = loss_of(contributions), _course(contributions)
             both, bits = loss if joint is None else joint[row], wiring if course >= 0 else wiring | _NO_LOSS
-            scalars.append((row, loss, both, course, scale, len(contributions), bits, *sites, nan, lr))
+            scalars.append((row, loss, both, course, scale.value, len(contributions), bits, *sites, nan, lr))
         return scalars
 
     def arrays(self) -> None:

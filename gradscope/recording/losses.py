@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from gradscope.hooks.graph import reaches
+from gradscope.recording.stats import UNSCALED, Scale, on_host
 
 _KEY = "gradscope-scale"
 _KEPT = 64  # scaled losses that wait for their backward
@@ -49,32 +50,34 @@ class ScaledLosses:
             for part, loss in zip(result, given):
                 self.scaled(part, loss)
 
-    def unscaled(self, root: torch.Tensor) -> tuple[torch.Tensor, float]:
-        """The loss behind `root`, and the scale of the gradients that backward will make of it (1: none)."""
+    def unscaled(self, root: torch.Tensor) -> tuple[torch.Tensor, Scale]:
+        """The loss behind `root`, and the scale of the gradients that backward will make of it."""
         if not self._open:
-            return root, 1.0
+            return root, UNSCALED
         for index, entry in enumerate(self._open):
             tensor = entry.tensor()
             if tensor is not None and tensor is root:
                 del self._open[index]
-                return entry.loss, _ratio(entry.value, entry.loss)
+                return entry.loss, _scale(entry)
         for entry in list(self._open):
             mark = entry.mark() if entry.mark is not None else None
             if mark is None:
                 self._open.remove(entry)
             elif reaches(root.grad_fn, mark, (_KEY,)):
                 self._open.remove(entry)
-                scale = _ratio(entry.value, entry.loss)
-                if scale != 1.0:
-                    return root.detach() / scale, scale
-        return root.detach(), 1.0
+                scale = _scale(entry)
+                if scale is not UNSCALED:
+                    by = scale.value if scale.tensor is None else scale.tensor.to(root.device)
+                    return (root.detach() / by).reshape(()), scale
+        return root.detach(), UNSCALED
 
 
-def _ratio(scaled: torch.Tensor, loss: torch.Tensor) -> float:
-    """The scale, a power of two in practice; 1 where it cannot be told (a loss of 0, or not finite)."""
-    if scaled.numel() != 1 or loss.numel() != 1:
-        return 1.0
-    ratio = float(scaled.double() / loss.double())
-    if not 0 < ratio < float("inf"):
-        return 1.0
-    return 2.0 ** round(torch.log2(torch.tensor(ratio)).item()) if abs(ratio) > 2 else ratio
+def _scale(entry: _Scaled) -> Scale:
+    """Filled in already where that does not mean to wait for a device."""
+    if entry.value.numel() != 1 or entry.loss.numel() != 1:
+        return UNSCALED
+    scale = Scale((entry.value.double() / entry.loss.double()).reshape(1))
+    if scale.tensor is not None and on_host(scale.tensor):
+        scale.fill(scale.tensor.numpy())
+        return scale if scale.value != 1.0 else UNSCALED
+    return scale

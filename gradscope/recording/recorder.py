@@ -28,6 +28,7 @@ from gradscope.recording.naming import variable_name
 from gradscope.recording.roster import Roster
 from gradscope.recording.sampling import FIRST_ROWS, Sampling
 from gradscope.recording.stage import Stage
+from gradscope.recording.stats import UNSCALED, Readable, Scale, on_host
 from gradscope.recording.steady import ENTERED, LIMIT, Steady
 from gradscope.recording.streams import Partition
 from gradscope.recording.track import LossCell, Track
@@ -74,7 +75,7 @@ class Recorder:
         self._look_up_at = 0.0  # seconds
         self._rows_accounted = self._finished = 0
         self._contribution: Contribution | None = None
-        self._scale = 1.0
+        self._scale = UNSCALED
         self._triggers: set[str] = set()
         self._measured_rows = 0
         self._row_started = time.perf_counter()
@@ -175,9 +176,8 @@ class Recorder:
                 return False
             self.meta.backwards += 1
             stage.backwards += 1
-            contribution, loss, scale = self._contribute(event)
-            if loss is not None:
-                track.expect(loss)
+            contribution, waiting, scale = self._contribute(event)
+            track.expect(waiting)
             steady.backward(contribution, scale, roots[0])
             stage.tell_always("before_backward", roots, event.site)
         elif phase is Phase.STEP:
@@ -267,7 +267,7 @@ class Recorder:
         self.meta.backwards += 1
         self.stage.backward_begins(event.subject)
         measured = self._measured()
-        self._contribution, loss, self._scale = self._contribute(event)
+        self._contribution, waiting, self._scale = self._contribute(event)
         for track in self.tracks:
             track.read_parameters()
             track.before_backward = track.look(measured, measured or track.maybe_used)
@@ -276,24 +276,23 @@ class Recorder:
             track.seen += 1
             if track.before_backward.empty:
                 track.maybe_used = False
-            if loss is not None:
-                track.expect(loss)
+            track.expect(waiting)
         self.stage.tell("before_backward", event.subject, event.site)
 
-    def _contribute(self, event: Event) -> tuple[Contribution, LossCell | None, float]:
-        """The backward at hand; its loss, if that is still on its way; the scale of the gradients to come."""
+    def _contribute(self, event: Event) -> tuple[Contribution, Sequence[Readable], Scale]:
+        """The backward at hand; what of it is still on its way; the scale of the gradients to come."""
         roots, site = event.subject, self.books.site(event.site)
         node = roots[0].grad_fn if roots else None
         course = self.books.course(site, "" if node is None else node.name())
         root = roots[0] if len(roots) == 1 and event.plain_scalar else None
         if root is None or root.numel() != 1 or root.is_complex():
-            return Contribution(self.meta.backwards, site, False, course), None, 1.0
+            return Contribution(self.meta.backwards, site, False, course), (), UNSCALED
         contribution = Contribution(self.meta.backwards, site, True, course)
         loss, scale = self._scaled.unscaled(root)
-        if loss.is_cpu:
+        if on_host(loss):
             contribution.loss = loss.item()
-            return contribution, None, scale
-        return contribution, LossCell(loss, contribution), scale
+            return contribution, (), scale
+        return contribution, (scale, LossCell(loss, contribution)), scale
 
     def _backward_ends(self, event: Event) -> None:
         reached = []
@@ -346,7 +345,8 @@ class Recorder:
             if _some_same(track.before_step, track.left_zero):
                 track.measure(track.before_step)
         if track.before_step.norms is not None:
-            track.before_step.norms.scale = _grad_scale(optimizer)
+            track.before_step.norms.scale = scale = _grad_scale(optimizer)
+            track.expect((scale,))
         if measured:
             track.weigh(copy=self._measures_updates() and room_for_copies(track.parameters))
         self.stage.tell("before_step", track)
@@ -404,11 +404,14 @@ class Recorder:
 
     # -- rows -------------------------------------------------------------------------------------------------------
 
-    def finish_rows(self) -> None:
-        """Enter into the books what has happened so far; the row at hand stays open."""
+    def finish_rows(self, wait: bool = False) -> None:
+        """Enter into the books what has happened so far; the row at hand stays open.
+
+        What an accelerator has not computed yet comes later, unless it is waited for.
+        """
         self._finished = self.row
         self._hand_over()
-        self._triggers |= self.books.finish(self.row)
+        self._triggers |= self.books.finish(self.row, wait)
 
     def _close_row(self) -> None:
         steady, stage = self._steady, self.stage
@@ -468,13 +471,12 @@ class Recorder:
         self.stage.trace.stop()
         if self._stepped:
             self._close_row()
-        else:
-            self.finish_rows()
+        self.finish_rows(wait=True)
         self.stage.tell("ended", finished)
 
     def view(self, live: bool = False) -> Record:
         """The record as it stands now; `live`: cheaper, and good only until the next row."""
-        self.finish_rows()
+        self.finish_rows(wait=not live)
         tables = tuple(table.view(live) for table in self.books.tables())
         groups = self.partition.preview(self._stepped)
         return Record(tables, groups, self.stage.facts, tuple(self.books.sites), self.meta)
@@ -527,7 +529,9 @@ def _some_same(now: Look, before: Look) -> bool:
     return any(i != 0 and (i, v) == (j, w) for i, v, j, w in pairs)
 
 
-def _grad_scale(optimizer: Any) -> float:
+def _grad_scale(optimizer: Any) -> Scale:
     """What the gradients are still multiplied by: fused optimizers unscale inside their step."""
     scale = getattr(optimizer, "grad_scale", None)
-    return float(scale) if isinstance(scale, torch.Tensor) and scale.numel() == 1 else 1.0
+    if not isinstance(scale, torch.Tensor) or scale.numel() != 1:
+        return UNSCALED
+    return Scale(scale.detach().reshape(1).clone())

@@ -1,7 +1,9 @@
 """L2 norms of many tensors at once, to be read out together in one transfer."""
 from __future__ import annotations
 
+import math
 import warnings
+from collections.abc import Callable
 from typing import Protocol, Sequence
 
 import numpy as np
@@ -16,6 +18,27 @@ class Readable(Protocol):
     def fill(self, values: np.ndarray) -> None: ...
 
 
+class Scale:
+    """What GradScaler has multiplied a loss by: a power of two in practice.
+
+    1 where it cannot be told (a loss of 0, or not finite).
+    """
+
+    __slots__ = ("tensor", "value")
+
+    def __init__(self, tensor: torch.Tensor | None = None) -> None:
+        self.tensor = tensor  # (1,) until it has arrived
+        self.value = 1.0
+
+    def fill(self, values: np.ndarray) -> None:
+        scale, self.tensor = float(values[0]), None
+        if 0 < scale < float("inf"):
+            self.value = 2.0 ** round(math.log2(scale)) if scale > 2 else scale
+
+
+UNSCALED = Scale()
+
+
 class Norms:
     """The L2 norms of a list of tensors, some of which may be None; computed at once, read later.
 
@@ -28,7 +51,7 @@ class Norms:
         self.where = where  # positions of the measured tensors; None: all of them
         self.tensor: torch.Tensor | None = tensor  # (measured,) float32 or float64, on their device
         self.values: np.ndarray | None = None
-        self.scale = 1.0
+        self.scale = UNSCALED  # arrives no later than the norms
         self._size = size
 
     @classmethod
@@ -45,22 +68,24 @@ class Norms:
     def fill(self, values: np.ndarray) -> None:
         """Take the numbers that have arrived: `values` # (measured,)."""
         if self.where is None:
-            self.values = values.astype(np.float32) / np.float32(self.scale)
+            self.values = values.astype(np.float32)
         else:
             self.values = np.full(self._size, np.nan, np.float32)
-            self.values[self.where] = values / self.scale
+            self.values[self.where] = values
         self.tensor = None
 
     def padded(self, more: int) -> Norms:
         """The same, read out already, with `more` tensors that were not there behind them."""
         norms = Norms(self.where, torch.empty(0), self._size + more)
         norms.tensor, norms.values = None, np.pad(self.read(), (0, more), constant_values=np.nan)
-        return norms
+        return norms  # its scale is taken out already
 
     def read(self) -> np.ndarray:
         """# (tensors,) float32; NaN where there was no tensor. The numbers must have been filled in."""
         if self.values is None:
             raise RuntimeError("norms are read before their transfer")
+        if self.scale is not UNSCALED:
+            self.values, self.scale = self.values / np.float32(self.scale.value), UNSCALED
         return self.values
 
 
@@ -91,19 +116,52 @@ def _norm(tensor: torch.Tensor) -> torch.Tensor:
         return torch.linalg.vector_norm(tensor.reshape(-1)).abs().to(torch.float64)
 
 
-def read_out(pending: Sequence[Readable]) -> None:
-    """Fetch all pending numbers with one transfer per device and dtype."""
-    groups: dict[tuple[torch.device, torch.dtype], list[tuple[Readable, torch.Tensor]]] = {}
-    seen: set[int] = set()
-    for numbers in pending:
-        tensor = numbers.tensor
-        if tensor is not None and id(numbers) not in seen:
-            seen.add(id(numbers))
-            groups.setdefault((tensor.device, tensor.dtype), []).append((numbers, tensor))
-    for (_, dtype), group in groups.items():
-        joined = torch.cat([tensor for _, tensor in group])
-        values = (joined.float() if dtype == torch.bfloat16 else joined).cpu().numpy()
-        start = 0
-        for numbers, tensor in group:
-            numbers.fill(values[start : start + tensor.numel()])
-            start += tensor.numel()
+class Transfer:
+    """Numbers on their way from their devices, joined: one copy for each device and dtype.
+
+    From an accelerator they are copied into pinned memory while the loop goes on.
+    """
+
+    def __init__(self, pending: Sequence[Readable]) -> None:
+        groups: dict[tuple[torch.device, torch.dtype], list[tuple[Readable, torch.Tensor]]] = {}
+        seen: set[int] = set()
+        for numbers in pending:
+            tensor = numbers.tensor
+            if tensor is not None and id(numbers) not in seen:
+                seen.add(id(numbers))
+                groups.setdefault((tensor.device, tensor.dtype), []).append((numbers, tensor))
+        self._parts: list[tuple[torch.Tensor, Callable[[], bool] | None, list[tuple[Readable, int]]]] = []
+        for group in groups.values():
+            host, arrived = to_host(torch.cat([tensor for _, tensor in group]))
+            self._parts.append((host, arrived, [(numbers, tensor.numel()) for numbers, tensor in group]))
+
+    def arrived(self) -> bool:
+        """Whether `fill` would not have to wait."""
+        return all(arrived is None or arrived() for _, arrived, _ in self._parts)
+
+    def fill(self) -> None:
+        """Hand the numbers to those who wait for them."""
+        for host, arrived, numbers in self._parts:
+            if arrived is not None and not arrived():
+                torch.cuda.synchronize()
+            values = (host.float() if host.dtype == torch.bfloat16 else host).numpy()
+            start = 0
+            for one, size in numbers:
+                one.fill(values[start : start + size])
+                start += size
+
+
+def on_host(tensor: torch.Tensor) -> bool:
+    """Whether its values can be read without waiting for an accelerator."""
+    return bool(tensor.is_cpu)
+
+
+def to_host(tensor: torch.Tensor) -> tuple[torch.Tensor, Callable[[], bool] | None]:
+    """Its values in the CPU's memory, and what tells whether they have arrived (None: they have)."""
+    if not tensor.is_cuda:
+        return tensor.cpu(), None
+    host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+    host.copy_(tensor, non_blocking=True)
+    event = torch.cuda.Event()
+    event.record(torch.cuda.current_stream(tensor.device))
+    return host, event.query

@@ -18,6 +18,7 @@ from torch import nn
 from gradscope.recording.finishing import PlainRow, PlainRows, StepNotes
 from gradscope.recording.ledger import Bools, Contribution
 from gradscope.recording.look import ID_OF_NONE, Look, release
+from gradscope.recording.stats import UNSCALED, Scale
 from gradscope.recording.track import Track
 
 LIMIT = 64  # rows; a parameter that is unfrozen, and that no backward reaches, shows only in a row seen in full
@@ -38,7 +39,7 @@ class Steady:
         self.made: list[Contribution] = []  # by the backwards of the row at hand
         self.newest: weakref.ref[torch.Tensor] | None = None  # the loss of the newest of them
         self.zero_grad_site = self.backward_site = self.step_site = -1
-        self._scale = 1.0
+        self._scale = UNSCALED
         self._backwards = 1  # a row
         self._usual: itemgetter[Any] | None = None  # what has a gradient at the step; None: every parameter
         self._absent = 0
@@ -65,7 +66,7 @@ class Steady:
         self._start_row()
 
     def _start_row(self) -> None:
-        self.made, self.newest, self.stepping, self._scale = [], None, False, 1.0
+        self.made, self.newest, self.stepping, self._scale = [], None, False, UNSCALED
         self.zero_grad_site = self.backward_site = self.step_site = -1
 
     # -- what is expected -------------------------------------------------------------------------------------------
@@ -101,7 +102,7 @@ class Steady:
 
     # -- what happens -----------------------------------------------------------------------------------------------
 
-    def backward(self, contribution: Contribution, scale: float, root: torch.Tensor) -> None:
+    def backward(self, contribution: Contribution, scale: Scale, root: torch.Tensor) -> None:
         """An expected backward begins."""
         self.made.append(contribution)
         self.newest = weakref.ref(root)

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import weakref
-from typing import Any, Callable
+from typing import Any, Callable, Sequence
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from gradscope.recording.finishing import FullRow, PlainRow, PlainRows, StepNote
 from gradscope.recording.ledger import Contribution, Ledger
 from gradscope.recording.look import Look, look
 from gradscope.recording.naming import Names
-from gradscope.recording.stats import Norms, Readable
+from gradscope.recording.stats import UNSCALED, Norms, Readable, Scale
 
 
 class LossCell:
@@ -53,7 +53,7 @@ class Track:
         self.steps = 0
         self.newest_row = -1
         self.order_known = False  # whether a scheduler steps before its first step need no longer be asked
-        self.loss_scale = 1.0
+        self.loss_scale = UNSCALED
         self.zero_grad_site = self.backward_site = self.step_site = -1
         self.before_backward: Look | None = None
         self.before_zero_grad: Look | None = None
@@ -158,7 +158,7 @@ class Track:
             self._pending.append(taken.norms)
         return taken
 
-    def measure(self, taken: Look, scale: float = 1.0) -> None:
+    def measure(self, taken: Look, scale: Scale = UNSCALED) -> None:
         """Add norms to a look just taken; `scale` is what GradScaler has multiplied the gradients by."""
         if taken.norms is None and not taken.empty:
             taken.norms = Norms.of([p.grad for p in self.parameters])
@@ -196,8 +196,9 @@ class Track:
         if operation in ("step", "plain_rows"):
             self._row_starts = len(self._operations)
 
-    def expect(self, cell: Readable) -> None:
-        self._pending.append(cell)
+    def expect(self, numbers: Sequence[Readable]) -> None:
+        """These are on their way too."""
+        self._pending.extend(numbers)
 
     def weigh(self, copy: bool) -> None:
         """Before a step: the weights' norms, and copies of the weights where the update is to be measured."""
@@ -229,9 +230,13 @@ class Track:
         waiting, self._pending = self._pending, []
         return waiting
 
-    def replay(self) -> list[FullRow | PlainRows]:
-        """Put the waiting operations through the ledger; returns the rows that are finished now."""
+    def take_operations(self) -> list[tuple[str, tuple[Any, ...]]]:
+        """The operations that wait, for `replay` once the numbers in them have arrived."""
         operations, self._operations, self._row_starts = self._operations, [], 0
+        return operations
+
+    def replay(self, operations: Sequence[tuple[str, tuple[Any, ...]]]) -> list[FullRow | PlainRows]:
+        """Put operations through the ledger; returns the rows that are finished by them."""
         finished: list[FullRow | PlainRows] = []
         for name, arguments in operations:
             if name == "plain_rows":

@@ -1,0 +1,129 @@
+"""What would run on an accelerator, on the CPU: numbers that arrive late, and nobody who waits for them."""
+from __future__ import annotations
+
+from typing import Any, Callable, Iterator
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import gradscope
+from gradscope.record.record import Record
+from gradscope.recording import losses, recorder, stats
+
+X, Y = torch.linspace(-1, 1, 24).reshape(8, 3), torch.linspace(0, 1, 8).reshape(8, 1)
+READS = ("_local_scalar_dense", "equal", "item", "is_nonzero")  # of a value: a synchronisation on an accelerator
+
+
+class Reads(TorchDispatchMode):
+    """Counts the operations that an accelerator would have to be waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += function.overloadpacket.__name__ in READS
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.fixture
+def late(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """No tensor is on the host, and each copy arrives when it has been asked for three times."""
+    copies: list[int] = []
+
+    def to_host(tensor: torch.Tensor) -> tuple[torch.Tensor, Callable[[], bool]]:
+        number, values = len(copies), tensor.clone()
+        copies.append(0)
+
+        def arrived() -> bool:
+            copies[number] += 1
+            return copies[number] > 3
+
+        return values, arrived
+
+    monkeypatch.setattr(stats, "to_host", to_host)
+    for module in (stats, recorder, losses):
+        monkeypatch.setattr(module, "on_host", lambda tensor: False)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    yield copies
+
+
+def train(steps: int, scaled: bool = False, at: Callable[[int], None] = lambda step: None) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0, enabled=scaled)
+    for step in range(steps):
+        at(step)
+        optimizer.zero_grad()
+        loss = (model(X) - Y).square().mean()
+        scaler.scale(loss).backward()
+        if scaled and step % 3:
+            scaler.unscale_(optimizer)
+        scaler.step(optimizer)
+        scaler.update()
+
+
+def recorded(loop: Callable[[], None], **options: Any) -> Record:
+    with gradscope.watch(**options) as scope:
+        loop()
+        return scope.record
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("every", [1, 7])
+def test_what_arrives_late_is_entered_all_the_same(
+    scaled: bool, every: int, request: pytest.FixtureRequest
+) -> None:
+    """Every row, in order, with the same numbers as when they are there at once."""
+    expected = recorded(lambda: train(150, scaled), every=every)
+    copies = request.getfixturevalue("late")
+    record = recorded(lambda: train(150, scaled), every=every)
+    assert copies
+    (one,), (other,) = record.optimizers, expected.optimizers
+    for name in other.scalars:
+        np.testing.assert_array_equal(one.scalars[name], other.scalars[name], err_msg=name)
+    for name in other.arrays:
+        np.testing.assert_array_equal(one.arrays[name], other.arrays[name], err_msg=name)
+    assert 1024.0 == other.scalars["loss_scale"][0] or not scaled
+
+
+def test_rules_do_not_wait(late: list[int]) -> None:
+    """They see what has arrived; the rest is seen a few rows later."""
+    with gradscope.watch() as scope:
+        train(20)
+        known = len(scope._session.recorder.view(live=True).optimizers[0].rows)
+        assert known <= 20
+        assert 20 == len(scope.record.optimizers[0].rows)
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_nothing_is_read_in_the_steady_state(scaled: bool, late: list[int]) -> None:
+    """After the first rows no value of a tensor is asked for, by what is watched or by what is measured.
+
+    GradScaler itself reads one value a step.
+    """
+    reads = Reads()
+    counts: list[int] = []
+
+    def at(step: int) -> None:
+        if step in (70, 127):  # between the close looks at powers of two
+            counts.append(reads.count)
+
+    with gradscope.watch(every=5), reads:
+        train(130, scaled, at)
+    assert counts[1] - counts[0] == (57 if scaled else 0)
+
+
+def test_a_mistake_is_found_late_but_found(late: list[int]) -> None:
+    with gradscope.watch() as scope:
+        torch.manual_seed(0)
+        model = nn.Linear(3, 1)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+        for _ in range(40):
+            (model(X) - Y).square().mean().backward()
+            optimizer.step()
+        assert "GS101" in [finding.code for finding in scope.findings]
