@@ -50,6 +50,10 @@ def commands() -> None:
 @click.option("--select", "selected", default="", metavar="CODES", help="Run these rules only (GS101,GS2).")
 @click.option("--ignore", "ignored", default="", metavar="CODES", help="Do not run these rules.")
 @click.option("--fail-on", type=click.Choice(SEVERITIES), help="Exit with 1 if something as bad is found.")
+@click.option("--budget", type=float, metavar="PERCENT",
+              help="Of the loop's time, for statistics, rules and writing (default: 2; 0: none).")  # fmt: skip
+@click.option("--memory", type=float, metavar="MB", help="Bound of the record in memory (default: 64).")
+@click.option("--disk", type=float, metavar="MB", help="Bound of the run folder (default: 512).")
 @click.option("--every", type=click.IntRange(min=1), help="Measure norms at every k-th step (default: by cost).")
 @click.option("-q", "--quiet", is_flag=True, help="Print no report where nothing was found.")
 @click.argument("script")
@@ -61,6 +65,9 @@ def run(
     selected: str,
     ignored: str,
     fail_on: str | None,
+    budget: float | None,
+    memory: float | None,
+    disk: float | None,
     every: int | None,
     quiet: bool,
     script: str,
@@ -72,7 +79,7 @@ def run(
 
     config = read_config(Path.cwd())
     rules = select(codes(selected) or config.select, (*codes(ignored), *config.ignore))
-    options = Options(rules, log_dir, json_file, fail_on, every, quiet)
+    options = Options(rules, log_dir, json_file, fail_on, config.limits(budget, every, memory, disk), quiet)
     return Launch(script, arguments, as_module, options).run()
 
 

@@ -5,7 +5,7 @@ import configparser
 import re
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,58 @@ else:
 
 
 @dataclass(frozen=True)
+class Limits:
+    """What watching may take.
+
+    `budget`: share of the loop's own time for statistics, rules and writing (watching the calls comes on top); 0: only
+    calls and losses. `every`: norms are measured at every k-th step, whatever that costs. `memory`: bytes of the record
+    in memory. `disk`: bytes of the run folder.
+    """
+
+    budget: float = 0.02
+    every: int | None = None
+    memory: int = 64 << 20
+    disk: int = 512 << 20
+
+
+@dataclass(frozen=True)
 class Config:
-    """Codes to select (none: all) and to ignore."""
+    """Codes to select (none: all) and to ignore; limits that are set."""
 
     select: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
+    budget: float | None = None  # percent
+    memory: float | None = None  # MiB
+    disk: float | None = None  # MiB
+
+    def limits(
+        self, budget: float | None, every: int | None, memory: float | None, disk: float | None
+    ) -> Limits:
+        """What is asked for, else what is set here, else the defaults. `budget`: percent; `memory`, `disk`: MiB.
+
+        UsageError where one of them is no such number.
+        """
+        given = Limits()
+        if every is not None and (type(every) is not int or every < 1):
+            raise UsageError(f"every must be a whole number of steps, 1 or more, not {every!r}")
+        percent = _number("budget", self.budget if budget is None else budget, 0.0)
+        megabytes = _number("memory", self.memory if memory is None else memory, 1.0)
+        on_disk = _number("disk", self.disk if disk is None else disk, 1.0)
+        return Limits(
+            given.budget if percent is None else percent / 100,
+            every,
+            given.memory if megabytes is None else int(megabytes * (1 << 20)),
+            given.disk if on_disk is None else int(on_disk * (1 << 20)),
+        )
+
+
+def _number(name: str, value: Any, least: float) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value < float("inf"):
+        unit = "percent of the loop's time" if name == "budget" else "MB"
+        raise UsageError(f"{name} must be a number of {unit}, {least:g} or more, not {value!r}")
+    return float(value)
 
 
 def read_config(directory: Path) -> Config:
@@ -49,10 +96,22 @@ def read_config(directory: Path) -> Config:
         if not isinstance(table, dict):
             raise UsageError("pyproject.toml: tool.gradscope must be a table")
         settings.update(table)
-    unknown = sorted(set(settings) - {"select", "ignore"})
+    known = [field.name for field in fields(Config)]
+    unknown = sorted(set(settings) - set(known))
     if unknown:
-        raise UsageError(f"unknown gradscope setting {unknown[0]!r} (there are: select, ignore)")
-    return Config(codes(settings.get("select", "")), codes(settings.get("ignore", "")))
+        raise UsageError(f"unknown gradscope setting {unknown[0]!r} (there are: {', '.join(known)})")
+    numbers = {name: _parsed(settings[name]) for name in ("budget", "memory", "disk") if name in settings}
+    config = Config(codes(settings.get("select", "")), codes(settings.get("ignore", "")), **numbers)
+    config.limits(None, None, None, None)
+    return config
+
+
+def _parsed(value: Any) -> Any:
+    """A number from setup.cfg, where all is text."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
 
 
 def codes(value: Any) -> tuple[str, ...]:

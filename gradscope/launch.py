@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from gradscope import runner
+from gradscope.config import Limits
 from gradscope.findings import SEVERITIES
 from gradscope.record.record import Meta
 from gradscope.reporters import json, terminal
@@ -29,7 +30,7 @@ class Options:
     log_dir: Path
     json_file: Path | None = None
     fail_on: str | None = None
-    every: int | None = None
+    limits: Limits = Limits()
     quiet: bool = False
 
 
@@ -73,7 +74,7 @@ class Launch:
             self._session = Session(
                 self.options.rules,
                 folder,
-                self.options.every,
+                self.options.limits,
                 self._meta.script,
                 self._meta.argv,
                 self.base,

@@ -43,9 +43,9 @@ class Outputs:
     In the run folder there is an event file for TensorBoard too, unless the user has given a SummaryWriter.
     """
 
-    def __init__(self, path: Path | None, writer: Any, tell: Callable[[str], None]) -> None:
+    def __init__(self, path: Path | None, writer: Any, tell: Callable[[str], None], disk: int) -> None:
         self._tell = tell
-        self._folder = RunFolder(path, tell)
+        self._folder = RunFolder(path, tell, disk)
         self._own: TensorBoard | None = None
         self._given: list[tuple[Any, TensorBoard]] = []
         self._flush_after, self._flushed_at = 1.0, time.monotonic()
@@ -97,7 +97,7 @@ class Outputs:
 
     def flush(self, now: Standing, last: bool = False) -> None:
         """Write all that is new. The `last` time, close what is ours; users' writers are flushed, not closed."""
-        self._folder.flush(now.tables, now.sites, now.partition, now.facts, now.report.meta)
+        self._folder.flush(now.tables, now.sites, now.partition, now.facts, now.report.meta, last)
         if self._folder.path is None and self._own is not None:  # the folder cannot be written, as has been said
             self._own.drop()
             self._own = None

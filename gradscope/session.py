@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from gradscope.config import Limits
 from gradscope.diagnosis import Cadence, Diagnosis, FindingLog, diagnose
 from gradscope.findings import Finding
 from gradscope.hooks.dispatcher import DISPATCHER
@@ -24,8 +25,6 @@ from gradscope.reporters.report import Report
 from gradscope.rules.base import Rule
 from gradscope.version import __version__
 
-MEMORY_LIMIT = 64 << 20
-
 
 class Session:
     """Watches until `close`. Nothing in here may raise into the user's loop.
@@ -39,7 +38,7 @@ class Session:
         self,
         rules: tuple[Rule, ...],
         folder: Path | None = None,
-        every: int | None = None,
+        limits: Limits = Limits(),
         script: str = "",
         argv: tuple[str, ...] = (),
         base: Path | None = None,
@@ -56,12 +55,17 @@ class Session:
         self._announced: set[str] = set()
         self._cadence = Cadence()
         self._pid = os.getpid()
-        self._outputs = Outputs(folder, writer, tell)
+        self._outputs = Outputs(folder, writer, tell, limits.disk)
         self._started = time.perf_counter()
+        self._aside = 0.0  # seconds of our own outside of the loop's calls
+        sampling = Sampling(limits.every, limits.budget)
         self.recorder = Recorder(
-            Sampling(every), make_probes(), self._outputs, self._row_finished, self._recorder_failed, MEMORY_LIMIT
+            sampling, make_probes(), self._outputs, self._row_finished, self._recorder_failed, limits.memory
         )
         meta = self.recorder.meta
+        meta.budget = limits.budget
+        if not sampling.stride:
+            meta.blind["norms"] = "the budget is 0: only calls and losses were watched"
         meta.script, meta.argv, meta.torch, meta.gradscope = script, argv, str(torch.__version__), __version__
         self._outputs.meta(meta)
         atexit.register(self.close)
@@ -70,6 +74,7 @@ class Session:
 
     def open(self) -> None:
         """Install the hooks and take in the optimizers that are already there."""
+        start = time.perf_counter()
         DISPATCHER.attach(self.recorder)
         try:
             for optimizer in living_optimizers():
@@ -78,6 +83,7 @@ class Session:
         except Exception as error:
             DISPATCHER.detach()
             self._recorder_failed(error)
+        self._aside += time.perf_counter() - start
 
     def close(self, status: str = "finished", exit_code: int | None = None) -> None:
         """Undo all hooks, finish the record, run the rules a last time. Safe to call twice, and from anywhere."""
@@ -91,15 +97,16 @@ class Session:
             self._progress.clear()
         if os.getpid() != self._pid:  # a forked child: the record is its parent's
             return
-        meta = self.recorder.meta
+        start, meta = time.perf_counter(), self.recorder.meta
         try:
             if self.failure is None:
                 self.recorder.end_run(finished=status == "finished")
         except Exception as error:
             self._recorder_failed(error)
         meta.status, meta.exit_code = status, exit_code
-        self._account()
         self._evaluate(max(0, meta.rows - 1))
+        self._aside += time.perf_counter() - start
+        self._account()
         self._flush(last=True)
 
     # -- what users read --------------------------------------------------------------------------------------------
@@ -212,5 +219,6 @@ class Session:
 
     def _account(self) -> None:
         """The bill: our own time against the loop's."""
+        own = DISPATCHER.seconds + self._aside
         elapsed = time.perf_counter() - self._started
-        self.recorder.meta.overhead = DISPATCHER.seconds / max(1e-9, elapsed - DISPATCHER.seconds)
+        self.recorder.meta.overhead = own / max(1e-9, elapsed - own)

@@ -59,7 +59,10 @@ def watch(
     optimizer: torch.optim.Optimizer | Iterable[torch.optim.Optimizer] | None = None,
     *,
     log_dir: str | Path | None = None,
+    budget: float | None = None,
     every: int | None = None,
+    memory_mb: float | None = None,
+    disk_mb: float | None = None,
     ignore: Iterable[str] | str = (),
     select_codes: Iterable[str] | str = (),
     writer: Any = None,
@@ -71,20 +74,22 @@ def watch(
     scope, or under `gradscope run`, the scope is a view on the recording that is already going on.
 
     `log_dir`: a folder for the record and TensorBoard's curves (nothing is written without it). `writer`: a
-    SummaryWriter that takes the curves instead; it stays open, and may be closed after the scope. `every`: measure
-    norms at every k-th step (the default chooses k so that measuring costs about 2 % of the loop's time; calls are seen
-    at every step). `ignore`, `select_codes`: codes of rules, "GS102" or "GS1".
+    SummaryWriter that takes the curves instead; it stays open, and may be closed after the scope. `budget`: the share
+    of the loop's time that statistics, rules and writing may take (0.02, 2 %; calls and losses are watched at every
+    step, and come on top; 0: nothing else). `every`: measure norms at every k-th step, whatever that costs.
+    `memory_mb`, `disk_mb`: bounds of the record in memory (64) and of the run folder (512). `ignore`, `select_codes`:
+    codes of rules, "GS102" or "GS1".
 
     Raises UsageError (a ValueError) for arguments of the wrong kind, and for a model without its optimizer.
     """
     optimizers = _checked(model, optimizer)
-    if every is not None and (type(every) is not int or every < 1):
-        raise UsageError(f"every must be a whole number of steps, 1 or more, not {every!r}")
     if writer is not None and not all(callable(getattr(writer, name, None)) for name in _WRITES):
         raise UsageError(f"writer must be a SummaryWriter, not {type(writer).__name__}")
     selected, ignored = codes(select_codes), codes(ignore)
     config = read_config(Path.cwd())
     rules = select(selected or config.select, (*ignored, *config.ignore))
+    percent = 100 * budget if isinstance(budget, (int, float)) and not isinstance(budget, bool) else budget
+    limits = config.limits(percent, every, memory_mb, disk_mb)
     for scope in list(_PROCESS.scopes):
         if scope.orphaned:
             scope.close()
@@ -93,7 +98,7 @@ def watch(
     session = _PROCESS.session
     if session is None:
         folder = None if log_dir is None else _folder(Path(log_dir))
-        session = Session(rules, folder, every, base=Path.cwd(), tell=_say, announce=_warn_later, writer=writer)
+        session = Session(rules, folder, limits, base=Path.cwd(), tell=_say, announce=_warn_later, writer=writer)
         session.recorder.roster.restrict(optimizers)
         _PROCESS.session = session
         session.open()

@@ -56,7 +56,7 @@ def _announce(say: Say, number: int, mistake: Mistake | None) -> None:
 
 def _watched(folder: Path, name: str) -> Report:
     """What `gradscope run` does, in this process: torch is imported once for all of them."""
-    options = Options(select(), folder, None, None, None, False)
+    options = Options(select(), folder)
     with _untouched(), contextlib.redirect_stderr(sys.stdout):
         launch = Launch(str(folder / f"{name}.py"), (), False, options)
         launch.run()

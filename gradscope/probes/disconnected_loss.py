@@ -9,7 +9,6 @@ import torch
 from gradscope.events import Site
 from gradscope.facts import BackwardFailed, DisconnectedLoss
 from gradscope.hooks.cuts import Cut, cut_of_loss
-from gradscope.hooks.graph import KEY
 from gradscope.probes.base import Probe, Scene
 from gradscope.recording.track import Track
 

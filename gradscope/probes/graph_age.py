@@ -76,7 +76,8 @@ class GraphAgeProbe(Probe):
             return
         number = sum(sentinel.graphs for sentinel in living)
         many = number // 2
-        oldest, middle = living[0], living[len(living) // 2]  # the oldest alone may be kept for itself: the best loss so far
+        # The oldest alone may be kept for itself: the best loss so far.
+        oldest, middle = living[0], living[len(living) // 2]
 
         def chains(held: Held) -> bool:
             few = held.tensors if len(held.tensors) <= 16 else held.tensors[-1:]

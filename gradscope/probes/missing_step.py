@@ -101,9 +101,8 @@ class MissingStepProbe(Probe):
         old = self._of(track)
         gap = max(old.longest_gap, old.backwards)
         sites = old.stepped_on if old.site is None else old.stepped_on | {old.site}
-        self._waiting[track.number] = _Waiting(
-            track.number, track.steps, longest_gap=gap, skipped=old.skipped, stepped_on=sites, compare_at=max(2, 2 * gap)
-        )
+        new = self._waiting[track.number] = _Waiting(track.number, track.steps, stepped_on=sites)
+        new.longest_gap, new.compare_at, new.skipped = gap, max(2, 2 * gap), old.skipped
 
     def _compare(self, track: Track, waiting: _Waiting) -> None:
         now = _samples(track)

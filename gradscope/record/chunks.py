@@ -15,13 +15,14 @@ from typing import IO, Any, Mapping
 
 import numpy as np
 
+from gradscope.config import Limits
 from gradscope.record.record import Array, Meta
 
 SCHEMA = 1
 META, INDEX, DATA, FINDINGS = "meta.json", "index.jsonl", "record.bin", "findings.jsonl"
 FLUSH_BYTES = 4 << 20
 FLUSH_SECONDS = 30.0
-DISK_LIMIT = 512 << 20
+DISK_LIMIT = Limits.disk
 
 
 class ChunkWriter:
@@ -31,11 +32,13 @@ class ChunkWriter:
         self.folder, self.limit = folder, limit
         self.broken = ""
         self.written = 0
-        self._pending: dict[str, list[tuple[int, int, Mapping[str, Any]]]] = {}  # width, rows (0: a single one), columns
+        self._pending: dict[str, list[tuple[int, int, Mapping[str, Any]]]] = {}  # width, rows (0: just one), columns
         self._pending_bytes = 0
         self._flush_after = 1.0  # seconds; doubles to FLUSH_SECONDS, so that short runs leave something too
         self._flushed_at = time.monotonic()
         self._strides: dict[str, int] = {}
+        self._flushes = self._whole_bytes = 0
+        self._whole_stride = 1
         self._files: dict[str, IO[Any]] = {}
         self._attempt(self._open)
 
@@ -90,10 +93,19 @@ class ChunkWriter:
         self._pending, self._pending_bytes = {}, 0
         self._flushed_at = time.monotonic()
         self._flush_after = min(FLUSH_SECONDS, 2 * self._flush_after)
+        self._flushes += 1
+
+    def whole_due(self) -> bool:
+        """Whether whole arrays are to be written before this flush: ever rarer as they fill an eighth of the limit."""
+        if self._whole_bytes > self.limit / 8 * (1 - 0.5**self._whole_stride.bit_length()):
+            self._whole_stride *= 2
+        return self._flushes % self._whole_stride == 0
 
     def arrays(self, table: str, arrays: Mapping[str, Array]) -> None:
         """Write whole arrays now (counters: the newest chunk of a table replaces the older ones)."""
+        before = self.written
         self._attempt(lambda: self._chunk(table, arrays))
+        self._whole_bytes += self.written - before
 
     def meta(self, meta: Meta) -> None:
         """Replace meta.json, whole or not at all."""

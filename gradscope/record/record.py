@@ -143,13 +143,14 @@ class Meta:
     rows: int = 0
     backwards: int = 0
     overhead: float = 0.0  # gradscope's own time against the loop's
-    strides: list[tuple[int, int]] = field(default_factory=list)  # (row, k): from there on every k-th row is measured
+    budget: float = 0.0  # the share of the loop's time that all but watching the calls was to keep to
+    strides: list[tuple[int, int]] = field(default_factory=list)  # (row, k): from there every k-th is measured; 0: none
     blind: dict[str, str] = field(default_factory=dict)  # what could not be seen -> why
     notes: list[str] = field(default_factory=list)
 
     @property
     def stride(self) -> int:
-        """k, where every k-th row is measured now."""
+        """k, where every k-th row is measured now; 0: none."""
         return self.strides[-1][1] if self.strides else 1
 
     @property

@@ -10,7 +10,7 @@ from gradscope.events import Site
 from gradscope.facts import FactEntry, FactLog, to_json
 from gradscope.findings import Finding, to_line
 from gradscope.record.blocks import to_columns
-from gradscope.record.chunks import FINDINGS, ChunkWriter
+from gradscope.record.chunks import DISK_LIMIT, FINDINGS, ChunkWriter
 from gradscope.record.record import Meta
 from gradscope.record.table import OptimizerTable, array_columns, scalar_columns
 
@@ -21,9 +21,9 @@ class RunFolder:
     Where the disk fails, it says so once by `tell`, lets go of the path, and goes on doing nothing.
     """
 
-    def __init__(self, path: Path | None, tell: Callable[[str], None]) -> None:
+    def __init__(self, path: Path | None, tell: Callable[[str], None], limit: int = DISK_LIMIT) -> None:
         self.path = path
-        self._writer = None if path is None else ChunkWriter(path)
+        self._writer = None if path is None else ChunkWriter(path, limit)
         self._tell = tell
         self._order = 0
         self._standing: dict[str, tuple[str, str | None]] = {}
@@ -78,6 +78,7 @@ class RunFolder:
         partition: tuple[tuple[int, ...], ...],
         facts: FactLog,
         meta: Meta,
+        last: bool = False,
     ) -> None:
         """Write a chunk: all that is new since the last one."""
         writer = self._writer
@@ -90,10 +91,12 @@ class RunFolder:
         for finding in self._revised.values():
             self._write(finding)
         self._revised = {}
-        columns = {}
+        columns, whole = {}, last or writer.whole_due()
         for table in tables:
             columns[f"{table.number}/scalars"] = scalar_columns(table.groups)
             columns[f"{table.number}/arrays"] = array_columns(len(table.parameters))
+            if not whole:
+                continue
             writer.arrays(f"{table.number}/counters", table.counters)
             for name, courses in (("losses", table.losses), ("joint_losses", table.joint_losses)):
                 for course, blocks in courses.view().items() if courses is not None else ():

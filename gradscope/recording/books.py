@@ -24,6 +24,7 @@ class Sink(Protocol):
     """Where finished rows go besides the tables: the run folder."""
 
     def described(self, table: OptimizerTable) -> None: ...
+
     def rows(
         self, table: OptimizerTable, columns: dict[str, Array], measured: Sequence[tuple[int, dict[str, Any]]]
     ) -> None: ...

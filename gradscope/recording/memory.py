@@ -12,11 +12,13 @@ COPY_SHARE = 0.05  # of the free memory of the parameters' device
 
 
 def share_memory(tables: Sequence[OptimizerTable], limit: int) -> None:
-    """Give each optimizer's per-parameter rows its share of `limit` bytes, by their numbers of parameters."""
-    sizes = [table.arrays.row_bytes for table in tables]
-    total = sum(sizes)
-    for table, size in zip(tables, sizes):
-        table.arrays.resize(limit * size // max(1, total))
+    """Give each optimizer's rows its share of `limit` bytes: three quarters for what is known by parameter, by their
+    numbers of parameters; a quarter for scalars, by their numbers of groups.
+    """
+    for stores, part in (([t.arrays for t in tables], limit * 3 // 4), ([t.scalars for t in tables], limit // 4)):
+        total = sum(store.row_bytes for store in stores)
+        for store in stores:
+            store.resize(part * store.row_bytes // max(1, total))
 
 
 def room_for_copies(parameters: Sequence[torch.Tensor]) -> bool:

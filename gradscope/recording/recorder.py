@@ -47,7 +47,8 @@ class Recorder:
     """Implements the dispatcher's Listener.
 
     `roster` knows the optimizers, `stage` tells the probes, `books` keep the rows. `on_row(triggers)` is called after
-    finished rows: once there are as many as it has returned, and a few times a second, `on_failure(error)` once if something in here breaks.
+    finished rows: once there are as many as it has returned, and a few times a second. `on_failure(error)` is called
+    once if something in here breaks.
     """
 
     def __init__(

@@ -3,7 +3,7 @@
 In the steady state of a loop every gradient is None before backward, backward makes those that it always makes, and the
 step uses them. Few readings tell whether a row was such a one: no gradient before its first backward, the usual number
 of backwards, the usual gradients at its step, models in the usual mode. What happens otherwise ends the steady state
-before it is over, so that the recorder sees it in full; so does each row to be measured, and one in `LIMIT` at the least.
+before it is over, so that the recorder sees it in full; so does each row to be measured, and one in `LIMIT` at least.
 """
 from __future__ import annotations
 

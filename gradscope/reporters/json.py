@@ -24,6 +24,8 @@ def to_dict(report: Report) -> dict[str, Any]:
             "optimizers": list(meta.optimizers),
             "torch": meta.torch,
             "overhead": round(meta.overhead, 4),
+            "budget": meta.budget,
+            "sampled": [list(change) for change in meta.strides],  # [from this step on, every k-th]; 0: none
         },
         "findings": [finding.to_json(report.base) for finding in report.findings],
         "skipped": dict(report.skipped),

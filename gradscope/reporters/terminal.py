@@ -104,6 +104,7 @@ def _summary(console: Console, report: Report) -> None:
     else:
         sentence = f"{report.tally()} in {plural(meta.rows, 'step')}"
         sampled = f", norms measured at 1 of {meta.stride} steps" if meta.stride > 1 else ""
+        sampled = sampled if meta.stride else ", norms not measured"
         sentence += f" (watched for {100 * meta.overhead:.1f} % of the run's time{sampled})."
         hints = [f"gradscope explain {report.findings[0].code}"] if report.findings else []
         if report.folder is not None and report.findings:

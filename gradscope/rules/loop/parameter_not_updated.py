@@ -53,6 +53,7 @@ class ParameterNotUpdated(Rule):
     code = "GS106"
     name = "parameter-not-updated"
     severity = "warning"
+    needs = ("norms",)
     message = "{names} did not change in any of {steps} steps with a gradient and lr {lr}: {why}"
     explains = ("GS204", "GS302")
 
