@@ -30,8 +30,12 @@ def patches(dispatcher: Dispatcher) -> list[Patch]:
             try:
                 if not dispatcher.enter_backward():
                     return original(*args, **kwargs)
-                args = _once(args)
-                event = dispatcher.begin(Phase.BACKWARD, *_roots(args, kwargs))
+                if args and isinstance(args[0], torch.Tensor):  # as `Tensor.backward` calls it
+                    grads = args[1] if len(args) > 1 else kwargs.get("grad_tensors")
+                    event = dispatcher.begin(Phase.BACKWARD, args[:1], grads is None)
+                else:
+                    args = _once(args)
+                    event = dispatcher.begin(Phase.BACKWARD, *_roots(args, kwargs))
                 try:
                     return original(*args, **kwargs)
                 except RuntimeError as error:

@@ -82,6 +82,11 @@ class NoGradientProbe(Probe):
                 )
             )
 
+    def rows_passed(self, scene: Scene, track: Track, count: int) -> None:
+        if self._samples and (track.steps - count).bit_length() < track.steps.bit_length():
+            self._compare(track)
+            self._say_what_moved(scene)
+
     def _compare(self, track: Track) -> None:
         """Does something else move what lacks a gradient: a target network's copy, a moving average?"""
         for (number, index), before in self._samples.items():

@@ -183,7 +183,10 @@ def _total(norms: Floats, missing: Bools) -> float:
 
 
 def _course(contributions: Sequence[Contribution]) -> int:
-    return next((c.course for c in reversed(contributions) if c.scalar), -1)
+    for contribution in reversed(contributions):
+        if contribution.scalar:
+            return contribution.course
+    return -1
 
 
 def _trainable(missing: Bools, trainable: Sequence[bool] | None) -> Bools:

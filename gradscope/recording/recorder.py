@@ -186,7 +186,7 @@ class Recorder:
                 return self.roster.take(event.subject) is None
             if not steady.expects_step():
                 return False
-            steady.step_site, steady.stepping = self.books.site(event.site), True
+            steady.step_site, steady.stepping = self.books.site(event.site), id(event.subject)
         elif steady.made:
             return False  # what they made may be cleared
         elif event.subject is track.optimizer() or _holds(event.subject, track):
@@ -353,13 +353,14 @@ class Recorder:
         self.stage.tell("before_step", track)
 
     def stepped(self, optimizer: torch.optim.Optimizer) -> None:
-        track = self.roster.get(optimizer)
         steady = self._steady
-        if steady.stepping and track is steady.track and track is not None:
+        track = steady.track
+        if track is not None and steady.stepping == id(optimizer):
             steady.stepped(self.stage.row, track.learning_rates())
             track.steps += 1
             track.newest_row = self.stage.row
             return
+        track = self.roster.get(optimizer)
         if track is None or track.before_step is None:
             return
         before, track.before_step = track.before_step, None

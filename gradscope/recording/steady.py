@@ -33,7 +33,7 @@ class Steady:
     def __init__(self) -> None:
         self.track: Track | None = None
         self.until = 0  # the first row that is to be seen in full
-        self.stepping = False
+        self.stepping = 0  # the id of the optimizer, while its expected step runs
         self.over = False  # the row at hand has stepped
         self.rows: list[PlainRow] = []  # not handed over yet
         self.made: list[Contribution] = []  # by the backwards of the row at hand
@@ -66,7 +66,7 @@ class Steady:
         self._start_row()
 
     def _start_row(self) -> None:
-        self.made, self.newest, self.stepping, self._scale = [], None, False, UNSCALED
+        self.made, self.newest, self.stepping, self._scale = [], None, 0, UNSCALED
         self.zero_grad_site = self.backward_site = self.step_site = -1
 
     # -- what is expected -------------------------------------------------------------------------------------------

@@ -221,7 +221,7 @@ class Track:
         """The lr of each group; NaN where it is no number (some optimizers have none)."""
         optimizer = self.optimizer()
         groups = [] if optimizer is None else optimizer.param_groups
-        return [_number(g.get("lr")) for g in groups]
+        return [rate if type(rate := g.get("lr")) is float else _number(rate) for g in groups]
 
     # -- replaying --------------------------------------------------------------------------------------------------
 
