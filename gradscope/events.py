@@ -61,11 +61,11 @@ class Event(NamedTuple):
     """One call of the user's loop, as hooks deliver it.
 
     `subject` is what was called: the optimizer (ZERO_GRAD, STEP), the module (ZERO_GRAD), or the tuple of tensors
-    on which backward was called (BACKWARD). `site` is the user's line; `plain_scalar` tells whether BACKWARD was
-    called without explicit output gradients.
+    on which backward was called (BACKWARD). `site` is the user's line; `plain` tells whether nothing else was given:
+    no output gradients (BACKWARD), no closure (STEP).
     """
 
     phase: Phase
     subject: Any
     site: Site
-    plain_scalar: bool = True
+    plain: bool = True

@@ -42,7 +42,8 @@ def patches(dispatcher: Dispatcher) -> list[Patch]:
                     dispatcher.send("backward_failed", error, event)
                     raise
                 finally:
-                    dispatcher.end(event)
+                    if event is not dispatcher.done or dispatcher.outbox:
+                        dispatcher.end(event)
             finally:
                 dispatcher.leave_backward()
 

@@ -51,7 +51,12 @@ class Dispatcher:
         self.outbox: list[Callable[[], None]] = []
         self.generation = 0  # of the hooks; those of an earlier one, left under somebody else's patch, stay inert
         self.now = 0.0  # when the call at hand came in, by time.perf_counter
-        self._done: Event | None = None  # of its end nobody needs to hear
+        self.done: object = None  # the event, or the optimizer that steps, of whose end nobody needs to hear
+        # Of the zero_grad of the optimizer of this id, from the line that called it last, it is enough to know that it was
+        # called.
+        self.quiet: int = 0
+        self.cleared = False
+        self.cleared_in: tuple[object, int] = (None, 0)  # code and line
         self.foreign_thread_calls = 0
         self._listener: Listener | None = None
         self._paused = 0
@@ -77,7 +82,7 @@ class Dispatcher:
 
     def detach(self) -> None:
         """Undo everything, last first."""
-        self._listener = None
+        self._listener, self.quiet = None, 0
         while self._handles:
             self._handles.pop().remove()
         while self._patches:
@@ -85,7 +90,7 @@ class Dispatcher:
 
     def drop(self) -> None:
         """Send nothing more. The hooks stay where they are until `detach`: torch may be iterating over them."""
-        self._listener = None
+        self._listener, self.quiet = None, 0
 
     def pause(self) -> None:
         self._paused += 1
@@ -113,15 +118,15 @@ class Dispatcher:
             return False
         return True
 
-    def begin(self, phase: Phase, subject: Any, plain_scalar: bool = True) -> Event | None:
+    def begin(self, phase: Phase, subject: Any, plain: bool = True) -> Event | None:
         """A call of the user's begins. Hand what comes back to `end`; None where nobody listens any more."""
         start = self.now = time.perf_counter()
         try:
             if self._listener is None:
                 return None
-            event = Event(phase, subject, self.sites.find(sys._getframe(2)), plain_scalar)
-            if self._listener.begin(event) and phase is not Phase.STEP:
-                self._done = event
+            event = Event(phase, subject, self.sites.find(sys._getframe(2)), plain)
+            if self._listener.begin(event):
+                self.done = id(subject) if phase is Phase.STEP else event
             return event
         except Exception as error:
             self._give_up(error)
@@ -131,9 +136,9 @@ class Dispatcher:
 
     def end(self, event: Event | None) -> None:
         """The call that `begin` announced is over."""
-        if event is not None and event is not self._done:
+        if event is not None and event is not self.done:
             self.send("end", event)
-        self._done = None
+        self.done = None
         if self.outbox and sys.exc_info()[0] is None:  # an exception on its way is not to be replaced
             self.deliver()
 
@@ -156,7 +161,7 @@ class Dispatcher:
 
     def _give_up(self, error: Exception) -> None:
         """The listener has failed: drop it and tell it why."""
-        listener, self._listener = self._listener, None
+        listener, self._listener, self.quiet = self._listener, None, 0
         with contextlib.suppress(Exception):
             if listener is not None:
                 listener.failed(error)

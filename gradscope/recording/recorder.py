@@ -75,6 +75,7 @@ class Recorder:
         self._nothing_due_until = 0  # a row
         self._look_up_at = 0.0  # seconds
         self._rows_accounted = self._finished = 0
+        self._unstepped = 0  # backwards since a step
         self._contribution: Contribution | None = None
         self._scale = UNSCALED
         self._triggers: set[str] = set()
@@ -180,17 +181,23 @@ class Recorder:
             contribution, waiting, scale = self._contribute(event)
             track.expect(waiting)
             steady.backward(contribution, scale, roots[0])
+            self._hear_again()
             stage.tell_always("before_backward", roots, event.site)
         elif phase is Phase.STEP:
             if event.subject is not track.optimizer():
                 return self.roster.take(event.subject) is None
-            if not steady.expects_step():
+            if not event.plain or not steady.expects_step():
                 return False
-            steady.step_site, steady.stepping = self.books.site(event.site), id(event.subject)
+            steady.step_site = self.books.site(event.site)
+            steady.stepped(stage.row, track.learning_rates())
+            track.steps += 1
+            track.newest_row = stage.row
+            if steady.usual_zero_grad_site >= 0:
+                DISPATCHER.quiet = id(event.subject)
         elif steady.made:
             return False  # what they made may be cleared
         elif event.subject is track.optimizer() or _holds(event.subject, track):
-            steady.zero_grad_site = self.books.site(event.site)
+            steady.zero_grad_site = steady.usual_zero_grad_site = self.books.site(event.site)
         return True
 
     def _settle(self, track: Track, before: Look, notes: StepNotes) -> None:
@@ -208,6 +215,7 @@ class Recorder:
         steady = self._steady
         if steady.track is None:
             return
+        self._hear_again()
         self._hand_over()
         made, newest = steady.made, None if steady.newest is None else steady.newest()
         track = steady.end()
@@ -222,6 +230,12 @@ class Recorder:
                 self.stage.tell("before_backward", (newest,), site)
             if track.reached:
                 self.stage.tell("after_backward", [track], site)
+
+    def _hear_again(self) -> None:
+        """Of each zero_grad: there may be something to clear from now on. What was not heard so far was the usual."""
+        if DISPATCHER.cleared:
+            self._steady.zero_grad_site = self._steady.usual_zero_grad_site
+        DISPATCHER.cleared, DISPATCHER.quiet = False, 0
 
     def _hand_over(self) -> None:
         track = self._steady.track
@@ -263,7 +277,8 @@ class Recorder:
     # -- BACKWARD ---------------------------------------------------------------------------------------------------
 
     def _backward_begins(self, event: Event) -> None:
-        if self.meta.backwards % READ_OUT_EVERY == 0:
+        self._unstepped += 1
+        if self._unstepped % READ_OUT_EVERY == 0:
             self.finish_rows()
         self.meta.backwards += 1
         self.stage.backward_begins(event.subject)
@@ -285,7 +300,7 @@ class Recorder:
         roots, site = event.subject, self.books.site(event.site)
         node = roots[0].grad_fn if roots else None
         course = self.books.course(site, "" if node is None else node.name())
-        root = roots[0] if len(roots) == 1 and event.plain_scalar else None
+        root = roots[0] if len(roots) == 1 and event.plain else None
         if root is None or root.numel() != 1 or root.is_complex():
             return Contribution(self.meta.backwards, site, False, course), (), UNSCALED
         contribution = Contribution(self.meta.backwards, site, True, course)
@@ -353,13 +368,6 @@ class Recorder:
         self.stage.tell("before_step", track)
 
     def stepped(self, optimizer: torch.optim.Optimizer) -> None:
-        steady = self._steady
-        track = steady.track
-        if track is not None and steady.stepping == id(optimizer):
-            steady.stepped(self.stage.row, track.learning_rates())
-            track.steps += 1
-            track.newest_row = self.stage.row
-            return
         track = self.roster.get(optimizer)
         if track is None or track.before_step is None:
             return
@@ -380,6 +388,7 @@ class Recorder:
         track.maybe_used = not after.empty
         track.steps += 1
         track.newest_row = self.row
+        self._unstepped = 0
         self._stepped.add(track.number)
         if track.steps == 1 and self.row or not before.full and track.missing_changed(before):
             self.stage.look_closely()

@@ -33,12 +33,12 @@ class Steady:
     def __init__(self) -> None:
         self.track: Track | None = None
         self.until = 0  # the first row that is to be seen in full
-        self.stepping = 0  # the id of the optimizer, while its expected step runs
         self.over = False  # the row at hand has stepped
         self.rows: list[PlainRow] = []  # not handed over yet
         self.made: list[Contribution] = []  # by the backwards of the row at hand
         self.newest: weakref.ref[torch.Tensor] | None = None  # the loss of the newest of them
         self.zero_grad_site = self.backward_site = self.step_site = -1
+        self.usual_zero_grad_site = -1
         self._scale = UNSCALED
         self._backwards = 1  # a row
         self._usual: itemgetter[Any] | None = None  # what has a gradient at the step; None: every parameter
@@ -56,7 +56,7 @@ class Steady:
         """The row just finished was as rows should be; the next ones are expected to be like it, `modules` in the
         modes that they are in now."""
         self.track, self._backwards, self.until = track, notes.reached, until
-        self._ids = at_step.ids
+        self._ids, self.usual_zero_grad_site = at_step.ids, notes.sites[0]
         self._usual, self._absent, self._missing, self._trainable = None, 0, None, None
         if not at_step.full:
             present = [i for i, gradient in enumerate(at_step.ids) if gradient]
@@ -66,7 +66,7 @@ class Steady:
         self._start_row()
 
     def _start_row(self) -> None:
-        self.made, self.newest, self.stepping, self._scale = [], None, 0, UNSCALED
+        self.made, self.newest, self._scale = [], None, UNSCALED
         self.zero_grad_site = self.backward_site = self.step_site = -1
 
     # -- what is expected -------------------------------------------------------------------------------------------
@@ -109,7 +109,7 @@ class Steady:
         self.backward_site, self._scale = contribution.site, scale
 
     def stepped(self, row: int, lr: list[float]) -> None:
-        """The expected step is over, and with it the row."""
+        """The expected step begins, and with it the row is over."""
         sites = (self.zero_grad_site, self.backward_site, self.step_site)
         self.rows.append(PlainRow(row, tuple(self.made), lr, self._scale, sites))
         self.over = True
