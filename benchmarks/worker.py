@@ -47,7 +47,7 @@ class Farewell:
 class PausedClock:
     """A clock that stands still while its worker waits for its turn: others' blocks are not the loop's time.
 
-    For `time.monotonic`, which is asked a few times a second. `time.perf_counter` is asked in every step, and must be as
+    For `time.monotonic`, asked a few times a second. `time.perf_counter` is asked in every step, and must be as
     fast as it is; `forward` moves what gradscope has noted of it instead.
     """
 

@@ -52,8 +52,7 @@ class Dispatcher:
         self.generation = 0  # of the hooks; those of an earlier one, left under somebody else's patch, stay inert
         self.now = 0.0  # when the call at hand came in, by time.perf_counter
         self.done: object = None  # the event, or the optimizer that steps, of whose end nobody needs to hear
-        # Of the zero_grad of the optimizer of this id, from the line that called it last, it is enough to know that it was
-        # called.
+        # Of zero_grad of the optimizer of this id, from the line that called it last, it is enough to know that it was.
         self.quiet: int = 0
         self.cleared = False
         self.cleared_in: tuple[object, int] = (None, 0)  # code and line
