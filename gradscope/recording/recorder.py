@@ -6,7 +6,6 @@ derive the states (`Track.replay`).
 """
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -29,15 +28,12 @@ from gradscope.recording.roster import Roster
 from gradscope.recording.sampling import FIRST_ROWS, Sampling
 from gradscope.recording.stage import Stage
 from gradscope.recording.stats import UNSCALED, Readable, Scale, on_host
-from gradscope.recording.steady import ENTERED, LIMIT, Steady
+from gradscope.recording.steady import ENTERED, LIMIT, Steady, next_close_look
 from gradscope.recording.streams import Partition
-from gradscope.recording.track import LossCell, Track
+from gradscope.recording.track import LossCell, Track, holds
 
 READ_OUT_ROWS = 16  # after the first rows, unmeasured ones are read out and replayed together
 READ_OUT_EVERY = 64  # backwards without a step, so that waiting looks do not pile up
-LOOK_AGAIN = frozenset(2**k for k in range(6, 40))  # rows from which on module calls and graphs are looked at anew
-STEADY_FROM = 8  # the row from which on those as rows should be are no longer seen in full,
-FULL_ROWS = 8  # except so many after something that was not expected
 LOOK_UP_EVERY = 0.25  # seconds: so often is somebody asked whether something is due by the clock
 UPDATE_EVERY = 16  # after the first rows, each so manieth measured row measures updates too
 _NO_TRIGGERS: frozenset[str] = frozenset()
@@ -70,8 +66,7 @@ class Recorder:
         self._scaled = ScaledLosses()
         self._stepped: set[int] = set()
         self._stepped_before: set[int] = set()
-        self._steady = Steady()
-        self._full_until = STEADY_FROM
+        self._steady = Steady(self.stage, self.books, self.roster, self._contribute)
         self._nothing_due_until = 0  # a row
         self._look_up_at = 0.0  # seconds
         self._rows_accounted = self._finished = 0
@@ -105,7 +100,7 @@ class Recorder:
         if event.phase is Phase.BACKWARD and (steady.over or self._stepped):
             self._close_row()
         if steady.track is not None:
-            if self._goes_on(event):
+            if steady.takes(event):
                 return True
             self._unsettle(expected=self.row >= steady.until)
         self.roster.adopt()
@@ -118,7 +113,7 @@ class Recorder:
                 track.read_parameters()
             for track in self._concerned(event.subject):
                 measured = self._next_measured()
-                if measured or track.keeps_gradients or not _holds(event.subject, track):
+                if measured or track.keeps_gradients or not holds(event.subject, track):
                     track.before_zero_grad = track.look(measured, measured)
         return False
 
@@ -167,80 +162,12 @@ class Recorder:
 
     # -- the steady state -------------------------------------------------------------------------------------------
 
-    def _goes_on(self, event: Event) -> bool:
-        """Whether the call is what is expected in the steady state; then it is taken in here."""
-        steady, stage, phase = self._steady, self.stage, event.phase
-        track = steady.track
-        assert track is not None
-        if phase is Phase.BACKWARD:
-            roots = event.subject
-            if stage.row >= steady.until or not steady.expects_backward(roots):
-                return False
-            self.meta.backwards += 1
-            stage.backwards += 1
-            contribution, waiting, scale = self._contribute(event)
-            track.expect(waiting)
-            steady.backward(contribution, scale, roots[0])
-            self._hear_again()
-            stage.tell_always("before_backward", roots, event.site)
-        elif phase is Phase.STEP:
-            if event.subject is not track.optimizer():
-                return self.roster.take(event.subject) is None
-            if not event.plain or not steady.expects_step():
-                return False
-            steady.step_site = self.books.site(event.site)
-            steady.stepped(stage.row, track.learning_rates())
-            track.steps += 1
-            track.newest_row = stage.row
-            if steady.usual_zero_grad_site >= 0:
-                DISPATCHER.quiet = id(event.subject)
-        elif steady.made:
-            return False  # what they made may be cleared
-        elif event.subject is track.optimizer() or _holds(event.subject, track):
-            steady.zero_grad_site = steady.usual_zero_grad_site = self.books.site(event.site)
-        return True
-
-    def _settle(self, track: Track, before: Look, notes: StepNotes) -> None:
-        """A row is over. If it was as rows should be, the next ones are watched by what could make them different."""
-        plain = track.began_empty and not track.by_closure and notes.seen == notes.reached > 0
-        if not plain or self.row < self._full_until or track.before_backward is not None or not self.stage.calm:
-            return
-        alone = all(other is track or other.number < 0 for other in self.tracks)  # below 0: idle so far
-        if alone and before.absent == track.left_by_backward:
-            until = min(self.row + LIMIT, self.sampling.next_measured(self.row + 1), _next_close_look(self.row + 1))
-            self._steady.begin(track, before, notes, [root.module for root in self.stage.names.roots], until)
-
     def _unsettle(self, expected: bool = False) -> None:
-        """The steady state, if there is one, is over. Where that was not expected, some rows are seen in full now."""
-        steady = self._steady
-        if steady.track is None:
-            return
-        self._hear_again()
-        self._hand_over()
-        made, newest = steady.made, None if steady.newest is None else steady.newest()
-        track = steady.end()
-        if steady.over:
-            steady.over = False
-            self._stepped = {track.number}
-        if not expected:
-            self._full_until = self.row + FULL_ROWS
-        for contribution in made:
-            site = self.books.sites[contribution.site]
-            if newest is not None and contribution is made[-1]:
-                self.stage.tell("before_backward", (newest,), site)
-            if track.reached:
-                self.stage.tell("after_backward", [track], site)
-
-    def _hear_again(self) -> None:
-        """Of each zero_grad: there may be something to clear from now on. What was not heard so far was the usual."""
-        if DISPATCHER.cleared:
-            self._steady.zero_grad_site = self._steady.usual_zero_grad_site
-        DISPATCHER.cleared, DISPATCHER.quiet = False, 0
-
-    def _hand_over(self) -> None:
-        track = self._steady.track
-        if track is not None and (count := self._steady.hand_over()):
-            self.stage.tell("rows_passed", track, count)
+        """The steady state, if there is one, is over."""
+        if self._steady.track is not None:
+            if self._steady.over:
+                self._stepped = {self._steady.track.number}
+            self._steady.end(expected)
 
     # -- ZERO_GRAD --------------------------------------------------------------------------------------------------
 
@@ -249,7 +176,7 @@ class Recorder:
         for track in self._concerned(event.subject):
             before, track.before_zero_grad = track.before_zero_grad, None
             after = release(track.look(self._next_measured()))
-            if before is not None and after.same_as(before) and not _holds(event.subject, track):
+            if before is not None and after.same_as(before) and not holds(event.subject, track):
                 release(before)
                 continue  # another model's
             if before is not None:
@@ -280,7 +207,6 @@ class Recorder:
         self._unstepped += 1
         if self._unstepped % READ_OUT_EVERY == 0:
             self.finish_rows()
-        self.meta.backwards += 1
         self.stage.backward_begins(event.subject)
         measured = self._measured()
         self._contribution, waiting, self._scale = self._contribute(event)
@@ -297,13 +223,14 @@ class Recorder:
 
     def _contribute(self, event: Event) -> tuple[Contribution, Sequence[Readable], Scale]:
         """The backward at hand; what of it is still on its way; the scale of the gradients to come."""
+        number = self.meta.backwards = self.stage.backwards
         roots, site = event.subject, self.books.site(event.site)
         node = roots[0].grad_fn if roots else None
         course = self.books.course(site, "" if node is None else node.name())
         root = roots[0] if len(roots) == 1 and event.plain else None
         if root is None or root.numel() != 1 or root.is_complex():
-            return Contribution(self.meta.backwards, site, False, course), (), UNSCALED
-        contribution = Contribution(self.meta.backwards, site, True, course)
+            return Contribution(number, site, False, course), (), UNSCALED
+        contribution = Contribution(number, site, True, course)
         loss, scale = self._scaled.unscaled(root)
         if on_host(loss):
             contribution.loss = loss.item()
@@ -393,7 +320,8 @@ class Recorder:
         if track.steps == 1 and self.row or not before.full and track.missing_changed(before):
             self.stage.look_closely()
         self.stage.tell("after_step", track)
-        self._settle(track, before, notes)
+        if self._steady.can_begin(track, before, notes):
+            self._steady.begin(track, before, notes, self.sampling.next_measured(self.row + 1))
         track.seen = track.reached = 0
         track.left_zero = None
         track.zero_grad_site = track.backward_site = -1
@@ -421,7 +349,7 @@ class Recorder:
         What an accelerator has not computed yet comes later, unless it is waited for.
         """
         self._finished = self.row
-        self._hand_over()
+        self._steady.hand_over()
         self._triggers |= self.books.finish(self.row, wait)
 
     def _close_row(self) -> None:
@@ -449,7 +377,7 @@ class Recorder:
             self._measured_rows += 1
         self.stage.row += 1
         self.meta.rows = self.row
-        if self.row in LOOK_AGAIN:
+        if self.row == next_close_look(self.row):
             self._unsettle(expected=True)
             self.stage.look_closely()
         self.roster.bury()
@@ -514,18 +442,6 @@ class Recorder:
 
     def _measures_updates(self) -> bool:
         return self.row < FIRST_ROWS or self._measured_rows % UPDATE_EVERY == 0
-
-
-def _next_close_look(row: int) -> int:
-    """The first of the rows `LOOK_AGAIN` that is not before `row`."""
-    return 1 << max(6, (row - 1).bit_length())
-
-
-def _holds(subject: Any, track: Track) -> bool:
-    """Whether zero_grad of `subject` is meant for this optimizer's parameters (a module: by its first few)."""
-    if not isinstance(subject, torch.nn.Module):
-        return True
-    return any(id(p) in track.parameter_ids for p in itertools.islice(subject.parameters(), 8))
 
 
 def _all_touched(before: Look, after: Look) -> bool:

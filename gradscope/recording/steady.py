@@ -8,37 +8,54 @@ before it is over, so that the recorder sees it in full; so does each row to be 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import attrgetter, itemgetter
 from typing import Any
 
 import torch
 from torch import nn
 
+from gradscope.events import Event, Phase
+from gradscope.hooks.dispatcher import DISPATCHER
+from gradscope.recording.books import Books
 from gradscope.recording.finishing import PlainRow, PlainRows, StepNotes
 from gradscope.recording.ledger import Bools, Contribution
 from gradscope.recording.look import ID_OF_NONE, Look, release
-from gradscope.recording.stats import UNSCALED, Scale
-from gradscope.recording.track import Track
+from gradscope.recording.roster import Roster
+from gradscope.recording.stage import Stage
+from gradscope.recording.stats import UNSCALED, Readable, Scale
+from gradscope.recording.track import Track, holds
 
-LIMIT = 64  # rows; a parameter that is unfrozen, and that no backward reaches, shows only in a row seen in full
+FROM = 8  # the row from which on those as rows should be are no longer seen in full,
+FULL_ROWS = 8  # except so many after something that was not expected,
+LIMIT = 64  # and one in so many: a parameter that is unfrozen, and that no backward reaches, shows in no other
 ENTERED = 256  # rows entered together
 
 _GRAD = attrgetter("grad")
 
 
-class Steady:
-    """The steady state of one optimizer's rows; `track` is None where there is none."""
+_Contributed = tuple[Contribution, Sequence[Readable], Scale]
 
-    def __init__(self) -> None:
+
+class Steady:
+    """The steady state of one optimizer's rows; `track` is None where there is none.
+
+    `contribute(event)` tells what a backward contributes: see `Recorder`.
+    """
+
+    def __init__(
+        self, stage: Stage, books: Books, roster: Roster, contribute: Callable[[Event], _Contributed]
+    ) -> None:
+        self._stage, self._books, self._roster, self._contribute = stage, books, roster, contribute
         self.track: Track | None = None
+        self._full_until = FROM  # a row
         self.until = 0  # the first row that is to be seen in full
         self.over = False  # the row at hand has stepped
-        self.rows: list[PlainRow] = []  # not handed over yet
-        self.made: list[Contribution] = []  # by the backwards of the row at hand
-        self.newest: weakref.ref[torch.Tensor] | None = None  # the loss of the newest of them
-        self.zero_grad_site = self.backward_site = self.step_site = -1
-        self.usual_zero_grad_site = -1
+        self._rows: list[PlainRow] = []  # not handed over yet
+        self._made: list[Contribution] = []  # by the backwards of the row at hand
+        self._newest: weakref.ref[torch.Tensor] | None = None  # the loss of the newest of them
+        self._zero_grad_site = self._backward_site = self._step_site = -1
+        self._usual_zero_grad_site = -1
         self._scale = UNSCALED
         self._backwards = 1  # a row
         self._usual: itemgetter[Any] | None = None  # what has a gradient at the step; None: every parameter
@@ -50,42 +67,91 @@ class Steady:
 
     # -- beginning --------------------------------------------------------------------------------------------------
 
-    def begin(
-        self, track: Track, at_step: Look, notes: StepNotes, modules: Sequence[weakref.ref[nn.Module]], until: int
-    ) -> None:
-        """The row just finished was as rows should be; the next ones are expected to be like it, `modules` in the
-        modes that they are in now."""
-        self.track, self._backwards, self.until = track, notes.reached, until
-        self._ids, self.usual_zero_grad_site = at_step.ids, notes.sites[0]
+    def can_begin(self, track: Track, at_step: Look, notes: StepNotes) -> bool:
+        """Whether the row that ends with this step was as rows should be, and the only optimizer's at work."""
+        if not track.began_empty or track.by_closure or not notes.seen == notes.reached > 0:
+            return False
+        if notes.row < self._full_until or track.before_backward is not None or not self._stage.calm:
+            return False
+        alone = all(other is track or other.number < 0 for other in self._roster.living())  # below 0: idle so far
+        return alone and at_step.absent == track.left_by_backward
+
+    def begin(self, track: Track, at_step: Look, notes: StepNotes, until: int) -> None:
+        """The next rows are expected to be like the one just finished: before row `until`, which is to be measured."""
+        self.track, self._backwards = track, notes.reached
+        self.until = min(until, notes.row + LIMIT, next_close_look(notes.row + 1))
+        self._ids, self._usual_zero_grad_site = at_step.ids, notes.sites[0]
         self._usual, self._absent, self._missing, self._trainable = None, 0, None, None
         if not at_step.full:
             present = [i for i, gradient in enumerate(at_step.ids) if gradient]
             self._usual, self._absent = itemgetter(*present, present[0]), len(at_step.ids) - len(present)
             self._missing, self._trainable = ~at_step.present, notes.trainable
+        modules = [root.module for root in self._stage.names.roots]
         self._modes = [(ref, module.training) for ref in modules if (module := ref()) is not None]
         self._start_row()
 
     def _start_row(self) -> None:
-        self.made, self.newest, self._scale = [], None, UNSCALED
-        self.zero_grad_site = self.backward_site = self.step_site = -1
+        self._made, self._newest, self._scale = [], None, UNSCALED
+        self._zero_grad_site = self._backward_site = self._step_site = -1
+
+    # -- going on ---------------------------------------------------------------------------------------------------
+
+    def takes(self, event: Event) -> bool:
+        """Whether the call is what is expected; then it is taken in here."""
+        track, stage, phase = self.track, self._stage, event.phase
+        assert track is not None
+        if phase is Phase.BACKWARD:
+            roots = event.subject
+            if stage.row >= self.until or not self._expects_backward(roots):
+                return False
+            stage.backwards += 1
+            contribution, waiting, self._scale = self._contribute(event)
+            track.expect(waiting)
+            self._made.append(contribution)
+            self._newest, self._backward_site = weakref.ref(roots[0]), contribution.site
+            self._hear_again()
+            stage.tell_always("before_backward", roots, event.site)
+        elif phase is Phase.STEP:
+            if event.subject is not track.optimizer():
+                return self._roster.take(event.subject) is None
+            if not event.plain or not self._expects_step():
+                return False
+            self._step_site = self._books.site(event.site)
+            self._step(track)
+            if self._usual_zero_grad_site >= 0:
+                DISPATCHER.quiet = id(event.subject)
+        elif self._made:
+            return False  # what they made may be cleared
+        elif event.subject is track.optimizer() or holds(event.subject, track):
+            self._zero_grad_site = self._usual_zero_grad_site = self._books.site(event.site)
+        return True
+
+    def _step(self, track: Track) -> None:
+        """The expected step begins, and with it the row is over."""
+        row, sites = self._stage.row, (self._zero_grad_site, self._backward_site, self._step_site)
+        self._rows.append(PlainRow(row, tuple(self._made), track.learning_rates(), self._scale, sites))
+        track.steps += 1
+        track.newest_row = row
+        self.over = True
+        self._start_row()
 
     # -- what is expected -------------------------------------------------------------------------------------------
 
-    def expects_backward(self, roots: Sequence[torch.Tensor]) -> bool:
+    def _expects_backward(self, roots: Sequence[torch.Tensor]) -> bool:
         """One of the usual number, from a loss with a graph; no gradient is there before the first one."""
         if len(roots) != 1 or roots[0].grad_fn is None:
             return False
-        if self.made:
-            return len(self.made) < self._backwards
+        if self._made:
+            return len(self._made) < self._backwards
         assert self.track is not None
         parameters = self.track.parameters
         return list(map(id, map(_GRAD, parameters))).count(ID_OF_NONE) == len(parameters)
 
-    def expects_step(self) -> bool:
+    def _expects_step(self) -> bool:
         """After the usual backwards, with the usual gradients, of the same parameters."""
         track = self.track
         assert track is not None
-        if len(self.made) != self._backwards or not track.unchanged():
+        if len(self._made) != self._backwards or not track.unchanged():
             return False
         ids = list(map(id, map(_GRAD, track.parameters)))
         if self._usual is None:
@@ -100,51 +166,60 @@ class Steady:
         self._ids = ids
         return True
 
-    # -- what happens -----------------------------------------------------------------------------------------------
-
-    def backward(self, contribution: Contribution, scale: Scale, root: torch.Tensor) -> None:
-        """An expected backward begins."""
-        self.made.append(contribution)
-        self.newest = weakref.ref(root)
-        self.backward_site, self._scale = contribution.site, scale
-
-    def stepped(self, row: int, lr: list[float]) -> None:
-        """The expected step begins, and with it the row is over."""
-        sites = (self.zero_grad_site, self.backward_site, self.step_site)
-        self.rows.append(PlainRow(row, tuple(self.made), lr, self._scale, sites))
-        self.over = True
-        self._start_row()
-
     # -- ending -----------------------------------------------------------------------------------------------------
 
-    def hand_over(self) -> int:
-        """Let the track have the rows that went by; how many."""
-        count, track = len(self.rows), self.track
-        if track is not None and count:
-            ids = [0 if i == ID_OF_NONE else i for i in self._ids] if self._absent else self._ids
-            at_step = Look(ids, [0] * len(ids), False, not self._absent, False)
-            rows = PlainRows(self.rows, track.columns, self._missing, self._trainable)
-            track.later("plain_rows", rows, at_step)
-            self.rows = []
-        return count
+    def hand_over(self) -> None:
+        """Let the track have the rows that went by."""
+        count, track = len(self._rows), self.track
+        if track is None or not count:
+            return
+        ids = [0 if i == ID_OF_NONE else i for i in self._ids] if self._absent else self._ids
+        at_step = Look(ids, [0] * len(ids), False, not self._absent, False)
+        track.later("plain_rows", PlainRows(self._rows, track.columns, self._missing, self._trainable), at_step)
+        self._rows = []
+        self._stage.tell("rows_passed", track, count)
 
-    def end(self) -> Track:
-        """Something else is about to happen. The track is left as if all had been seen in full."""
+    def end(self, expected: bool) -> None:
+        """Something else is about to happen. All is left as if everything had been seen in full.
+
+        Where that was not expected, some rows are seen in full now.
+        """
         track = self.track
         assert track is not None
+        self._hear_again()
         self.hand_over()
-        self.track = None
-        track.zero_grad_site, track.step_site = self.zero_grad_site, self.step_site
-        track.maybe_used, track.seen = True, len(self.made)
-        if self.made:
-            track.maybe_used = False
-            track.began_empty = True
-            after = release(track.look(False))
-            before = Look.nothing(len(after.ids))
+        self.track, self.over = None, False
+        if not expected:
+            self._full_until = self._stage.row + FULL_ROWS
+        track.zero_grad_site, track.step_site = self._zero_grad_site, self._step_site
+        track.maybe_used, track.seen, track.reached = not self._made, len(self._made), 0
+        if self._made:
+            self._catch_up(track)
+
+    def _catch_up(self, track: Track) -> None:
+        """The row at hand began as expected: let track and probes know of its backwards."""
+        track.began_empty = True
+        after = release(track.look(False))
+        before, newest = Look.nothing(len(after.ids)), None if self._newest is None else self._newest()
+        if not after.empty:
+            track.backward_site, track.loss_scale, track.reached = self._backward_site, self._scale, len(self._made)
+            track.left_by_backward = after.absent
+        for contribution in self._made:
+            site = self._books.sites[contribution.site]
+            if newest is not None and contribution is self._made[-1]:
+                self._stage.tell("before_backward", (newest,), site)
             if not after.empty:
-                track.backward_site, track.loss_scale, track.reached = self.backward_site, self._scale, len(self.made)
-                track.left_by_backward = after.absent
-                for contribution in self.made:
-                    track.later("backward", before, after, contribution)
-                    before = after.earlier()
-        return track
+                track.later("backward", before, after, contribution)
+                before = after.earlier()
+                self._stage.tell("after_backward", [track], site)
+
+    def _hear_again(self) -> None:
+        """Of each zero_grad: there may be something to clear from now on. What was not heard so far was the usual."""
+        if DISPATCHER.cleared:
+            self._zero_grad_site = self._usual_zero_grad_site
+        DISPATCHER.cleared, DISPATCHER.quiet = False, 0
+
+
+def next_close_look(row: int) -> int:
+    """The first row, not before `row`, in which module calls and graphs are looked at anew: powers of two from 64."""
+    return 1 << max(6, (row - 1).bit_length())

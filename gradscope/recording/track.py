@@ -1,6 +1,7 @@
 """One optimizer, followed: its parameters, the looks taken around each call, its ledger and its part of the record."""
 from __future__ import annotations
 
+import itertools
 import weakref
 from typing import Any, Callable, Sequence
 
@@ -256,3 +257,10 @@ def _number(value: Any) -> float:
         return float(value)
     except (TypeError, ValueError, RuntimeError):
         return float("nan")
+
+
+def holds(subject: Any, track: Track) -> bool:
+    """Whether zero_grad of `subject` is meant for this optimizer's parameters (a module: by its first few)."""
+    if not isinstance(subject, torch.nn.Module):
+        return True
+    return any(id(p) in track.parameter_ids for p in itertools.islice(subject.parameters(), 8))
