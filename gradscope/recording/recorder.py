@@ -356,7 +356,8 @@ class Recorder:
         steady, stage = self._steady, self.stage
         if steady.over:
             steady.over = False
-            if stage.row + 1 < self._nothing_due_until and not stage.triggers and DISPATCHER.now < self._look_up_at:
+            due = min(self._nothing_due_until, steady.until)  # a row seen in full is accounted for by itself
+            if stage.row + 1 < due and not stage.triggers and DISPATCHER.now < self._look_up_at:
                 stage.row += 1
                 self.meta.rows = stage.row
                 return
