@@ -71,7 +71,7 @@ def patches(dispatcher: Dispatcher) -> list[Patch]:
     def zero_grad(original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
         def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
-            if dispatcher.quiet == id(self):
+            if dispatcher.quiet == id(self) and not args and not kwargs:
                 frame = sys._getframe(1)
                 if dispatcher.cleared_in == (frame.f_code, frame.f_lineno):
                     dispatcher.cleared = True
