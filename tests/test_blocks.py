@@ -37,6 +37,22 @@ def test_blocks_are_the_sums_of_their_rows(pattern: list[float], times: int) -> 
             assert (finite.min(), finite.max()) == (blocks["low"][block], blocks["high"][block])
 
 
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 400), min_size=1, max_size=20), st.integers(0, 7))
+def test_losses_taken_in_together_are_summed_like_single_ones(parts: list[int], seed: int) -> None:
+    """To the last bit: what a run finds must not depend on how its rows were entered."""
+    losses = np.random.default_rng(seed).normal(size=sum(parts))
+    sums, at = BlockSums(), 0
+    for count in parts:
+        rows = np.arange(at, at + count)
+        sums.extend(np.stack([rows, losses[at : at + count], np.full(count, 0.1)], axis=1))
+        at += count
+    together, single = sums.view(), summed(list(losses))
+    assert together.size == single.size
+    for name in single.columns:
+        np.testing.assert_array_equal(together[name], single[name])
+
+
 def test_a_view_leaves_the_sums_as_they_are() -> None:
     """Looking in between changes nothing that comes later."""
     losses = list(np.sin(np.arange(3000)))

@@ -53,6 +53,28 @@ def test_rows_are_bounded_and_the_ends_stay_whole(rows: int, head: int, middle: 
     np.testing.assert_array_equal(kept["value"][:, 0], np.array(numbers, np.float32))
 
 
+@given(st.lists(st.integers(0, 90), max_size=40), st.integers(16, 40), st.integers(16, 40), st.integers(16, 40))
+def test_rows_taken_in_together_are_kept_like_single_ones(parts: list[int], head: int, middle: int, tail: int) -> None:
+    """Whatever part of them falls into the head, the ring, or out of it."""
+    store, at = RowStore(COLUMNS, head, middle, tail), 0
+    for count in parts:
+        rows = np.arange(at, at + count)
+        store.extend({"row": rows, "value": np.stack([rows, -rows], axis=1)}, count)
+        at += count
+    expected = store_of(at, head, middle, tail)
+    assert (expected.total, expected.stride) == (store.total, store.stride)
+    for name, column in expected.snapshot().items():
+        np.testing.assert_array_equal(store.snapshot()[name], column)
+
+
+def test_a_live_view_needs_no_copy_and_a_snapshot_is_one() -> None:
+    store = store_of(10)
+    kept, snapshot = store.kept(), store.snapshot()
+    assert np.shares_memory(kept["row"], store.kept()["row"])
+    assert not np.shares_memory(kept["row"], snapshot["row"])
+    assert {"row", "value"} == set(kept) and 2 == len(kept)
+
+
 @given(st.integers(0, 600), st.integers(1, 4000), st.integers(0, 200))
 def test_resizing_keeps_first_and_newest_rows_and_order(rows: int, limit: int, more: int) -> None:
     """Less memory means fewer rows, never wrong ones; appending goes on."""

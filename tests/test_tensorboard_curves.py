@@ -141,6 +141,28 @@ def test_twenty_thousand_rows(board: TensorBoard, tmp_path: Path) -> None:
     assert (tmp_path / EVENTS).stat().st_size < 5 * rows
 
 
+def test_rows_taken_in_together_make_the_same_points(tmp_path: Path) -> None:
+    """Measured ones among them or not."""
+    one, other, said, size = tmp_path / "one", tmp_path / "other", [], 37
+    boards = []
+    for folder in (one, other):
+        folder.mkdir()
+        boards.append(TensorBoard(lambda folder=folder: EventFile(folder), said.append))  # type: ignore[misc]
+    rows = [row(i, loss=float(i % 5), norm=float(i) if i % 10 == 0 else NAN) for i in range(400)]
+    measured = {i: arrays(i, [float(i), 1.0, 2.0]) for i in range(0, 400, 10)}
+    for i, scalars in enumerate(rows):
+        enter(boards[0], table(), scalars, measured.get(i))
+    for start in range(0, 400, size):
+        part = rows[start : start + size]
+        columns = {name: np.array([scalars[name] for scalars in part]) for name in part[0]}
+        boards[1].rows(table(), columns, [(i - start, m) for i, m in measured.items() if start <= i < start + size])
+    for board in boards:
+        board.close([(0,)], report(rows=400))
+    for tag in scalar_tags(one):
+        assert pytest.approx(curve(one, tag)) == curve(other, tag), tag
+    assert not said and scalar_tags(one) == scalar_tags(other)
+
+
 @pytest.mark.parametrize("odd", [NAN, INF, -INF, 1e300])
 def test_nothing_non_finite_is_dropped(odd: float, board: TensorBoard, tmp_path: Path) -> None:
     """NaN and infinite losses and norms are points (TensorBoard draws triangles), also inside a mean."""
