@@ -34,20 +34,24 @@ def late(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """No tensor is on the host, and each copy arrives when it has been asked for three times."""
     copies: list[int] = []
 
-    def to_host(tensor: torch.Tensor) -> tuple[torch.Tensor, Callable[[], bool]]:
-        number, values = len(copies), tensor.clone()
-        copies.append(0)
+    class Arrival:
+        def __init__(self) -> None:
+            self.number = len(copies)
+            copies.append(0)
 
-        def arrived() -> bool:
-            copies[number] += 1
-            return copies[number] > 3
+        def query(self) -> bool:
+            copies[self.number] += 1
+            return copies[self.number] > 3
 
-        return values, arrived
+        def synchronize(self) -> None:
+            copies[self.number] = 4
+
+    def to_host(tensor: torch.Tensor) -> tuple[torch.Tensor, Arrival]:
+        return tensor.clone(), Arrival()
 
     monkeypatch.setattr(stats, "to_host", to_host)
     for module in (stats, recorder, losses):
         monkeypatch.setattr(module, "on_host", lambda tensor: False)
-    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
     yield copies
 
 

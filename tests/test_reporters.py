@@ -135,7 +135,9 @@ def test_the_json_contract() -> None:
     odd = dataclasses.replace(UNRELATED, evidence={"names": "w", "norm": float("nan"), "most": [float("inf"), 1]})
     data = json.loads(json_reporter.render(report(odd, RISING, CAUSE)))
     assert data["schema"] == 1
-    assert list(data["run"]) == ["script", "argv", "status", "exit_code", "steps", "optimizers", "torch", "overhead"]
+    assert list(data["run"]) == [
+        "script", "argv", "status", "exit_code", "steps", "optimizers", "torch", "overhead", "budget", "sampled",
+    ]  # fmt: skip
     assert [(f["code"], f["caused_by"]) for f in data["findings"]] == [
         ("GS101", None), ("GS203", "GS101"), ("GS102", None),
     ]  # fmt: skip

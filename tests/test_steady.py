@@ -1,7 +1,10 @@
 """The steady state: rows of which little is read tell the same as rows seen in full, and what is unusual ends it."""
 from __future__ import annotations
 
-from typing import Callable, Sequence
+import gc
+import time
+import weakref
+from typing import Any, Callable, Sequence
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import gradscope
+from gradscope.events import GradState, Point
 from gradscope.record.record import Record, Wiring
 from gradscope.recording import steady
 from gradscope.recording.steady import LIMIT, Steady
@@ -98,6 +102,28 @@ class Loop:
         self.loss().backward()
         self.optimizer.step()
 
+    def filled_by_hand(self) -> None:
+        self.optimizer.zero_grad()
+        for parameter in self.model.parameters():
+            parameter.grad = 1e-3 * parameter.detach().sign()
+        self.loss().backward()
+        self.optimizer.step()
+
+    def partly_filled_by_hand(self) -> None:
+        self.optimizer.zero_grad()
+        self.model[0].bias.grad = torch.ones(4)
+        self.loss().backward()
+        self.optimizer.step()
+
+    def step_that_fails(self) -> None:
+        def fail(*_: object) -> None:
+            raise ArithmeticError
+
+        handle = self.optimizer.register_step_pre_hook(fail)
+        with pytest.raises(ArithmeticError):
+            self.plain()
+        handle.remove()
+
     def with_a_closure(self) -> None:
         def closure() -> torch.Tensor:
             self.optimizer.zero_grad()
@@ -156,6 +182,7 @@ def assert_same(record: Record, expected: Record) -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.sampled_from(KINDS), min_size=1, max_size=6), st.integers(0, 5))
 @example(["zeroed", "failing", "stepped_twice"], 3)
+@example(["filled_by_hand", "partly_filled_by_hand", "step_that_fails"], 4)
 def test_a_row_tells_the_same_as_one_seen_in_full(kinds: list[str], between: int) -> None:
     """Wiring, losses, learning rates, sites and counters, whatever comes after steady rows, and however mixed."""
     rows = ["plain"] * 20
@@ -164,6 +191,129 @@ def test_a_row_tells_the_same_as_one_seen_in_full(kinds: list[str], between: int
     with pytest.MonkeyPatch.context() as patch:
         expected = in_full(rows, patch)
         assert_same(recorded(rows), expected)
+
+
+class Wrapped(torch.optim.SGD):
+    """A step inside a step: torch's hooks run twice."""
+
+    def step(self, closure: Any = None) -> Any:  # type: ignore[override]
+        return super().step(closure)
+
+
+def loop_of_a_wrapped_step(rows: int) -> None:
+    loop = Loop()
+    loop.optimizer = Wrapped(loop.model.parameters(), lr=0.01)
+    torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=0.1).step()
+    for _ in range(rows):
+        loop.plain()
+
+
+def loop_with_gradients_replaced(rows: int) -> None:
+    loop = Loop()
+    for _ in range(rows):
+        loop.optimizer.zero_grad()
+        loop.loss().backward()
+        for parameter in loop.model.parameters():
+            parameter.grad = parameter.grad + 1e-3
+        loop.optimizer.step()
+
+
+def loop_of_two_tasks(rows: int) -> None:
+    loop = Loop()
+    for _ in range(rows):
+        loop.optimizer.zero_grad()
+        (30 * loop.loss() + 10).backward()
+        first = [p.grad for p in loop.model.parameters()]
+        for parameter in loop.model.parameters():
+            parameter.grad = None
+        loop.loss().backward()
+        for parameter, gradient in zip(loop.model.parameters(), first):
+            parameter.grad.add_(gradient, alpha=0.01)
+        loop.optimizer.step()
+
+
+def loop_with_a_late_discriminator(rows: int) -> None:
+    loop = Loop()
+    other = torch.optim.SGD(loop.other.parameters(), lr=0.01)
+    for row in range(rows):
+        loop.optimizer.zero_grad()
+        other.zero_grad()
+        if row >= 50 and row % 10 == 0:
+            loop.other(X).square().mean().backward()
+            other.step()
+        loop.loss().backward()
+        loop.optimizer.step()
+
+
+@pytest.mark.parametrize(
+    "train", [loop_of_a_wrapped_step, loop_with_gradients_replaced, loop_of_two_tasks, loop_with_a_late_discriminator]
+)
+def test_hard_loops_tell_the_same(train: Callable[[int], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    def record(every: int = 1000) -> tuple[Record, list[str]]:
+        with gradscope.watch(every=every) as scope:
+            train(120)
+            return scope.record, [finding.code for finding in scope.findings]
+
+    told, found = record()
+    with monkeypatch.context() as patch:
+        patch.setattr(steady.Steady, "can_begin", lambda *_: False)
+        expected, known = record()
+    assert_same(told, expected)
+    assert known == found == []
+
+
+@pytest.mark.parametrize("every", [1, 2, 10])
+def test_measured_rows_have_their_zero_grad(every: int) -> None:
+    """What the timeline shows of it: before, and after."""
+    (optimizer,) = recorded(["plain"] * 100, every).optimizers
+    states = optimizer.arrays["state"][1:, [Point.BEFORE_ZERO_GRAD, Point.AFTER_ZERO_GRAD]]
+    assert (states[:, 0] == GradState.STALE).all()
+    assert (states[:, 1] == GradState.NONE).all()
+
+
+def test_the_last_rows_of_an_optimizer_that_is_gone_are_there() -> None:
+    """It went in the steady state; something else trains, or takes a gradient, after it."""
+
+    def train() -> None:
+        loop = Loop()
+        for _ in range(100):
+            loop.plain()
+        del loop.scheduler
+        gc.collect()
+
+    with gradscope.watch(every=1000) as scope:
+        train()
+        gc.collect()
+        time.sleep(0.3)
+        x = X.clone().requires_grad_()
+        (x * x).sum().backward()
+        for _ in range(3):
+            Loop().plain()
+        rows = [len(optimizer.rows) for optimizer in scope.record.optimizers]
+    assert 100 == rows[0]
+
+
+def test_nothing_is_held_after_a_backward() -> None:
+    """Neither the loss nor what it was made of, while no step follows."""
+    loop = Loop()
+    with gradscope.watch(every=1000):
+        for _ in range(40):
+            loop.plain()
+        loss = loop.loss()
+        loss.backward()
+        held = weakref.ref(loss)
+        del loss
+        assert held() is None
+
+
+def test_a_mistake_made_once_is_found_soon() -> None:
+    """Rows seen in full are entered before the steady state hides them."""
+    with gradscope.watch(every=1000) as scope:
+        loop = Loop()
+        for row in range(1200):
+            loop.not_cleared() if row == 1003 else loop.plain()
+        found = {finding.code: finding.step for finding in scope.findings}
+    assert 1003 <= found["GS101"] <= 1003 + 16
 
 
 @pytest.mark.parametrize("kind", ["accumulated", "of_the_model", "partly_frozen"])
@@ -246,7 +396,7 @@ def test_a_scope_sees_its_own_steps_alone(monkeypatch: pytest.MonkeyPatch) -> No
     assert set(optimizer.wiring.tolist()) <= {0, int(Wiring.STATISTICS)}
 
 
-@pytest.mark.parametrize("broken", ["takes", "_expects_step", "_step", "hand_over", "end"])
+@pytest.mark.parametrize("broken", ["takes", "_expects_step", "stepped", "hand_over", "end"])
 def test_what_breaks_in_it_is_said_once(
     broken: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

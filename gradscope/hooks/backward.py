@@ -42,8 +42,7 @@ def patches(dispatcher: Dispatcher) -> list[Patch]:
                     dispatcher.send("backward_failed", error, event)
                     raise
                 finally:
-                    if event is not dispatcher.done or dispatcher.outbox:
-                        dispatcher.end(event)
+                    dispatcher.end(event)
             finally:
                 dispatcher.leave_backward()
 

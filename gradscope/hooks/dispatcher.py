@@ -51,11 +51,7 @@ class Dispatcher:
         self.outbox: list[Callable[[], None]] = []
         self.generation = 0  # of the hooks; those of an earlier one, left under somebody else's patch, stay inert
         self.now = 0.0  # when the call at hand came in, by time.perf_counter
-        self.done: object = None  # the event, or the optimizer that steps, of whose end nobody needs to hear
-        # Of zero_grad of the optimizer of this id, from the line that called it last, it is enough to know that it was.
-        self.quiet: int = 0
-        self.cleared = False
-        self.cleared_in: tuple[object, int] = (None, 0)  # code and line
+        self.done: Event | None = None  # of whose end nobody needs to hear
         self.foreign_thread_calls = 0
         self._listener: Listener | None = None
         self._paused = 0
@@ -81,7 +77,7 @@ class Dispatcher:
 
     def detach(self) -> None:
         """Undo everything, last first."""
-        self._listener, self.quiet = None, 0
+        self._listener = self.done = None
         while self._handles:
             self._handles.pop().remove()
         while self._patches:
@@ -89,7 +85,7 @@ class Dispatcher:
 
     def drop(self) -> None:
         """Send nothing more. The hooks stay where they are until `detach`: torch may be iterating over them."""
-        self._listener, self.quiet = None, 0
+        self._listener = self.done = None
 
     def pause(self) -> None:
         self._paused += 1
@@ -124,8 +120,8 @@ class Dispatcher:
             if self._listener is None:
                 return None
             event = Event(phase, subject, self.sites.find(sys._getframe(2)), plain)
-            if self._listener.begin(event):
-                self.done = id(subject) if phase is Phase.STEP else event
+            if self._listener.begin(event) and phase is not Phase.STEP:
+                self.done = event
             return event
         except Exception as error:
             self._give_up(error)
@@ -160,7 +156,7 @@ class Dispatcher:
 
     def _give_up(self, error: Exception) -> None:
         """The listener has failed: drop it and tell it why."""
-        listener, self._listener, self.quiet = self._listener, None, 0
+        listener, self._listener = self._listener, None
         with contextlib.suppress(Exception):
             if listener is not None:
                 listener.failed(error)

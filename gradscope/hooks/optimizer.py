@@ -4,7 +4,6 @@ from __future__ import annotations
 import functools
 import gc
 import itertools
-import sys
 from typing import TYPE_CHECKING, Any, Callable
 
 import torch
@@ -36,9 +35,7 @@ def step_hooks(dispatcher: Dispatcher) -> list[RemovableHandle]:
         return None if plain else _with_observed_closure(dispatcher, optimizer, args, kwargs)
 
     def after(optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if dispatcher.done == id(optimizer):
-            dispatcher.done = None
-        elif dispatcher.listening(mine, trains=True):
+        if dispatcher.listening(mine, trains=True):
             dispatcher.send("stepped", optimizer)
 
     return [register_optimizer_step_pre_hook(before), register_optimizer_step_post_hook(after)]
@@ -71,15 +68,8 @@ def patches(dispatcher: Dispatcher) -> list[Patch]:
     def zero_grad(original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
         def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
-            if dispatcher.quiet == id(self) and not args and not kwargs:
-                frame = sys._getframe(1)
-                if dispatcher.cleared_in == (frame.f_code, frame.f_lineno):
-                    dispatcher.cleared = True
-                    return original(self, *args, **kwargs)
             if not dispatcher.listening(mine):
                 return original(self, *args, **kwargs)
-            frame = sys._getframe(1)
-            dispatcher.cleared_in = frame.f_code, frame.f_lineno
             event = dispatcher.begin(Phase.ZERO_GRAD, self)
             try:
                 return original(self, *args, **kwargs)

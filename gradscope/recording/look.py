@@ -45,11 +45,6 @@ class Look:
         return replace(self, versions=[v - 1 for v in self.versions], norms=None, held=())
 
     @property
-    def absent(self) -> list[int] | None:
-        """Which parameters have no gradient; None: none of them."""
-        return None if self.full else [i for i, gradient in enumerate(self.ids) if gradient == 0]
-
-    @property
     def present(self) -> npt.NDArray[np.bool_]:
         """# (params,) bool: which gradients are not None."""
         return np.not_equal(self.ids, 0)

@@ -70,6 +70,7 @@ class Recorder:
         self._nothing_due_until = 0  # a row
         self._look_up_at = 0.0  # seconds
         self._rows_accounted = self._finished = 0
+        self._unread = False  # rows seen in full wait to be entered
         self._unstepped = 0  # backwards since a step
         self._contribution: Contribution | None = None
         self._scale = UNSCALED
@@ -101,8 +102,8 @@ class Recorder:
             self._close_row()
         if steady.track is not None:
             if steady.takes(event):
-                return True
-            self._unsettle(expected=self.row >= steady.until)
+                return event.phase is not Phase.ZERO_GRAD
+            self._unsettle(expected=self.row + steady.over >= steady.until)
         self.roster.adopt()
         if event.phase is Phase.BACKWARD:
             self._backward_begins(event)
@@ -120,6 +121,8 @@ class Recorder:
     def end(self, event: Event) -> None:
         if event.phase is Phase.BACKWARD:
             self._backward_ends(event)
+        elif self._steady.track is not None:
+            self._steady.zero_grad_ended(event.subject)
         elif event.phase is Phase.ZERO_GRAD:
             self._zero_grad_ends(event)
 
@@ -214,7 +217,9 @@ class Recorder:
             track.read_parameters()
             track.before_backward = track.look(measured, measured or track.maybe_used)
             if track.seen == 0:
-                track.began_empty = track.before_backward.empty
+                track.began_empty, track.untouched = track.before_backward.empty, True
+            elif track.before_backward.ids != track.made_ids:
+                track.untouched = False
             track.seen += 1
             if track.before_backward.empty:
                 track.maybe_used = False
@@ -262,7 +267,7 @@ class Recorder:
             track.measure(after, self._scale)
         self.roster.activate(track)
         track.later("backward", before, after, contribution)
-        track.left_by_backward = after.absent
+        track.made_ids = after.ids
         track.reached += 1
         track.loss_scale = self._scale
         track.backward_site = contribution.site
@@ -296,6 +301,9 @@ class Recorder:
 
     def stepped(self, optimizer: torch.optim.Optimizer) -> None:
         track = self.roster.get(optimizer)
+        if track is not None and track is self._steady.track and self._steady.stepping:
+            self._steady.stepped(track)
+            return
         if track is None or track.before_step is None:
             return
         before, track.before_step = track.before_step, None
@@ -348,7 +356,7 @@ class Recorder:
 
         What an accelerator has not computed yet comes later, unless it is waited for.
         """
-        self._finished = self.row
+        self._finished, self._unread = self.row, False
         self._steady.hand_over()
         self._triggers |= self.books.finish(self.row, wait)
 
@@ -363,7 +371,10 @@ class Recorder:
                 return
             if self.row - self._finished >= ENTERED:
                 self.finish_rows()
+        elif steady.track is not None and self._unread:
+            self.finish_rows()
         elif steady.track is None or self.row - self._finished >= ENTERED:
+            self._unread = steady.track is None  # what was unusual must not wait for the steady state to end
             if self.row < FIRST_ROWS or self.row % READ_OUT_ROWS == 0 or self._measured():
                 self.finish_rows()
         self._end_row()
@@ -381,6 +392,8 @@ class Recorder:
         if self.row == next_close_look(self.row):
             self._unsettle(expected=True)
             self.stage.look_closely()
+        if self._steady.track is not None and not self._steady.track.alive:
+            self._unsettle()
         self.roster.bury()
         self.books.forget_the_dead()
         self._notify()

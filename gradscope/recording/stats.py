@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
 from typing import Protocol, Sequence
 
 import numpy as np
@@ -130,20 +129,20 @@ class Transfer:
             if tensor is not None and id(numbers) not in seen:
                 seen.add(id(numbers))
                 groups.setdefault((tensor.device, tensor.dtype), []).append((numbers, tensor))
-        self._parts: list[tuple[torch.Tensor, Callable[[], bool] | None, list[tuple[Readable, int]]]] = []
+        self._parts: list[tuple[torch.Tensor, Arrival | None, list[tuple[Readable, int]]]] = []
         for group in groups.values():
             host, arrived = to_host(torch.cat([tensor for _, tensor in group]))
             self._parts.append((host, arrived, [(numbers, tensor.numel()) for numbers, tensor in group]))
 
     def arrived(self) -> bool:
         """Whether `fill` would not have to wait."""
-        return all(arrived is None or arrived() for _, arrived, _ in self._parts)
+        return all(arrived is None or arrived.query() for _, arrived, _ in self._parts)
 
     def fill(self) -> None:
         """Hand the numbers to those who wait for them."""
         for host, arrived, numbers in self._parts:
-            if arrived is not None and not arrived():
-                torch.cuda.synchronize()
+            if arrived is not None:
+                arrived.synchronize()
             values = (host.float() if host.dtype == torch.bfloat16 else host).numpy()
             start = 0
             for one, size in numbers:
@@ -156,7 +155,14 @@ def on_host(tensor: torch.Tensor) -> bool:
     return bool(tensor.is_cpu)
 
 
-def to_host(tensor: torch.Tensor) -> tuple[torch.Tensor, Callable[[], bool] | None]:
+class Arrival(Protocol):
+    """Of a copy: whether it has arrived, and waiting for it. `torch.cuda.Event` is one."""
+
+    def query(self) -> bool: ...
+    def synchronize(self) -> None: ...
+
+
+def to_host(tensor: torch.Tensor) -> tuple[torch.Tensor, Arrival | None]:
     """Its values in the CPU's memory, and what tells whether they have arrived (None: they have)."""
     if not tensor.is_cuda:
         return tensor.cpu(), None
@@ -164,4 +170,4 @@ def to_host(tensor: torch.Tensor) -> tuple[torch.Tensor, Callable[[], bool] | No
     host.copy_(tensor, non_blocking=True)
     event = torch.cuda.Event()
     event.record(torch.cuda.current_stream(tensor.device))
-    return host, event.query
+    return host, event

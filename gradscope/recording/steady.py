@@ -16,7 +16,6 @@ import torch
 from torch import nn
 
 from gradscope.events import Event, Phase
-from gradscope.hooks.dispatcher import DISPATCHER
 from gradscope.recording.books import Books
 from gradscope.recording.finishing import PlainRow, PlainRows, StepNotes
 from gradscope.recording.ledger import Bools, Contribution
@@ -51,11 +50,12 @@ class Steady:
         self._full_until = FROM  # a row
         self.until = 0  # the first row that is to be seen in full
         self.over = False  # the row at hand has stepped
+        self.stepping = False  # its expected step is running
+        self._cleared = False  # a zero_grad since the newest step has left no gradient
         self._rows: list[PlainRow] = []  # not handed over yet
         self._made: list[Contribution] = []  # by the backwards of the row at hand
         self._newest: weakref.ref[torch.Tensor] | None = None  # the loss of the newest of them
         self._zero_grad_site = self._backward_site = self._step_site = -1
-        self._usual_zero_grad_site = -1
         self._scale = UNSCALED
         self._backwards = 1  # a row
         self._usual: itemgetter[Any] | None = None  # what has a gradient at the step; None: every parameter
@@ -68,19 +68,25 @@ class Steady:
     # -- beginning --------------------------------------------------------------------------------------------------
 
     def can_begin(self, track: Track, at_step: Look, notes: StepNotes) -> bool:
-        """Whether the row that ends with this step was as rows should be, and the only optimizer's at work."""
+        """Whether the row that ends with this step was as rows should be, and the only optimizer's at work.
+
+        What its backwards made must be what the step uses: nothing replaced by hand.
+        """
         if not track.began_empty or track.by_closure or not notes.seen == notes.reached > 0:
+            return False
+        if not track.untouched or at_step.ids != track.made_ids:
             return False
         if notes.row < self._full_until or track.before_backward is not None or not self._stage.calm:
             return False
-        alone = all(other is track or other.number < 0 for other in self._roster.living())  # below 0: idle so far
-        return alone and at_step.absent == track.left_by_backward
+        return all(other is track or other.number < 0 for other in self._roster.living())  # below 0: idle so far
 
     def begin(self, track: Track, at_step: Look, notes: StepNotes, until: int) -> None:
         """The next rows are expected to be like the one just finished: before row `until`, which is to be measured."""
-        self.track, self._backwards = track, notes.reached
-        self.until = min(until, notes.row + LIMIT, next_close_look(notes.row + 1))
-        self._ids, self._usual_zero_grad_site = at_step.ids, notes.sites[0]
+        until = min(until, notes.row + LIMIT, next_close_look(notes.row + 1))
+        if until <= notes.row + 1:
+            return
+        self.track, self._backwards, self.until = track, notes.reached, until
+        self._ids, self._cleared = at_step.ids, False
         self._usual, self._absent, self._missing, self._trainable = None, 0, None, None
         if not at_step.full:
             present = [i for i, gradient in enumerate(at_step.ids) if gradient]
@@ -91,6 +97,7 @@ class Steady:
         self._start_row()
 
     def _start_row(self) -> None:
+        self.stepping = False
         self._made, self._newest, self._scale = [], None, UNSCALED
         self._zero_grad_site = self._backward_site = self._step_site = -1
 
@@ -100,6 +107,8 @@ class Steady:
         """Whether the call is what is expected; then it is taken in here."""
         track, stage, phase = self.track, self._stage, event.phase
         assert track is not None
+        if not track.alive or self.stepping and not (phase is Phase.STEP and event.subject is track.optimizer()):
+            return False
         if phase is Phase.BACKWARD:
             roots = event.subject
             if stage.row >= self.until or not self._expects_backward(roots):
@@ -109,30 +118,44 @@ class Steady:
             track.expect(waiting)
             self._made.append(contribution)
             self._newest, self._backward_site = weakref.ref(roots[0]), contribution.site
-            self._hear_again()
             stage.tell_always("before_backward", roots, event.site)
         elif phase is Phase.STEP:
             if event.subject is not track.optimizer():
                 return self._roster.take(event.subject) is None
+            if self.stepping:
+                return True  # a step that calls its base class's
             if not event.plain or not self._expects_step():
                 return False
-            self._step_site = self._books.site(event.site)
-            self._step(track)
-            if self._usual_zero_grad_site >= 0:
-                DISPATCHER.quiet = id(event.subject)
-        elif self._made:
-            return False  # what they made may be cleared
-        elif event.subject is track.optimizer() or holds(event.subject, track):
-            self._zero_grad_site = self._usual_zero_grad_site = self._books.site(event.site)
+            self._step_site, self.stepping = self._books.site(event.site), True
+        elif self._made or stage.row + self.over >= self.until:
+            return False  # what they made may be cleared; or the zero_grad of a row to be seen in full
+        elif self._concerns(event.subject):
+            self._zero_grad_site = self._books.site(event.site)
         return True
 
-    def _step(self, track: Track) -> None:
-        """The expected step begins, and with it the row is over."""
+    def _concerns(self, subject: Any) -> bool:
+        """Whether a zero_grad of `subject` is meant for this optimizer's parameters."""
+        assert self.track is not None
+        if isinstance(subject, nn.Module):
+            return holds(subject, self.track)
+        return subject is self.track.optimizer()
+
+    def zero_grad_ended(self, subject: Any) -> None:
+        """A zero_grad that was taken in is over."""
+        if self.track is not None and self._concerns(subject):
+            self._cleared = self._nothing_there(self.track)
+
+    @staticmethod
+    def _nothing_there(track: Track) -> bool:
+        return list(map(id, map(_GRAD, track.parameters))).count(ID_OF_NONE) == len(track.parameters)
+
+    def stepped(self, track: Track) -> None:
+        """The expected step is over, and with it the row."""
         row, sites = self._stage.row, (self._zero_grad_site, self._backward_site, self._step_site)
         self._rows.append(PlainRow(row, tuple(self._made), track.learning_rates(), self._scale, sites))
         track.steps += 1
         track.newest_row = row
-        self.over = True
+        self.over, self._cleared = True, False
         self._start_row()
 
     # -- what is expected -------------------------------------------------------------------------------------------
@@ -144,10 +167,7 @@ class Steady:
         if self._made:
             return len(self._made) < self._backwards
         assert self.track is not None
-        parameters = self.track.parameters
-        if DISPATCHER.cleared:  # torch has set them all to None since the step
-            parameters = parameters[:: max(1, len(parameters) // 2)]
-        return list(map(id, map(_GRAD, parameters))).count(ID_OF_NONE) == len(parameters)
+        return self._nothing_there(self.track)
 
     def _expects_step(self) -> bool:
         """After the usual backwards, with the usual gradients, of the same parameters."""
@@ -175,51 +195,57 @@ class Steady:
         count, track = len(self._rows), self.track
         if track is None or not count:
             return
-        ids = [0 if i == ID_OF_NONE else i for i in self._ids] if self._absent else self._ids
-        at_step = Look(ids, [0] * len(ids), False, not self._absent, False)
-        track.later("plain_rows", PlainRows(self._rows, track.columns, self._missing, self._trainable), at_step)
+        rows = PlainRows(self._rows, track.columns, self._missing, self._trainable)
+        track.later("plain_rows", rows, self._at_step())
         self._rows = []
         self._stage.tell("rows_passed", track, count)
 
+    def _at_step(self) -> Look:
+        """What was there at the newest step."""
+        ids = [0 if i == ID_OF_NONE else i for i in self._ids] if self._absent else self._ids
+        return Look(ids, [0] * len(ids), False, not self._absent, False)
+
     def end(self, expected: bool) -> None:
-        """Something else is about to happen. All is left as if everything had been seen in full.
+        """Something else is about to happen: let track and probes know of what was taken in.
 
         Where that was not expected, some rows are seen in full now.
         """
         track = self.track
         assert track is not None
-        self._hear_again()
         self.hand_over()
         self.track, self.over = None, False
         if not expected:
             self._full_until = self._stage.row + FULL_ROWS
+        if not track.alive:
+            return
         track.zero_grad_site, track.step_site = self._zero_grad_site, self._step_site
-        track.maybe_used, track.seen, track.reached = not self._made, len(self._made), 0
+        track.maybe_used, track.seen, track.reached = not (self._made or self._cleared), len(self._made), 0
+        if self._cleared:
+            track.later("zero_grad", self._at_step(), Look.nothing(len(self._ids)))
         if self._made:
-            self._catch_up(track)
+            newest = None if self._newest is None else self._newest()
+            if newest is not None:
+                self._stage.tell("before_backward", (newest,), self._books.sites[self._made[-1].site])
+            idle = [other for other in self._roster.living() if other is not track]
+            reached = [one for one in (track, *idle) if self._catch_up(one)]
+            for contribution in self._made:
+                self._stage.tell("after_backward", reached, self._books.sites[contribution.site])
 
-    def _catch_up(self, track: Track) -> None:
-        """The row at hand began as expected: let track and probes know of its backwards."""
-        track.began_empty = True
+    def _catch_up(self, track: Track) -> bool:
+        """Let a track know of the backwards of the row at hand; whether they have reached it."""
+        track.read_parameters()
         after = release(track.look(False))
-        before, newest = Look.nothing(len(after.ids)), None if self._newest is None else self._newest()
-        if not after.empty:
-            track.backward_site, track.loss_scale, track.reached = self._backward_site, self._scale, len(self._made)
-            track.left_by_backward = after.absent
+        track.began_empty, track.untouched, track.seen = True, True, len(self._made)
+        if after.empty or not after.ids:
+            return False
+        self._roster.activate(track)
+        track.backward_site, track.loss_scale, track.reached = self._backward_site, self._scale, len(self._made)
+        track.made_ids = after.ids
+        before = Look.nothing(len(after.ids))
         for contribution in self._made:
-            site = self._books.sites[contribution.site]
-            if newest is not None and contribution is self._made[-1]:
-                self._stage.tell("before_backward", (newest,), site)
-            if not after.empty:
-                track.later("backward", before, after, contribution)
-                before = after.earlier()
-                self._stage.tell("after_backward", [track], site)
-
-    def _hear_again(self) -> None:
-        """Of each zero_grad: there may be something to clear from now on. What was not heard so far was the usual."""
-        if DISPATCHER.cleared:
-            self._zero_grad_site = self._usual_zero_grad_site
-        DISPATCHER.cleared, DISPATCHER.quiet = False, 0
+            track.later("backward", before, after, contribution)
+            before = after.earlier()
+        return True
 
 
 def next_close_look(row: int) -> int:

@@ -11,7 +11,6 @@ class Partition:
     def __init__(self) -> None:
         self._parts: list[set[int]] = []
         self._known: set[int] = set()
-        self.version = 0  # grows with each change
 
     @property
     def count(self) -> int:
@@ -25,14 +24,12 @@ class Partition:
             inside = part & stepped
             if inside and inside != part:
                 parts += [inside, part - inside]
-                self.version += 1
             else:
                 parts.append(part)
         new = stepped - self._known
         if new:
             parts.append(new)
             self._known |= new
-            self.version += 1
         self._parts = parts
 
     def preview(self, stepped: set[int]) -> tuple[tuple[int, ...], ...]:

@@ -60,7 +60,8 @@ class Track:
         self.before_zero_grad: Look | None = None
         self.before_step: Look | None = None
         self.began_empty = False  # no gradient was there before the row's first backward
-        self.left_by_backward: list[int] | None = None  # which gradients the newest backward left absent; None: none
+        self.untouched = True  # between the row's backwards no gradient was replaced by hand
+        self.made_ids: list[int] = []  # the gradients that the newest backward left
         self.left_zero: Look | None = None  # what a zero_grad since the previous step left in place
         self.by_closure = False
         self.copies: list[torch.Tensor] | None = None
