@@ -2,8 +2,10 @@
 
 In the steady state of a loop every gradient is None before backward, backward makes those that it always makes, and the
 step uses them. Few readings tell whether a row was such a one: no gradient before its first backward, the usual number
-of backwards, the usual gradients at its step, models in the usual mode. What happens otherwise ends the steady state
-before it is over, so that the recorder sees it in full; so does each row to be measured, and one in `LIMIT` at least.
+of backwards, the usual gradients at its step, models in the usual mode. What is otherwise ends the steady state, and the
+recorder sees that row in full, as it does each row to be measured, and one in `LIMIT` at least. Only there it shows that
+gradients are replaced by hand between backward and step, that one of several backwards reaches nothing any more, or that
+a parameter is trainable again which no backward reaches; loops that always do so never have a steady state.
 """
 from __future__ import annotations
 
