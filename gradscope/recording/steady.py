@@ -3,9 +3,9 @@
 In the steady state of a loop every gradient is None before backward, backward makes those that it always makes, and the
 step uses them. Few readings tell whether a row was such a one: no gradient before its first backward, the usual number
 of backwards, the usual gradients at its step, models in the usual mode. What is otherwise ends the steady state, and the
-recorder sees that row in full, as it does each row to be measured, and one in `LIMIT` at least. Only there it shows that
-gradients are replaced by hand between backward and step, that one of several backwards reaches nothing any more, or that
-a parameter is trainable again which no backward reaches; loops that always do so never have a steady state.
+recorder sees that row in full; so it does each row to be measured, and one in `LIMIT` at least. Only there it shows that
+gradients are replaced by hand between backward and step, that one of several backwards reaches nothing any more, or
+that a parameter which no backward reaches is trainable again. Loops that always do so never have a steady state.
 """
 from __future__ import annotations
 
@@ -33,7 +33,6 @@ LIMIT = 64  # and one in so many: a parameter that is unfrozen, and that no back
 ENTERED = 256  # rows entered together
 
 _GRAD = attrgetter("grad")
-
 
 _Contributed = tuple[Contribution, Sequence[Readable], Scale]
 
