@@ -1,11 +1,12 @@
 """Rows as nearly all rows of a run are, watched by what could make them different, and entered together.
 
-In the steady state of a loop every gradient is None before backward, backward makes those that it always makes, and the
-step uses them. Few readings tell whether a row was such a one: no gradient before its first backward, the usual number
-of backwards, the usual gradients at its step, models in the usual mode. What is otherwise ends the steady state, and the
-recorder sees that row in full; so it does each row to be measured, and one in `LIMIT` at least. Only there it shows that
-gradients are replaced by hand between backward and step, that one of several backwards reaches nothing any more, or
-that a parameter which no backward reaches is trainable again. Loops that always do so never have a steady state.
+In the steady state of a loop every gradient is None before backward, backward makes those that it always makes, and
+the step uses them. Few readings tell whether a row was such a one: no gradient before its first backward, the usual
+number of backwards, the usual gradients at its step, models in the usual mode. What is otherwise ends the steady
+state, and the recorder sees that row in full; so it does each row to be measured, and one in `LIMIT` at least. Only
+there it shows that gradients are replaced by hand between backward and step, that one of several backwards reaches
+nothing any more, or that a parameter which no backward reaches is trainable again. Loops that always do so never have
+a steady state.
 """
 from __future__ import annotations
 
