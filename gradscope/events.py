@@ -62,7 +62,7 @@ class Event(NamedTuple):
 
     `subject` is what was called: the optimizer (ZERO_GRAD, STEP), the module (ZERO_GRAD), or the tuple of tensors
     on which backward was called (BACKWARD). `site` is the user's line; `plain` tells whether nothing else was given:
-    no output gradients (BACKWARD), no closure (STEP).
+    no output gradients (BACKWARD), no closure (STEP), no set_to_none (ZERO_GRAD).
     """
 
     phase: Phase

@@ -293,6 +293,19 @@ def test_the_last_rows_of_an_optimizer_that_is_gone_are_there() -> None:
     assert 100 == rows[0]
 
 
+def test_an_optimizer_of_an_earlier_phase_takes_no_part() -> None:
+    """It is still there, with the gradients of its last step."""
+    old, loop = Loop(), Loop()
+    for _ in range(3):
+        old.plain()
+    with gradscope.watch(every=1000) as scope:
+        for row in range(200):
+            loop.accumulated() if row % 50 == 49 else loop.plain()
+        assert [200] == [len(optimizer.rows) for optimizer in scope.record.optimizers]
+        assert ["SGD"] == scope.record.meta.optimizers
+    assert not scope.findings
+
+
 def test_nothing_is_held_after_a_backward() -> None:
     """Neither the loss nor what it was made of, while no step follows."""
     loop = Loop()

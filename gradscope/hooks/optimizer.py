@@ -70,7 +70,7 @@ def patches(dispatcher: Dispatcher) -> list[Patch]:
         def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
             if not dispatcher.listening(mine):
                 return original(self, *args, **kwargs)
-            event = dispatcher.begin(Phase.ZERO_GRAD, self)
+            event = dispatcher.begin(Phase.ZERO_GRAD, self, not args and not kwargs)
             try:
                 return original(self, *args, **kwargs)
             finally:

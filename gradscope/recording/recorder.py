@@ -102,7 +102,7 @@ class Recorder:
             self._close_row()
         if steady.track is not None:
             if steady.takes(event):
-                return event.phase is not Phase.ZERO_GRAD
+                return event.phase is not Phase.ZERO_GRAD or steady.cleared
             self._unsettle(expected=self.row + steady.over >= steady.until)
         self.roster.adopt()
         if event.phase is Phase.BACKWARD:

@@ -53,11 +53,12 @@ class Steady:
         self.until = 0  # the first row that is to be seen in full
         self.over = False  # the row at hand has stepped
         self.stepping = False  # its expected step is running
-        self._cleared = False  # a zero_grad since the newest step has left no gradient
+        self.cleared = False  # a zero_grad since the newest step has left no gradient
         self._rows: list[PlainRow] = []  # not handed over yet
         self._made: list[Contribution] = []  # by the backwards of the row at hand
         self._newest: weakref.ref[torch.Tensor] | None = None  # the loss of the newest of them
         self._zero_grad_site = self._backward_site = self._step_site = -1
+        self._idle: list[tuple[Track, Look]] = []  # optimizers that take no part so far, and the gradients there then
         self._scale = UNSCALED
         self._backwards = 1  # a row
         self._usual: itemgetter[Any] | None = None  # what has a gradient at the step; None: every parameter
@@ -88,7 +89,7 @@ class Steady:
         if until <= notes.row + 1:
             return
         self.track, self._backwards, self.until = track, notes.reached, until
-        self._ids, self._cleared = at_step.ids, False
+        self._ids, self.cleared = at_step.ids, False
         self._usual, self._absent, self._missing, self._trainable = None, 0, None, None
         if not at_step.full:
             present = [i for i, gradient in enumerate(at_step.ids) if gradient]
@@ -96,6 +97,8 @@ class Steady:
             self._missing, self._trainable = ~at_step.present, notes.trainable
         modules = [root.module for root in self._stage.names.roots]
         self._modes = [(ref, module.training) for ref in modules if (module := ref()) is not None]
+        others = [other for other in self._roster.living() if other is not track]
+        self._idle = [(other, release(other.look(False))) for other in others]
         self._start_row()
 
     def _start_row(self) -> None:
@@ -133,6 +136,7 @@ class Steady:
             return False  # what they made may be cleared; or the zero_grad of a row to be seen in full
         elif self._concerns(event.subject):
             self._zero_grad_site = self._books.site(event.site)
+            self.cleared = event.plain and event.subject is track.optimizer()  # by torch, which sets them all to None
         return True
 
     def _concerns(self, subject: Any) -> bool:
@@ -143,9 +147,9 @@ class Steady:
         return subject is self.track.optimizer()
 
     def zero_grad_ended(self, subject: Any) -> None:
-        """A zero_grad that was taken in is over."""
+        """A zero_grad that was taken in is over, and it is not known yet whether it has left anything."""
         if self.track is not None and self._concerns(subject):
-            self._cleared = self._nothing_there(self.track)
+            self.cleared = self._nothing_there(self.track)
 
     @staticmethod
     def _nothing_there(track: Track) -> bool:
@@ -157,7 +161,7 @@ class Steady:
         self._rows.append(PlainRow(row, tuple(self._made), track.learning_rates(), self._scale, sites))
         track.steps += 1
         track.newest_row = row
-        self.over, self._cleared = True, False
+        self.over, self.cleared = True, False
         self._start_row()
 
     # -- what is expected -------------------------------------------------------------------------------------------
@@ -221,29 +225,28 @@ class Steady:
         if not track.alive:
             return
         track.zero_grad_site, track.step_site = self._zero_grad_site, self._step_site
-        track.maybe_used, track.seen, track.reached = not (self._made or self._cleared), len(self._made), 0
-        if self._cleared:
+        track.maybe_used, track.seen, track.reached = not (self._made or self.cleared), len(self._made), 0
+        if self.cleared:
             track.later("zero_grad", self._at_step(), Look.nothing(len(self._ids)))
         if self._made:
             newest = None if self._newest is None else self._newest()
             if newest is not None:
                 self._stage.tell("before_backward", (newest,), self._books.sites[self._made[-1].site])
-            idle = [other for other in self._roster.living() if other is not track]
-            reached = [one for one in (track, *idle) if self._catch_up(one)]
+            nothing = Look.nothing(len(self._ids))
+            known = [(track, nothing), *((other, was) for other, was in self._idle if other.alive)]
+            reached = [one for one, before in known if self._catch_up(one, before)]
             for contribution in self._made:
                 self._stage.tell("after_backward", reached, self._books.sites[contribution.site])
 
-    def _catch_up(self, track: Track) -> bool:
+    def _catch_up(self, track: Track, before: Look) -> bool:
         """Let a track know of the backwards of the row at hand; whether they have reached it."""
-        track.read_parameters()
         after = release(track.look(False))
-        track.began_empty, track.untouched, track.seen = True, True, len(self._made)
-        if after.empty or not after.ids:
+        track.began_empty, track.untouched, track.seen = before.empty, True, len(self._made)
+        if after.empty or after.same_as(before) or len(after.ids) != len(before.ids):
             return False
         self._roster.activate(track)
         track.backward_site, track.loss_scale, track.reached = self._backward_site, self._scale, len(self._made)
         track.made_ids = after.ids
-        before = Look.nothing(len(after.ids))
         for contribution in self._made:
             track.later("backward", before, after, contribution)
             before = after.earlier()
