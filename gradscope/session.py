@@ -65,7 +65,7 @@ class Session:
         meta = self.recorder.meta
         meta.budget = limits.budget
         if not sampling.stride:
-            meta.blind["norms"] = "the budget is 0: only calls and losses were watched"
+            meta.blind["norms"] = "the budget is 0, so only calls and losses were watched"
         meta.script, meta.argv, meta.torch, meta.gradscope = script, argv, str(torch.__version__), __version__
         self._outputs.meta(meta)
         atexit.register(self.close)
