@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from worker import memory
+
 MEMORY_BOUND, DISK_BOUND = 16 << 20, 512 << 20  # growth, all
 SAMPLES = 20
 FAULT = "GS101"
@@ -73,22 +75,11 @@ def train(pipe: Connection, steps: int, fault_at: int, folder: str) -> None:
         optimizer.step()
         if step + 1 in stops:
             pace = (time.perf_counter() - start) / (step + 1 - since)
-            memory, disk = resident(), on_disk(folder)
-            pipe.send(Sample(step + 1, pace, memory, disk, scope.record.meta.overhead or 0.0))
+            held, disk = memory("VmRSS:"), on_disk(folder)
+            pipe.send(Sample(step + 1, pace, held, disk, scope.record.meta.overhead or 0.0))
             start, since = time.perf_counter(), step + 1
     scope.close()
     pipe.send(([Found(f.code, f.steps[0], f.step) for f in scope.findings], on_disk(folder)))
-
-
-def resident() -> int:
-    """Bytes of memory that this process holds now; where that is not known, the most that it has held."""
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmRSS:"))
-    except (OSError, StopIteration):
-        import resource
-
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << (0 if sys.platform == "darwin" else 10)
 
 
 def on_disk(folder: str) -> int:

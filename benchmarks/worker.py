@@ -122,7 +122,7 @@ def work(pipe: Connection, workload: str, options: Options | None, folder: str, 
     start = clock()
     if scope is not None:
         scope.close()
-    closing, peak = clock() - start, peak_memory()
+    closing, peak = clock() - start, memory("VmHWM:")
     bill = None if scope is None else scope.record.meta.overhead
     files = (path for path in Path(folder).rglob("*") if path.is_file())
     pipe.send(Farewell(bill, opening, closing, sum(path.stat().st_size for path in files), steps, peak))
@@ -138,11 +138,13 @@ def _next(pipe: Connection, clock: PausedClock) -> tuple[int, float]:
     return count, clock.go()
 
 
-def peak_memory() -> int:
-    """The most bytes this process ever held. `getrusage` would count those of the process it was forked from."""
+def memory(field: str) -> int:
+    """Bytes that this process holds ("VmRSS:") or has held at the most ("VmHWM:"); where /proc is not there, always the
+    latter. `getrusage` would count those of the process it was forked from.
+    """
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
-        return next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM:"))
+        return next(int(line.split()[1]) << 10 for line in lines if line.startswith(field))
     except (OSError, StopIteration):
         import resource
 

@@ -30,9 +30,9 @@ def step_hooks(dispatcher: Dispatcher) -> list[RemovableHandle]:
     def before(optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not dispatcher.listening(mine, trains=True):
             return None
-        plain = len(args) == 1 and not kwargs
-        dispatcher.begin(Phase.STEP, optimizer, plain)
-        return None if plain else _with_observed_closure(dispatcher, optimizer, args, kwargs)
+        closure = None if len(args) == 1 and not kwargs else _closure(args, kwargs)
+        dispatcher.begin(Phase.STEP, optimizer, closure is None)
+        return None if closure is None else _with_observed(closure, dispatcher, optimizer, args, kwargs)
 
     def after(optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if dispatcher.listening(mine, trains=True):
@@ -41,13 +41,18 @@ def step_hooks(dispatcher: Dispatcher) -> list[RemovableHandle]:
     return [register_optimizer_step_pre_hook(before), register_optimizer_step_post_hook(after)]
 
 
-def _with_observed_closure(
-    dispatcher: Dispatcher, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+def _closure(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[..., Any] | None:
     closure = kwargs.get("closure") if "closure" in kwargs else (args[1] if len(args) > 1 else None)
-    if not callable(closure):
-        return None
+    return closure if callable(closure) else None
 
+
+def _with_observed(
+    closure: Callable[..., Any],
+    dispatcher: Dispatcher,
+    optimizer: Optimizer,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
     @functools.wraps(closure)
     def observed(*a: Any, **k: Any) -> Any:
         result = closure(*a, **k)

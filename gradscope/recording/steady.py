@@ -127,9 +127,8 @@ class Steady:
         elif phase is Phase.STEP:
             if event.subject is not track.optimizer():
                 return self._roster.take(event.subject) is None
-            if self.stepping:
-                return True  # a step that calls its base class's
-            if not event.plain or not self._expects_step():
+            # While stepping: a step that calls its base class's, whose line is the one to name.
+            if not event.plain or not self.stepping and not self._expects_step():
                 return False
             self._step_site, self.stepping = self._books.site(event.site), True
         elif self._made or stage.row + self.over >= self.until:
