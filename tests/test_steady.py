@@ -9,7 +9,7 @@ from typing import Any, Callable, Sequence
 import numpy as np
 import pytest
 import torch
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -185,7 +185,12 @@ def assert_same(record: Record, expected: Record) -> None:
 @example(["step_that_fails", "with_a_closure"], 0)
 @example(["filled_by_hand", "partly_filled_by_hand", "step_that_fails"], 4)
 def test_a_row_tells_the_same_as_one_seen_in_full(kinds: list[str], between: int) -> None:
-    """Wiring, losses, learning rates, sites and counters, whatever comes after steady rows, and however mixed."""
+    """Wiring, losses, learning rates, sites and counters, whatever comes after steady rows, and however mixed.
+
+    But for one: where what a backward without a step had made is gone by hand before the next one begins, nothing tells
+    any more that it had reached anything; the steady state counts one backward less in that row.
+    """
+    assume(between > 0 or "cleared_by_hand" not in kinds[1:])
     rows = ["plain"] * 20
     for kind in kinds:
         rows += [kind, *["scheduled"] * (between * 6)]
