@@ -17,7 +17,8 @@ import numpy.typing as npt
 
 from gradscope.diagnosis import Cadence
 from gradscope.record.blocks import BlockSums
-from gradscope.rules.loss.loss_rising import LossRising, Rise
+from gradscope.rules.loss.loss_rising import LossRising
+from gradscope.rules.rising import Rise
 
 Floats = npt.NDArray[np.float64]
 

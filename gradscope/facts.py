@@ -227,6 +227,25 @@ class Hyperparameters(Fact):
         return (type(self).__name__, self.optimizer, self.group)
 
 
+@dataclass(frozen=True)
+class StepGeometry(Fact):
+    """One of an optimizer's first steps, over all its parameters.
+
+    `gradient` is the norm of the gradient that it used, `update` that of what it changed, `change` that of the
+    difference between its gradient and the previous step's (NaN: not known); `descent` is minus the inner product of
+    gradient and update: the fall of the loss, to first order.
+    """
+
+    optimizer: int
+    gradient: float
+    update: float
+    change: float
+    descent: float
+
+    def key(self) -> tuple[Any, ...]:
+        return (type(self).__name__, self.optimizer, self.row)
+
+
 KINDS: dict[str, type[Fact]] = {
     kind.__name__: kind
     for kind in (
@@ -242,6 +261,7 @@ KINDS: dict[str, type[Fact]] = {
         SharedLoss,
         LossKind,
         Hyperparameters,
+        StepGeometry,
     )
 }
 

@@ -10,10 +10,11 @@ from gradscope.diagnosis import FindingLog, diagnose
 from gradscope.facts import Hyperparameters, LossKind, SharedLoss
 from gradscope.findings import Finding
 from gradscope.record.record import Record, Wiring
+from gradscope.rules.advice import grid_1_3_10
 from gradscope.rules.base import Rule
 from gradscope.rules.loss.loss_exploding import LossExploding
 from gradscope.rules.loss.loss_not_finite import LossNotFinite
-from gradscope.rules.loss.loss_rising import LossRising, grid_1_3_10
+from gradscope.rules.loss.loss_rising import LossRising
 from tests.records import optimizer, record
 
 NAN, INF = float("nan"), float("inf")

@@ -5,6 +5,7 @@ from gradscope.probes.base import Probe
 from gradscope.probes.disconnected_loss import DisconnectedLossProbe
 from gradscope.probes.early_scheduler import EarlySchedulerProbe
 from gradscope.probes.eval_mode import EvalModeProbe
+from gradscope.probes.first_steps import FirstStepsProbe
 from gradscope.probes.graph_age import GraphAgeProbe
 from gradscope.probes.hyperparameters import HyperparametersProbe
 from gradscope.probes.loss_kind import LossKindProbe
@@ -25,4 +26,5 @@ def make_probes() -> list[Probe]:
         EvalModeProbe(),
         LossKindProbe(),
         HyperparametersProbe(),
+        FirstStepsProbe(),
     ]

@@ -5,6 +5,8 @@ import difflib
 
 from gradscope.errors import UsageError
 from gradscope.rules.base import Rule
+from gradscope.rules.learning_rate.learning_rate_too_high import LearningRateTooHigh
+from gradscope.rules.learning_rate.learning_rate_too_low import LearningRateTooLow
 from gradscope.rules.loop.eval_mode_in_training import EvalModeInTraining
 from gradscope.rules.loop.gradient_cleared_before_step import GradientClearedBeforeStep
 from gradscope.rules.loop.gradient_is_none import GradientIsNone
@@ -33,6 +35,8 @@ RULES: tuple[Rule, ...] = (
     LossNotFinite(),
     LossExploding(),
     LossRising(),
+    LearningRateTooHigh(),
+    LearningRateTooLow(),
 )
 
 

@@ -1,0 +1,1 @@
+"""GS3: learning rates, schedules and weight decay. Per stream."""

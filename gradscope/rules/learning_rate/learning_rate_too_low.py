@@ -1,0 +1,129 @@
+"""GS302 learning-rate-too-low."""
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Iterator
+
+import numpy as np
+
+from gradscope.findings import Finding
+from gradscope.record.record import Record
+from gradscope.rules.advice import change_lr, grid_1_3_10, nearest_1_3_10, peaks
+from gradscope.rules.base import Rule
+from gradscope.rules.judged import judged, skipped
+from gradscope.rules.steps import Steps, classes
+
+
+@dataclass(frozen=True)
+class LearningRateTooLow(Rule):
+    """The loss hardly falls, and the steps are so small that it cannot.
+
+    What it finds
+        In `rows` steps at a constant or falling lr the loss has fallen by less than a tenth, while each step has moved
+        the weights by less than `ratio` of themselves (adaptive optimizers: lr below `share` of the weights' rms). So
+        all steps together moved them by a percent at the most.
+    Why it matters
+        The run looks as if the model could not learn. It would only take a hundred times as long.
+    Sick
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-7)
+    Healed
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    What to do
+        Raise the learning rate: for adaptive optimizers to a tenth of the weights' rms, else to where a step moves
+        the weights by a thousandth of themselves; then watch the loss.
+    Silent on
+        Warm-up (an lr that rises); a loss that started low, as in fine-tuning, or that has fallen already (info at the
+        most); noise that hides a fall; steps too large to be the reason; losses that may rise.
+    Known at
+        `rows` steps, later under noise. Thresholds: {thresholds}.
+    References
+        A step of about a thousandth of the weights: A. Karpathy, CS231n notes (update-to-weight ratio). Thresholds:
+        `benchmarks/learning_rate.py`, the tuning part.
+    """
+
+    code = "GS302"
+    name = "learning-rate-too-low"
+    severity = "warning"
+    message = (
+        "lr {lr} is too low: {rows} steps, each of {percent} % of the weights, took the loss from {start} to {now} only"
+    )
+    explains = ("GS204",)
+
+    rows: int = 100
+    kept: float = 0.9
+    ratio: float = 1e-4
+    share: float = 3e-4
+    low_start: float = 0.7
+    aligned: float = 0.1
+    advised_ratio: float = 1e-3
+    advised_share: float = 0.1
+    raised: float = 1.02
+
+    def check(self, record: Record) -> Iterator[Finding]:
+        for stream in judged(record):
+            found = [self._judge(Steps(record, stream, o)) for o in stream.optimizers if len(o.rows) >= self.rows]
+            if found and all(found):  # of optimizers that step together, all must be too slow
+                yield from (finding for finding in found[:1] if finding is not None)
+
+    def not_judged(self, record: Record) -> str:
+        return skipped(record)
+
+    def _judge(self, steps: Steps) -> Finding | None:
+        losses, ratio = steps.finite, self._ratio(steps)
+        if not 0 < ratio or len(losses) < self.rows or not steps.level > 0:
+            return None
+        lr = steps.lr[-1]
+        if not lr > 0 or steps.lr[: -self.rows // 2].min(initial=lr) * self.raised < lr:
+            return None  # a warm-up
+        tiny = steps.share < self.share if steps.adaptive else ratio < self.ratio
+        window = steps.window(self.rows // 4)
+        if not tiny or len(losses) < 2 * window:
+            return None
+        start, now = float(losses[:window].mean()), float(losses[-window:].mean())
+        if now < self.kept * start or now > 1.1 * start:
+            return None
+        return self._finding(steps, start, now, ratio, "warning" if self._started_high(steps) else "info")
+
+    @staticmethod
+    def _ratio(steps: Steps) -> float:
+        ratios = np.concatenate([steps.first_ratios, steps.newest_ratios(5)])
+        return float(np.median(ratios)) if len(ratios) else 0.0
+
+    def _started_high(self, steps: Steps) -> bool:
+        """At chance level, or on a slope: the first gradients all pointed the same way."""
+        chance = math.log(classes(steps.optimizer)) if classes(steps.optimizer) > 1 else 0.0
+        if chance and self.low_start * chance < steps.level:
+            return True
+        geometry = [steps.geometry[row] for row in sorted(steps.geometry)]
+        cosines = [
+            (a.gradient**2 + b.gradient**2 - b.change**2) / (2 * a.gradient * b.gradient)
+            for a, b in zip(geometry, geometry[1:])
+            if a.gradient * b.gradient > 0 and math.isfinite(b.change)
+        ]
+        return not chance and bool(cosines) and float(np.median(cosines)) > self.aligned
+
+    def _finding(self, steps: Steps, start: float, now: float, ratio: float, severity: str) -> Finding:
+        lr, optimizer = float(steps.lr.max()), steps.optimizer
+        if steps.adaptive:
+            to = nearest_1_3_10(self.advised_share * lr / steps.share)
+        else:
+            to = grid_1_3_10(lr * self.advised_ratio / ratio)
+        return self.finding(
+            (int(steps.rows[0]), int(steps.rows[-1])),
+            severity=severity,
+            evidence={
+                "lr": lr,
+                "rows": len(steps.finite),
+                "percent": 100 * ratio,
+                "start": start,
+                "now": now,
+                "ratio": ratio,
+                "share": steps.share,
+            },
+            stream=steps.stream.number,
+            optimizer=optimizer.number,
+            where=steps.record.site(int(optimizer.scalars["step_site"][-1])),
+            label="these steps",
+            advice=change_lr(optimizer, peaks(steps.record, optimizer), to),
+        )

@@ -1,0 +1,24 @@
+# expect: none
+"""Ten percent of warm-up, then a cosine down to nothing."""
+import torch
+from sklearn.datasets import load_digits
+from torch import nn
+
+torch.manual_seed(0)
+torch.set_num_threads(1)
+digits = load_digits()
+images, labels = torch.tensor(digits.data, dtype=torch.float32) / 16, torch.tensor(digits.target)
+model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+warmup = torch.optim.lr_scheduler.LinearLR(optimizer, 0.001, 1.0, 40)
+cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 360)
+scheduler = torch.optim.lr_scheduler.SequentialLR(optimizer, [warmup, cosine], [40])
+for step in range(400):
+    batch = torch.randint(1500, (64,))
+    optimizer.zero_grad()
+    loss = nn.functional.cross_entropy(model(images[batch]), labels[batch])
+    loss.backward()
+    optimizer.step()
+    scheduler.step()
+right = (model(images[1500:]).argmax(dim=1) == labels[1500:]).float().mean()
+print(f"test accuracy {right:.3f}")

@@ -1,0 +1,23 @@
+# expect: GS302
+# by-row: 110
+# line: here
+# healed-by: healthy/gs302_sgd_healed.py
+"""SGD at lr 1e-5: in 200 steps the weights move by a thousandth."""
+import torch
+from sklearn.datasets import load_digits
+from torch import nn
+
+torch.manual_seed(0)
+torch.set_num_threads(1)
+digits = load_digits()
+images, labels = torch.tensor(digits.data, dtype=torch.float32) / 16, torch.tensor(digits.target)
+model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+optimizer = torch.optim.SGD(model.parameters(), lr=1e-5)
+for step in range(200):
+    batch = torch.randint(1500, (64,))
+    optimizer.zero_grad()
+    loss = nn.functional.cross_entropy(model(images[batch]), labels[batch])
+    loss.backward()
+    optimizer.step()  # <- here
+right = (model(images[1500:]).argmax(dim=1) == labels[1500:]).float().mean()
+print(f"test accuracy {right:.3f}")
