@@ -72,7 +72,7 @@ def half_decades(low: float, high: float) -> tuple[float, ...]:
     return tuple(value for value in values if low * 0.999 < value < high * 1.001)
 
 
-# -- data ---------------------------------------------------------------------------------------------------------------
+# -- data --------------------------------------------------------------------------------------------------------------
 
 
 def _batches(data: Batch, size: int, seed: int) -> Callable[[int], Batch]:
@@ -161,7 +161,7 @@ def _sums() -> Batch:
     return torch.stack([numbers, marks], 2), (numbers * marks).sum(1, keepdim=True)
 
 
-# -- models -------------------------------------------------------------------------------------------------------------
+# -- models ------------------------------------------------------------------------------------------------------------
 
 
 def _tutorial() -> nn.Module:
@@ -260,7 +260,7 @@ class _Factors(nn.Module):
         return self.next(self.given(tokens))
 
 
-# -- losses, optimizers, schedules --------------------------------------------------------------------------------------
+# -- losses, optimizers, schedules -------------------------------------------------------------------------------------
 
 
 def _each_place(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -317,14 +317,16 @@ def _one_cycle(optimizer: Optimizer, lr: float, steps: int) -> LRScheduler:
     return OneCycleLR(optimizer, lr, total_steps=steps + 1)
 
 
-# -- the problems -------------------------------------------------------------------------------------------------------
+# -- the problems ------------------------------------------------------------------------------------------------------
 
 
 def _tutorial_at(batch: int) -> Callable[[int], Task]:
     return lambda seed: _task(_tutorial(), _digits(16, 3), batch, seed)
 
 
-def _digits_mlp(*hidden: int, batch: int = 64, act: Callable[[], nn.Module] = nn.ReLU, loss: Loss = F.cross_entropy):
+def _digits_mlp(
+    *hidden: int, batch: int = 64, act: Callable[[], nn.Module] = nn.ReLU, loss: Loss = F.cross_entropy
+) -> Callable[[int], Task]:
     return lambda seed: _task(_mlp(64, *hidden, 10, act=act), _digits(), batch, seed, loss)
 
 

@@ -1,7 +1,6 @@
 """One run of a problem of problems.py, watched or not, and the learning-rate range test.
 
-`Curve` is what a run's losses say; it does not depend on gradscope, and is what the cache keeps. `Alarm` is what
-gradscope told during the run, with the step at which it was first an error or a warning.
+`Curve` is what a run's losses say: it does not depend on gradscope, and is what the cache keeps.
 """
 from __future__ import annotations
 
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 import torch
+from judging import Alarm
 from problems import Problem, Task
 
 import gradscope
@@ -31,18 +31,6 @@ class Curve:
     losses: tuple[float, ...]
     first: float
     final: float
-
-
-@dataclass(frozen=True)
-class Alarm:
-    """What gradscope told of one sickness. `step`: when first with its worst severity; `lrs`: (group, from, to)."""
-
-    code: str
-    severity: str
-    step: int
-    caused_by: str | None
-    lrs: tuple[tuple[int, float, float], ...]
-    text: str
 
 
 class Loop:
@@ -138,7 +126,7 @@ def _lrs(finding: Finding) -> tuple[tuple[int, float, float], ...]:
     return tuple((int(v.get("group") or 0), float(v.get("from", math.nan)), float(v["to"])) for v in values)
 
 
-# -- the range test -----------------------------------------------------------------------------------------------------
+# -- the range test ----------------------------------------------------------------------------------------------------
 
 
 def range_test(problem: Problem, seed: int, low: float = 1e-7, high: float = 10.0, steps: int = 100) -> dict[str, float]:
@@ -186,7 +174,7 @@ def _valley(losses: list[float]) -> int:
     return max(0, start) + int(third) + int(third / 2)
 
 
-# -- the cache ----------------------------------------------------------------------------------------------------------
+# -- the cache ---------------------------------------------------------------------------------------------------------
 
 
 class Cache:
