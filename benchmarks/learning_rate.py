@@ -103,7 +103,8 @@ class Study:
         """What its losses are, watched or not."""
         lr = judging.rounded(lr)
         if lr not in self._bare:
-            self._bare[lr] = self._watched[lr][0] if lr in self._watched else self.cache.curve(self.problem, lr, self.seed)
+            known = self._watched.get(lr)
+            self._bare[lr] = self.cache.curve(self.problem, lr, self.seed) if known is None else known[0]
         return self._bare[lr]
 
     def _watch(self, lr: float) -> tuple[Curve, tuple[Alarm, ...]]:

@@ -126,13 +126,14 @@ def _diabetes() -> Batch:
 
 @functools.cache
 def _houses() -> Batch:
-    """1,000 made districts: income, age, rooms, people, distances, none of them scaled; prices, scaled # (1000, 1)."""
+    """1,000 made districts: income, age, rooms, people, distances, not scaled; prices, scaled # (1000, 1)."""
     generator = torch.Generator().manual_seed(4321)
     z = torch.randn(1000, 6, generator=generator)
     income, age, people = torch.exp(1.3 + 0.4 * z[:, 0]), 28 + 12 * z[:, 1], 3 * torch.exp(0.5 * z[:, 3])
     rooms, south, west = 5 + income / 4 + z[:, 2], 2 * z[:, 4], 2 * z[:, 5]
     price = 0.45 * income + 0.01 * age - 0.4 * south + torch.sin(west) + 0.2 * rooms
-    return torch.stack([income, age, rooms, people, south, west], 1), ((price - price.mean()) / price.std()).unsqueeze(1)
+    price = (price - price.mean()) / price.std()
+    return torch.stack([income, age, rooms, people, south, west], 1), price.unsqueeze(1)
 
 
 @functools.cache
@@ -373,75 +374,75 @@ def _new_head(seed: int) -> Task:
 
 
 PROBLEMS: Sequence[Problem] = (
-    Problem("tutorial-cnn-batch64-sgd", False, 150, half_decades(1e-4, 3), _tutorial_at(64), _sgd()),
-    Problem("tutorial-cnn-batch8-sgd", False, 250, half_decades(1e-4, 3), _tutorial_at(8), _sgd()),
-    Problem("tutorial-cnn-batch1-sgd", False, 400, half_decades(1e-5, 0.3), _tutorial_at(1), _sgd(), evaluate=True),
+    Problem("tutorial-cnn-batch64-sgd", False, 200, half_decades(1e-4, 3), _tutorial_at(64), _sgd()),
+    Problem("tutorial-cnn-batch8-sgd", False, 400, half_decades(1e-4, 3), _tutorial_at(8), _sgd()),
+    Problem("tutorial-cnn-batch1-sgd", False, 600, half_decades(1e-5, 0.3), _tutorial_at(1), _sgd(), evaluate=True),
     Problem("tutorial-cnn-batch32-adam", True, 150, half_decades(1e-5, 0.1), _tutorial_at(32), _adam),
     Problem(
-        "relu-cnn-digits-sgd-momentum", False, 200, half_decades(1e-4, 3),
+        "relu-cnn-digits-sgd-momentum", False, 400, half_decades(1e-4, 3),
         lambda seed: _task(_cnn(), _digits(), 32, seed), _sgd(0.9),
     ),
     Problem(
-        "relu-cnn-pictures-sgd-momentum", False, 150, half_decades(1e-4, 1),
+        "relu-cnn-pictures-sgd-momentum", False, 250, half_decades(1e-4, 1),
         lambda seed: _task(_cnn(3, 16), _pictures(), 32, seed), _sgd(0.9),
     ),
     Problem(
-        "relu-cnn-pictures-onecycle-sgd", False, 150, half_decades(1e-4, 1),
+        "relu-cnn-pictures-onecycle-sgd", False, 200, half_decades(1e-4, 1),
         lambda seed: _task(_cnn(3, 16), _pictures(), 32, seed), _sgd(0.9), _one_cycle,
     ),
-    Problem("mlp-digits-sgd", False, 300, half_decades(1e-3, 10), _digits_mlp(64), _sgd()),
-    Problem("mlp-digits-adam", True, 200, half_decades(1e-5, 1), _digits_mlp(64, 64), _adam),
-    Problem("mlp-digits-adamw-tanh", True, 200, half_decades(1e-5, 1), _digits_mlp(128, act=nn.Tanh), _adamw),
-    Problem("mlp-digits-rmsprop", True, 200, half_decades(1e-5, 1), _digits_mlp(64, 32), _rmsprop),
-    Problem("mlp-digits-nesterov", False, 250, half_decades(1e-4, 3), _digits_mlp(64, 32), _sgd(0.9, nesterov=True)),
+    Problem("mlp-digits-sgd", False, 400, half_decades(1e-3, 10), _digits_mlp(64), _sgd()),
+    Problem("mlp-digits-adam", True, 400, half_decades(1e-5, 1), _digits_mlp(64, 64), _adam),
+    Problem("mlp-digits-adamw-tanh", True, 400, half_decades(1e-5, 1), _digits_mlp(128, act=nn.Tanh), _adamw),
+    Problem("mlp-digits-rmsprop", True, 400, half_decades(1e-5, 1), _digits_mlp(64, 32), _rmsprop),
+    Problem("mlp-digits-nesterov", False, 400, half_decades(1e-4, 3), _digits_mlp(64, 32), _sgd(0.9, nesterov=True)),
     Problem(
-        "mlp-digits-sum-reduced-sgd", False, 300, half_decades(3e-5, 1),
+        "mlp-digits-sum-reduced-sgd", False, 400, half_decades(3e-5, 1),
         _digits_mlp(64, batch=32, loss=_summed), _sgd(),
     ),
     Problem(
-        "mlp-digits-accumulated-sgd", False, 200, half_decades(1e-3, 10), _digits_mlp(48, batch=16), _sgd(0.5),
+        "mlp-digits-accumulated-sgd", False, 300, half_decades(1e-3, 10), _digits_mlp(48, batch=16), _sgd(0.5),
         accumulate=4,
     ),
     Problem(
-        "mlp-digits-clipped-sgd", False, 250, half_decades(1e-3, 10), _digits_mlp(64, 64, batch=32), _sgd(0.9), clip=1.0
+        "mlp-digits-clipped-sgd", False, 400, half_decades(1e-3, 10), _digits_mlp(64, 64, batch=32), _sgd(0.9), clip=1.0
     ),
-    Problem("logistic-regression-digits-sgd", False, 300, half_decades(1e-4, 10), _raw_logistic, _sgd()),
+    Problem("logistic-regression-digits-sgd", False, 400, half_decades(1e-4, 10), _raw_logistic, _sgd()),
     Problem(
-        "linear-regression-raw-diabetes-sgd", False, 300, half_decades(1e-9, 1e-4),
+        "linear-regression-raw-diabetes-sgd", False, 400, half_decades(1e-9, 1e-4),
         lambda seed: _task(nn.Linear(10, 1), _diabetes(), 64, seed, F.mse_loss, 122), _sgd(),
     ),
     Problem(
-        "linear-regression-raw-diabetes-adam", True, 300, half_decades(1e-4, 1000),
+        "linear-regression-raw-diabetes-adam", True, 400, half_decades(1e-4, 1000),
         lambda seed: _task(nn.Linear(10, 1), _diabetes(), 64, seed, F.mse_loss, 122), _adam,
     ),
-    Problem("mlp-regression-raw-houses-sgd", False, 300, half_decades(1e-6, 0.1), _houses_mlp, _sgd()),
-    Problem("mlp-regression-raw-houses-sgd-momentum", False, 300, half_decades(1e-6, 0.1), _houses_mlp, _sgd(0.9)),
-    Problem("mlp-regression-raw-houses-adam", True, 250, half_decades(1e-5, 1), _houses_mlp, _adam),
-    Problem("char-transformer-adamw", True, 150, half_decades(1e-5, 0.3), _text(lambda n: _Transformer(n, 24)), _adamw),
+    Problem("mlp-regression-raw-houses-sgd", False, 400, half_decades(1e-6, 0.1), _houses_mlp, _sgd()),
+    Problem("mlp-regression-raw-houses-sgd-momentum", False, 400, half_decades(1e-6, 0.1), _houses_mlp, _sgd(0.9)),
+    Problem("mlp-regression-raw-houses-adam", True, 400, half_decades(1e-5, 1), _houses_mlp, _adam),
+    Problem("char-transformer-adamw", True, 200, half_decades(1e-5, 0.3), _text(lambda n: _Transformer(n, 24)), _adamw),
     Problem(
-        "char-transformer-warmup-cosine-adamw", True, 150, half_decades(1e-5, 0.3),
+        "char-transformer-warmup-cosine-adamw", True, 200, half_decades(1e-5, 0.3),
         _text(lambda n: _Transformer(n, 24)), _adamw, _warm_cosine,
     ),
     Problem(
-        "char-transformer-sgd-momentum", False, 150, half_decades(1e-4, 3),
+        "char-transformer-sgd-momentum", False, 250, half_decades(1e-4, 3),
         _text(lambda n: _Transformer(n, 24)), _sgd(0.9),
     ),
     Problem(
-        "char-lstm-clipped-sgd", False, 150, half_decades(1e-3, 100),
+        "char-lstm-clipped-sgd", False, 250, half_decades(1e-3, 100),
         _text(lambda n: _Recurrent(nn.LSTM, n, 32, n, words=True, last=False)), _sgd(0.9), clip=0.5,
     ),
     Problem(
-        "char-gru-adam", True, 150, half_decades(1e-5, 1),
+        "char-gru-adam", True, 250, half_decades(1e-5, 1),
         _text(lambda n: _Recurrent(nn.GRU, n, 32, n, words=True, last=False)), _adam,
     ),
     Problem(
-        "char-bigram-embedding-adamw", True, 200, half_decades(1e-4, 3),
+        "char-bigram-embedding-adamw", True, 300, half_decades(1e-4, 3),
         _text(lambda n: _Factors(n, 16), length=4, batch=64), _adamw,
     ),
-    Problem("digit-rows-lstm-rmsprop", True, 150, half_decades(1e-5, 1), _digit_rows(nn.LSTM), _rmsprop),
-    Problem("digit-rows-gru-sgd-momentum", False, 200, half_decades(1e-4, 10), _digit_rows(nn.GRU), _sgd(0.9)),
+    Problem("digit-rows-lstm-rmsprop", True, 250, half_decades(1e-5, 1), _digit_rows(nn.LSTM), _rmsprop),
+    Problem("digit-rows-gru-sgd-momentum", False, 300, half_decades(1e-4, 10), _digit_rows(nn.GRU), _sgd(0.9)),
     Problem(
-        "marked-sums-rnn-adam", True, 300, half_decades(1e-5, 1),
+        "marked-sums-rnn-adam", True, 400, half_decades(1e-5, 1),
         lambda seed: _task(_Recurrent(nn.RNN, 2, 32, 1, words=False, last=True), _sums(), 32, seed, F.mse_loss), _adam,
     ),
     Problem(
@@ -452,16 +453,16 @@ PROBLEMS: Sequence[Problem] = (
         "resnet-batchnorm-pictures-adam", True, 150, half_decades(1e-5, 1),
         lambda seed: _task(_resnet(3, 8, 1), _pictures(), 32, seed), _adam,
     ),
-    Problem("autoencoder-digits-adam", True, 250, half_decades(1e-5, 1), _autoencoder, _adam),
-    Problem("autoencoder-digits-sgd-momentum", False, 300, half_decades(1e-3, 30), _autoencoder, _sgd(0.9)),
+    Problem("autoencoder-digits-adam", True, 400, half_decades(1e-5, 1), _autoencoder, _adam),
+    Problem("autoencoder-digits-sgd-momentum", False, 400, half_decades(1e-3, 30), _autoencoder, _sgd(0.9)),
     Problem(
-        "two-groups-cnn-sgd-momentum", False, 200, half_decades(1e-4, 3),
+        "two-groups-cnn-sgd-momentum", False, 400, half_decades(1e-4, 3),
         lambda seed: _task(_cnn(), _digits(), 32, seed), _head_and_body(torch.optim.SGD, momentum=0.9),
         scales=(1.0, 0.1),
     ),
     Problem(
-        "two-groups-mlp-adamw", True, 200, half_decades(1e-5, 1),
+        "two-groups-mlp-adamw", True, 400, half_decades(1e-5, 1),
         _digits_mlp(64, 64), _head_and_body(torch.optim.AdamW), scales=(1.0, 0.1),
     ),
-    Problem("new-head-cnn-adam", True, 150, half_decades(1e-5, 1), _new_head, _adam),
+    Problem("new-head-cnn-adam", True, 200, half_decades(1e-5, 1), _new_head, _adam),
 )  # fmt: skip

@@ -129,7 +129,9 @@ def _lrs(finding: Finding) -> tuple[tuple[int, float, float], ...]:
 # -- the range test ----------------------------------------------------------------------------------------------------
 
 
-def range_test(problem: Problem, seed: int, low: float = 1e-7, high: float = 10.0, steps: int = 100) -> dict[str, float]:
+def range_test(
+    problem: Problem, seed: int, low: float = 1e-7, high: float = 10.0, steps: int = 100
+) -> dict[str, float]:
     """Learning rates suggested by a run whose rate grows at every step: fastai's `lr_find`, with its defaults.
 
     Smoothed losses (bias-corrected, beta 0.98), stopped at 4 times the best; the first tenth and the last 5 steps are
