@@ -20,6 +20,7 @@ from problems import Problem, Task
 import gradscope
 from gradscope.findings import Finding
 
+SOURCES = ("samples.py", "networks.py", "problems.py", "training.py")  # what a cached run depends on
 AFTER_NAN = 10  # steps that are still trained once the loss is not finite
 EVALUATIONS = 5  # in the last tenth, where a problem is judged by held samples
 
@@ -184,7 +185,7 @@ class Cache:
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
-        texts = [(Path(__file__).parent / name).read_bytes() for name in ("problems.py", "training.py")]
+        texts = [(Path(__file__).parent / name).read_bytes() for name in SOURCES]
         self._version = hashlib.sha256(b"".join([*texts, torch.__version__.encode()])).hexdigest()[:12]
 
     def get(self, *key: object) -> Any:

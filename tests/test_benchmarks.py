@@ -1,4 +1,4 @@
-"""The learning-rate benchmark's judgement, on numbers made by hand: what a run is, who noticed, whose advice was good."""
+"""The learning-rate benchmark, on numbers made by hand: what a run is, who noticed, and whose advice helped."""
 from __future__ import annotations
 
 import hashlib
