@@ -114,7 +114,8 @@ def _note(alarms: dict[str, Alarm], findings: tuple[Finding, ...], step: int) ->
     """Keep each finding as it was when first at its worst: a user who reads warnings acts on them then."""
     for finding in findings:
         known = alarms.get(finding.id)
-        new = Alarm(finding.code, finding.severity, step, finding.caused_by, _lrs(finding), finding.text)
+        at = finding.step if known is None else step  # a row is finished, and judged, when the next one begins
+        new = Alarm(finding.code, finding.severity, at, finding.caused_by, _lrs(finding), finding.text)
         if known is None or known.severity == "info" and new.severity != "info":
             alarms[finding.id] = new
         elif known.severity != "info" and new.severity != "info" and not known.lrs and new.lrs:
