@@ -47,7 +47,8 @@ if TYPE_CHECKING:
 
 SEEDS = (0, 1)
 PARTS = ("tuning", "untouched", "all")
-LOG = Path(__file__).parent / "learning_rate.log"
+HERE = Path(__file__).parent
+LOG = HERE / "learning_rate.log"
 
 
 @dataclass(frozen=True)
@@ -174,7 +175,7 @@ def commit() -> str:
     """The tree's commit, "+" behind it where something differs; the log itself may."""
 
     def git(*words: str) -> str:
-        done = subprocess.run(["git", *words], cwd=LOG.parent, capture_output=True, text=True, check=False)
+        done = subprocess.run(["git", *words], cwd=HERE, capture_output=True, text=True, check=False)
         return done.stdout.strip()
 
     changed = git("status", "--porcelain", "--", "..", f":!{LOG.name}")

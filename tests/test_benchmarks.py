@@ -12,6 +12,7 @@ import pytest
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 INF = math.inf
+LINE = r"\d{4}-\d\d-\d\d \d\d:\d\d ([0-9a-f]{12}|unknown)\+? learning_rate\.py .+"  # of the log
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def problems(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     [
         (0.1, 1.0, "fine"),  # the best of them
         (0.03, 1.2, "fine"),  # 20 % above the best one, and 97.8 % of the way
-        (0.03, 2.3, "between"),  # 85.6 % of the way, but far above the best one
+        (0.03, 1.28, "between"),  # 28 % above it, and 96.9 %
         (0.3, 1.27, "fine"),  # 97 % of the way is enough alone
         (0.3, 3.2, "between"),  # 75.6 %
         (0.3, 3.3, "too high"),  # 74.4 %
@@ -46,6 +47,12 @@ def test_what_a_run_is(judging: ModuleType, lr: float, final: float, expected: s
     truth = judging.Truth.of(10.0, {0.01: 9.0, 0.1: 1.0, 1.0: INF})
     assert (0.1, 1.0) == (truth.best_lr, truth.best)
     assert expected == truth.label(lr, final)
+
+
+def test_close_to_the_best_is_not_enough_alone(judging: ModuleType) -> None:
+    """Where little is to be gained, the loss may be within 20 % of the best and too little learned."""
+    truth = judging.Truth.of(2.0, {0.1: 1.0})
+    assert ["fine", "between", "too high"] == [truth.label(0.3, final) for final in (1.14, 1.16, 1.26)]
 
 
 def test_where_nothing_learns_nothing_is_told(judging: ModuleType) -> None:
@@ -140,4 +147,46 @@ def test_each_look_at_the_untouched_part_is_a_line() -> None:
     first, *lines = (BENCHMARKS / "learning_rate.log").read_text(encoding="utf-8").splitlines()
     assert first.startswith("# ")
     for line in lines:
-        assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d [0-9a-f]{12}\+? learning_rate\.py .+", line), line
+        assert re.fullmatch(LINE, line), line
+
+
+@pytest.mark.parametrize(
+    "arguments, lines",
+    [
+        (["--part", "untouched"], 1),
+        (["--part", "all", "--problems", "mlp-digits-adam,mlp-digits-nesterov"], 1),
+        (["--part", "all", "--problems", "mlp-digits-adam"], 0),  # in the tuning part
+        (["--part", "untouched", "--truth-only"], 0),
+        ([], 0),
+    ],
+)
+def test_who_looks_is_logged(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: list[str], lines: int
+) -> None:
+    """Where gradscope is asked about a problem of the untouched part, and before it is."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    benchmark = importlib.import_module("learning_rate")
+    log, seen = tmp_path / "log", []
+
+    def studied(names: list[str], options: object, jobs: int) -> list[object]:
+        seen.extend(names)
+        assert lines == (len(log.read_text().splitlines()) if log.exists() else 0)
+        return []
+
+    monkeypatch.setattr(benchmark, "LOG", log)
+    monkeypatch.setattr(benchmark, "studied", studied)
+    monkeypatch.setattr("sys.argv", ["learning_rate.py", *arguments])
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert 0 == benchmark.main()
+    assert seen
+    if lines:
+        assert re.fullmatch(LINE, log.read_text().strip())
+
+
+def test_a_problem_of_the_other_part_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody looks at the untouched part by naming one of its problems."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    benchmark = importlib.import_module("learning_rate")
+    monkeypatch.setattr("sys.argv", ["learning_rate.py", "--problems", "mlp-digits-nesterov"])
+    with pytest.raises(SystemExit):
+        benchmark.main()
