@@ -78,6 +78,17 @@ def by_problem(runs: Sequence[Run], watched: bool) -> str:
     return table("By problem", columns, rows)
 
 
+def told(runs: Sequence[Run]) -> str:
+    """In how many runs each rule spoke, by what they are."""
+    spoke = Counter(key for run in runs for key in {(alarm.code, alarm.loud, run.label) for alarm in run.alarms})
+    rows = []
+    for code, loud in sorted({(code, loud) for code, loud, _ in spoke}, key=lambda key: (not key[1], key[0])):
+        counts = [str(spoke[code, loud, label]) for label in (FINE, HIGH, LOW, BETWEEN)]
+        rows.append([code, "error or warning" if loud else "info", *counts])
+    totals = [str(sum(run.label == label for run in runs)) for label in (FINE, HIGH, LOW, BETWEEN)]
+    return table("All that was told: runs", ("rule", "as", FINE, HIGH, LOW, BETWEEN), [*rows, ["of", "", *totals]])
+
+
 def false_alarms(runs: Sequence[Run]) -> str:
     """Every error and warning on a fine run; and GS301, GS302 on those that are the opposite."""
     rows = []
@@ -107,6 +118,7 @@ def report(runs: Sequence[Run], watched: bool) -> str:
         detections("Too low: detection", runs, judging.OWN_LOW, LOW) if watched else "",
         advice("Too low: advice", runs, LOW),
         by_problem(runs, watched),
+        told(runs) if watched else "",
         false_alarms(runs) if watched else "",
     ]
     return "\n".join(part for part in parts if part)
