@@ -220,18 +220,18 @@ PROBLEMS: Sequence[Problem] = (
     Problem(
         "mlp-digits-clipped-sgd", False, 400, half_decades(1e-3, 10), _digits_mlp(64, 64, batch=32), _sgd(0.9), clip=1.0
     ),
-    Problem("logistic-regression-digits-sgd", False, 400, half_decades(1e-4, 10), _raw_logistic, _sgd()),
+    Problem("logistic-regression-digits-sgd", False, 400, half_decades(1e-4, 100), _raw_logistic, _sgd()),
     Problem(
         "linear-regression-raw-diabetes-sgd", False, 400, half_decades(1e-9, 1e-4),
         lambda seed: _task(nn.Linear(10, 1), diabetes(), 64, seed, F.mse_loss, 122), _sgd(),
     ),
     Problem(
-        "linear-regression-raw-diabetes-adam", True, 400, half_decades(1e-4, 1000),
+        "linear-regression-raw-diabetes-adam", True, 400, half_decades(3e-4, 3000),
         lambda seed: _task(nn.Linear(10, 1), diabetes(), 64, seed, F.mse_loss, 122), _adam,
     ),
     Problem("mlp-regression-raw-houses-sgd", False, 400, half_decades(1e-6, 0.1), _houses_mlp, _sgd()),
     Problem("mlp-regression-raw-houses-sgd-momentum", False, 400, half_decades(1e-6, 0.1), _houses_mlp, _sgd(0.9)),
-    Problem("mlp-regression-raw-houses-adam", True, 400, half_decades(1e-5, 1), _houses_mlp, _adam),
+    Problem("mlp-regression-raw-houses-adam", True, 400, half_decades(3e-5, 10), _houses_mlp, _adam),
     Problem("char-transformer-adamw", True, 200, half_decades(1e-5, 0.3), _text(lambda n: Transformer(n, 24)), _adamw),
     Problem(
         "char-transformer-warmup-cosine-adamw", True, 200, half_decades(1e-5, 0.3),
