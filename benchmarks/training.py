@@ -69,7 +69,7 @@ class Loop:
         model = self.task.model
         model.eval()
         with torch.no_grad():
-            loss = self.task.loss(model(self.task.held[0]), self.task.held[1]).item()
+            loss: float = self.task.loss(model(self.task.held[0]), self.task.held[1]).item()
         model.train()
         return loss
 
