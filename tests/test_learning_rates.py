@@ -169,6 +169,15 @@ def test_a_late_rise_at_a_constant_lr() -> None:
     assert high(trained(losses, lr=np.linspace(0.01, 0.02, 16000))) == []
 
 
+def test_what_was_found_stays_until_the_loss_has_come_down_far_enough() -> None:
+    rule = LearningRateTooHigh()
+    [stuck] = high(trained(FLAT[:60], ratio=0.04))
+    [rose] = high(trained([2.3, 9.0, 9.0, 9.0], ratio=0.5))
+    for found, kept, over in ((stuck, 0.71, 0.69), (rose, 0.26, 0.24)):
+        for share, expected in ((kept, False), (over, True)):
+            assert rule.over(found, record(trained([*FLAT[:60], *np.full(40, 2.3 * share)]))) is expected
+
+
 def test_advice_for_adaptive_optimizers_is_a_tenth_of_the_weights() -> None:
     [found] = high(trained([2.3, 9.0, 9.0, 9.0], lr=1.0, kind="AdamW"))
     assert found.advice[0].values == {"optimizer": 0, "group": 0, "from": 1.0, "to": 0.01}

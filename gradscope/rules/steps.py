@@ -1,6 +1,7 @@
 """What the record tells of an optimizer's steps: how far they go, against the weights and against the loss."""
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Mapping
@@ -17,6 +18,7 @@ Floats = npt.NDArray[np.float64]
 # Each weight moves by about lr, whatever the gradient's size (the square root of its running square divides it).
 ADAPTIVE = ("Adam", "AdamW", "NAdam", "RAdam", "Adamax", "RMSprop", "Adagrad", "SparseAdam")
 FOLLOWS_GRADIENT = ("SGD", "ASGD")
+HEAD, TAIL = 32, 40  # measured rows that are looked at: so many first ones, and newest ones
 SMALLEST = 1e-8  # rms of weights: below it they are not yet weights (zero-initialised)
 
 
@@ -99,52 +101,39 @@ class Steps:
         groups = np.array([self.optimizer.parameters[i].group for i in self._weights])
         return float(np.median(self.optimizer.lr.max(axis=0)[groups] / self._rms))
 
-    def ratios(self, first: int, last: int) -> Floats:
-        """The update-to-weight ratio, the median over the matrices with a gradient, at measured rows of a stretch."""
-        return self._ratios(first, last)[1]
-
-    def paces(self, first: int, last: int) -> Floats:
-        """The same, divided by the lr of each row (0 where that is 0)."""
-        rows, ratios = self._ratios(first, last)
-        lr = self.lr[np.searchsorted(self.optimizer.rows, rows).clip(max=len(self.lr) - 1)]
-        return np.asarray(np.divide(ratios, lr, out=np.zeros_like(ratios), where=lr > 0))
-
-    def _ratios(self, first: int, last: int) -> tuple[Array, Floats]:
-        measured = self.optimizer.measured
-        at = np.arange(*np.searchsorted(measured, (first, last + 1)))
-        if not len(at) or not len(self._weights):
-            return measured[:0], np.zeros(0)
-        arrays = self.optimizer.arrays
-        updates, weights = arrays["update_norm"][at][:, self._weights], arrays["weight_norm"][at][:, self._weights]
+    @cached_property
+    def _measured(self) -> tuple[Array, Floats, Floats]:
+        """Measured rows, the first 32 of the run and the newest; the update-to-weight ratio of each, the median over
+        the matrices with a gradient; and that divided by lr (0 where that is 0).
+        """
+        measured, updates = self.optimizer.measured, self.optimizer.arrays["update_norm"]
+        first = int(self.optimizer.rows[0]) if len(self.optimizer.rows) else 0
+        head = int(np.searchsorted(measured, first + HEAD))
+        at = np.concatenate([np.arange(head), np.arange(max(head, len(measured) - TAIL), len(measured))])
+        at = at[~np.isnan(updates[at]).all(axis=1)] if len(self._weights) else at[:0]
+        moved = updates[at][:, self._weights].astype(np.float64)
+        weights = self.optimizer.arrays["weight_norm"][at][:, self._weights]
         with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = np.where(updates > 0, updates / weights, np.nan).astype(np.float64)
-        still = np.asarray(~np.isnan(updates).all(axis=1))
-        ratio[still & np.isnan(ratio).all(axis=1)] = 0.0
-        return measured[at[still]], np.asarray(np.nanmedian(ratio[still], axis=1)) if still.any() else np.zeros(0)
+            ratios = medians(np.where(moved > 0, moved / weights, np.nan))
+        lr = self.lr[np.searchsorted(self.optimizer.rows, measured[at]).clip(max=max(0, len(self.lr) - 1))]
+        paces = np.divide(ratios, lr, out=np.zeros_like(ratios), where=lr > 0)
+        return measured[at] - first, ratios, paces
 
-    @cached_property
-    def first_ratios(self) -> Floats:
-        """# (up to 10,) update-to-weight ratios of the first rows."""
-        rows = self.optimizer.rows
-        return self.ratios(int(rows[0]), int(rows[0]) + 9) if len(rows) else np.zeros(0)
+    def ratios(self, rows: int = 10) -> Floats:
+        """# (up to rows,) the update-to-weight ratio in the first rows, at most 32."""
+        return self._measured[1][self._measured[0] < rows]
 
-    @cached_property
-    def largest_ratio(self) -> float:
-        """Of the first 32 rows."""
-        rows = self.optimizer.rows
-        return float(self.ratios(int(rows[0]), int(rows[0]) + 31).max(initial=0.0)) if len(rows) else 0.0
+    def paces(self, rows: int = 10) -> Floats:
+        """The same, divided by lr."""
+        return self._measured[2][self._measured[0] < rows]
 
     def newest_ratios(self, count: int) -> Floats:
         """# (up to count,) the newest ones, beyond the first ten rows."""
-        return self.ratios(*self._newest(count))[-count:]
+        return self._measured[1][self._measured[0] >= 10][-count:]
 
     def newest_paces(self, count: int) -> Floats:
-        """# (up to count,) the same, divided by the lr."""
-        return self.paces(*self._newest(count))[-count:]
-
-    def _newest(self, count: int) -> tuple[int, int]:
-        measured = self.optimizer.measured[self.optimizer.measured >= 10]
-        return (int(measured[-8 * count :][0]), int(measured[-1])) if len(measured) else (1, 0)
+        """The same, divided by lr."""
+        return self._measured[2][self._measured[0] >= 10][-count:]
 
     # -- against the loss -------------------------------------------------------------------------------------------
 
@@ -163,6 +152,12 @@ class Steps:
         """The loss at the start of the run, as the noise of single batches allows it to be known."""
         return max(self.start, float(np.median(self.finite[:16]))) if len(self.finite) >= 16 else self.start
 
+    @property
+    def chance(self) -> float:
+        """The cross entropy of guessing, ln C for C outputs; NaN where the model has but one."""
+        outputs = classes(self.optimizer)
+        return math.log(outputs) if outputs > 1 else math.nan
+
     def window(self, least: int, error: float = 0.03) -> int:
         """So many losses that the standard error of their mean is below 3 % of it."""
         newest = self.finite[-2 * least :]
@@ -175,6 +170,16 @@ class Steps:
         facts = (entry.newest for entry in self.record.facts.of(StepGeometry))
         mine = (f for f in facts if isinstance(f, StepGeometry) and f.optimizer == self.optimizer.number)
         return {fact.row: fact for fact in mine}
+
+
+def medians(values: Floats) -> Floats:
+    """# (rows,) The median of each row # (rows, columns), NaN left out; 0 where there is nothing else."""
+    if not values.shape[1]:
+        return np.zeros(len(values))
+    ordered, known = np.sort(values, axis=1), (~np.isnan(values)).sum(axis=1)
+    rows, middle = np.arange(len(values)), np.maximum(known - 1, 0)
+    found = (ordered[rows, middle // 2] + ordered[rows, (middle + 1) // 2]) / 2
+    return np.asarray(np.where(known > 0, found, 0.0))
 
 
 def classes(optimizer: OptimizerRecord) -> int:

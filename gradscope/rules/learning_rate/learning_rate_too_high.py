@@ -1,7 +1,6 @@
 """GS301 learning-rate-too-high."""
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, Iterator
 
@@ -18,12 +17,16 @@ from gradscope.rules.steps import Floats, Steps, classes
 
 @dataclass(frozen=True)
 class Trouble:
-    """What the losses show: since which of them (an index), how bad, in words, and the numbers behind it."""
+    """What the losses show: since which of them (an index), how bad, in words, and the numbers behind it.
+
+    A loss below `forgiven` takes it back.
+    """
 
     since: int
     severity: str
     sign: str
     numbers: dict[str, Any]
+    forgiven: float
     late: bool = False  # the first steps were good ones, and tell nothing
 
 
@@ -108,26 +111,42 @@ class LearningRateTooHigh(Rule):
         return skipped(record)
 
     def over(self, finding: Finding, record: Record) -> bool:
-        """Once the loss has shown it, it stays, until the loss has fallen to a quarter of its start."""
+        """Once the loss has shown it, it stays, until the loss has come down far enough."""
         stream = next((s for s in record.streams if s.number == finding.stream), None)
         steps = None if stream is None else self._boldest(record, stream)
         if stream is None or steps is None:
             return False
-        newest = steps.finite[-self.lasting :]
-        return stream not in judged(record) or bool(np.median(newest) < self.healed * steps.start)
+        if stream not in judged(record):
+            return True
+        newest = steps.finite[-steps.window(self.lasting) :]
+        return bool(np.median(newest) < float(finding.evidence["forgiven_below"]))
 
     def _boldest(self, record: Record, stream: Stream) -> Steps | None:
         """Of optimizers that step together, the one whose steps are the largest against the weights."""
         several = [Steps(record, stream, optimizer) for optimizer in stream.optimizers if len(optimizer.rows)]
         several = [steps for steps in several if steps.lr.max(initial=0.0) > 0]
-        return max(several, key=lambda steps: float(steps.first_ratios.max(initial=0.0)), default=None)
+        if len(several) == 1:
+            return several[0]
+        return max(several, key=lambda steps: float(steps.ratios().max(initial=0.0)), default=None)
 
     # -- what shows it ----------------------------------------------------------------------------------------------
 
     def trouble(self, steps: Steps) -> Trouble | None:
         """The first of the signs that hold now."""
+        if self._goes_well(steps):
+            return self._late(steps)
         signs = (self._not_finite, self._rose, self._died, self._stuck, self._stalled, self._collapsed, self._late)
         return next((found for found in (sign(steps) for sign in signs) if found is not None), None)
+
+    def _goes_well(self, steps: Steps) -> bool:
+        """Whether nothing but a slow rise can be the matter: most runs, most of the time."""
+        losses, start = steps.finite, steps.start
+        if len(losses) < len(steps.losses) or len(losses) < self.lasting or losses.max() > self.slightly_above * start:
+            return False
+        now, chance = float(losses[-self.lasting :].mean()), steps.chance
+        if now > self.far_from_zero * start and self.share(steps) > self.bold_share:
+            return False
+        return now < self.fell * start and not abs(now / chance - 1) < 3 * self.near_chance
 
     def _suspicion(self, steps: Steps) -> Trouble | None:
         """Info: a step of an adaptive optimizer moves each weight by about lr, and the weights are no larger."""
@@ -135,7 +154,7 @@ class LearningRateTooHigh(Rule):
         if share < self.adaptive_share:
             return None
         sign = f"its steps are as large as the weights (rms {steps.rms:.3g}); the loss does not show it yet"
-        return Trouble(0, "info", sign, {"lr_by_rms": share})
+        return Trouble(0, "info", sign, {"lr_by_rms": share}, 0.0)
 
     @staticmethod
     def share(steps: Steps) -> float:
@@ -144,11 +163,11 @@ class LearningRateTooHigh(Rule):
 
     def _bold(self, steps: Steps) -> bool:
         """Whether steps changed most of the weights."""
-        return self.share(steps) > self.bold_share or steps.largest_ratio > self.bold_ratio
+        return self.share(steps) > self.bold_share or steps.ratios(32).max(initial=0.0) > self.bold_ratio
 
     def _driven(self, steps: Steps) -> bool:
         """Whether single steps were large against the weights, or should have taken away much of the loss."""
-        if steps.largest_ratio > self.driven_ratio or self.share(steps) > self.adaptive_share:
+        if steps.ratios(32).max(initial=0.0) > self.driven_ratio or self.share(steps) > self.adaptive_share:
             return True
         return max((g.descent for g in steps.geometry.values()), default=0.0) > self.driven_fall * steps.start
 
@@ -168,7 +187,7 @@ class LearningRateTooHigh(Rule):
         if grew:
             sign += f", after it grew to {float(before[-1]):.4g}"
         beyond = np.append(before > self.above * steps.start, True)
-        return Trouble(int(np.argmax(beyond)), "error", sign, {"start": steps.start})
+        return Trouble(int(np.argmax(beyond)), "error", sign, {"start": steps.start}, self.healed * steps.start)
 
     def _rose(self, steps: Steps) -> Trouble | None:
         """The loss rose above its start, by as much as proves it, and has not fallen far since."""
@@ -209,26 +228,27 @@ class LearningRateTooHigh(Rule):
         top, now = float(losses[since:].max()), float(np.median(losses[-self.in_a_row :]))
         sign = f"the loss went from {start:.4g} to {top:.4g}"
         severity = "error" if now > self.far_above * start else "warning"
-        return Trouble(since, severity, sign, {"start": start, "top": top, "now": now})
+        return Trouble(since, severity, sign, {"start": start, "top": top, "now": now}, self.healed * start)
 
     def _died(self, steps: Steps) -> Trouble | None:
         """The gradients have all but vanished after large steps, and nothing was learned."""
-        first, newest = steps.paces(0, 0), steps.newest_paces(self.dead_rows)
-        bold, losses = float(steps.first_ratios.max(initial=0.0)), steps.finite
+        first, newest = steps.paces(1), steps.newest_paces(self.dead_rows)
+        bold, losses = float(steps.ratios().max(initial=0.0)), steps.finite
         if len(newest) < self.dead_rows or len(losses) < 2 * self.dead_rows or not len(first):
             return None
         now = float(np.mean(losses[-self.dead_rows :]))
         if bold < self.stuck_ratio or now < self.back * steps.start or not (newest < self.dead * first[0]).all():
             return None
         sign = f"after steps of {100 * bold:.2g} % of the weights the gradients are all but gone"
-        return Trouble(0, "error", sign, {"start": steps.start, "now": now})
+        return Trouble(0, "error", sign, {"start": steps.start, "now": now}, self.fell * steps.start)
 
     def _stuck(self, steps: Steps) -> Trouble | None:
         """The steps are large against the weights, and the loss does not fall."""
         losses, window = steps.finite, steps.window(self.stuck_rows // 2)
         if len(losses) < 2 * window:
             return None
-        bold = float(np.median(steps.first_ratios)) if len(steps.first_ratios) else 0.0
+        first = steps.ratios()
+        bold = float(np.median(first)) if len(first) else 0.0
         bold = max(bold, self._newest_ratio(steps))
         if bold < self.stuck_ratio or steps.adaptive and self.share(steps) < self.stuck_share:
             return None
@@ -237,7 +257,7 @@ class LearningRateTooHigh(Rule):
         if now < self.stuck * level or windows_mean(losses, window).min() < self.fell * level:
             return None
         sign = f"with steps of {100 * bold:.2g} % of the weights the loss has not fallen in {len(losses)} steps"
-        return Trouble(0, "warning", sign, {"start": steps.start, "now": now, "ratio": bold})
+        return Trouble(0, "warning", sign, {"start": steps.start, "now": now, "ratio": bold}, self.fell * level)
 
     def _stalled(self, steps: Steps) -> Trouble | None:
         """After steps as large as the weights the loss lies at chance level, or does not move far above zero."""
@@ -245,15 +265,14 @@ class LearningRateTooHigh(Rule):
         if len(losses) < max(self.stuck_rows, 2 * window) or not (self._bold(steps) or self._driven(steps)):
             return None
         now, before = float(losses[-window:].mean()), float(losses[-2 * window : -window].mean())
-        chance = math.log(classes(steps.optimizer)) if classes(steps.optimizer) > 1 else math.nan
-        guesses = max(abs(now / chance - 1), abs(before / chance - 1)) < self.near_chance
+        guesses = max(abs(now / steps.chance - 1), abs(before / steps.chance - 1)) < self.near_chance
         flat = len(losses) >= 4 * window and now > self.far_from_zero * steps.start
         flat = flat and now > self.flat * float(losses[window : 2 * window].mean())
         if not guesses and not (flat and self.share(steps) > self.bold_share):
             return None
         where = f"that of guessing among {classes(steps.optimizer)}" if guesses else "where it stays"
         sign = f"after steps as large as the weights the loss is {now:.4g}, {where}"
-        return Trouble(0, "warning", sign, {"start": steps.start, "now": now})
+        return Trouble(0, "warning", sign, {"start": steps.start, "now": now}, self.healed * steps.start)
 
     def _collapsed(self, steps: Steps) -> Trouble | None:
         """The loss had fallen, shot up, and is back where it began."""
@@ -269,20 +288,25 @@ class LearningRateTooHigh(Rule):
         if means[lowest] > self.fell * level or high[peak] < self.above * level or peak >= len(losses) - window:
             return None
         sign = f"the loss had fallen, shot up to {float(high[peak]):.4g} and is back at {now:.4g}"
-        return Trouble(peak, "warning", sign, {"start": steps.start, "now": now, "peak": float(high[peak])})
+        numbers = {"start": steps.start, "now": now, "peak": float(high[peak])}
+        return Trouble(peak, "warning", sign, numbers, self.healed * level)
 
     def _late(self, steps: Steps) -> Trouble | None:
         """The loss fell, and now rises slowly at the lr that it fell with: the steps no longer average out."""
-        if len(steps.losses) < RiseTest.min_rows or self._newest_ratio(steps) < self.late_ratio:
+        if len(steps.losses) < RiseTest.min_rows:
             return None
-        lr = steps.lr[-max(1, len(steps.lr) // 2) :]
         course = int(steps.stream.optimizers[0].scalars["course"][steps.which[-1]])
-        rise = RiseTest().rise(steps.stream.courses[course]) if lr.max() < 1.05 * lr.min() else None
-        if rise is None or rise.sudden:
+        blocks, lr = steps.stream.courses[course], steps.lr[-max(1, len(steps.lr) // 2) :]
+        means = blocks["mean"][:-4:4]
+        if blocks["mean"][-4:].mean() < means.min(initial=np.inf) or lr.max() > 1.05 * lr.min():
+            return None
+        rise = RiseTest().rise(blocks)
+        if rise is None or rise.sudden or self._newest_ratio(steps) < self.late_ratio:
             return None
         since = int(np.searchsorted(steps.rows, rise.since).clip(max=len(steps.rows) - 1))
         sign = f"the loss, {rise.best:.4g} around step {rise.best_at}, has risen to {rise.now:.4g} since"
-        return Trouble(since, "warning", sign, {"best": rise.best, "now": rise.now, "standard_errors": rise.z}, True)
+        numbers = {"best": rise.best, "now": rise.now, "standard_errors": rise.z}
+        return Trouble(since, "warning", sign, numbers, (rise.best + rise.now) / 2, True)
 
     @staticmethod
     def _newest_ratio(steps: Steps) -> float:
@@ -311,7 +335,7 @@ class LearningRateTooHigh(Rule):
         doubled = steps.finite > self.above * steps.start
         when = int(np.argmax(doubled)) if doubled.any() else self.late
         estimates = {"tenth": lr / 10, "time": lr / (3 if when >= self.late else 10 if when > self.soon else 30)}
-        paces = steps.paces(int(steps.rows[0]), int(steps.rows[0]) + min(9, max(0, when - 1)))
+        paces = steps.paces(min(10, max(1, when)))
         if len(paces) and np.median(paces) > 0:
             estimates["weights"] = self.ratio_advised / float(np.median(paces))
         geometry = [steps.geometry[row] for row in sorted(steps.geometry)]
@@ -335,6 +359,7 @@ class LearningRateTooHigh(Rule):
                 "lr": float(steps.lr.max()),
                 "sign": trouble.sign,
                 **trouble.numbers,
+                **({"forgiven_below": trouble.forgiven} if trouble.severity != "info" else {}),
                 "advised_from": {name: float(f"{value:.3g}") for name, value in estimates.items()},
             },
             stream=steps.stream.number,

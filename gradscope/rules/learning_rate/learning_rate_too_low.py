@@ -12,7 +12,7 @@ from gradscope.record.record import Record
 from gradscope.rules.advice import change_lr, grid_1_3_10, nearest_1_3_10, peaks
 from gradscope.rules.base import Rule
 from gradscope.rules.judged import judged, skipped
-from gradscope.rules.steps import Steps, classes
+from gradscope.rules.steps import Steps
 
 
 @dataclass(frozen=True)
@@ -70,30 +70,30 @@ class LearningRateTooLow(Rule):
         return skipped(record)
 
     def _judge(self, steps: Steps) -> Finding | None:
-        losses, ratio = steps.finite, self._ratio(steps)
-        if not 0 < ratio or len(losses) < self.rows or not steps.level > 0:
+        losses, lr = steps.finite, steps.lr
+        if len(losses) < self.rows or not steps.level > 0 or not lr[-1] > 0:
             return None
-        lr = steps.lr[-1]
-        if not lr > 0 or steps.lr[: -self.rows // 2].min(initial=lr) * self.raised < lr:
-            return None  # a warm-up
-        tiny = steps.share < self.share if steps.adaptive else ratio < self.ratio
         window = steps.window(self.rows // 4)
-        if not tiny or len(losses) < 2 * window:
+        if len(losses) < 2 * window:
             return None
         start, now = float(losses[:window].mean()), float(losses[-window:].mean())
-        if now < self.kept * start or now > 1.1 * start:
+        if not self.kept * start < now < 1.1 * start:
+            return None
+        ratio = self._ratio(steps)
+        tiny = steps.share < self.share if steps.adaptive else ratio < self.ratio
+        warming = lr[: -self.rows // 2].min(initial=lr[-1]) * self.raised < lr[-1]
+        if not 0 < ratio or not tiny or warming:
             return None
         return self._finding(steps, start, now, ratio, "warning" if self._started_high(steps) else "info")
 
     @staticmethod
     def _ratio(steps: Steps) -> float:
-        ratios = np.concatenate([steps.first_ratios, steps.newest_ratios(5)])
+        ratios = np.concatenate([steps.ratios(), steps.newest_ratios(5)])
         return float(np.median(ratios)) if len(ratios) else 0.0
 
     def _started_high(self, steps: Steps) -> bool:
         """At chance level, or on a slope: the first gradients all pointed the same way."""
-        chance = math.log(classes(steps.optimizer)) if classes(steps.optimizer) > 1 else 0.0
-        if chance and self.low_start * chance < steps.level:
+        if steps.level > self.low_start * steps.chance:
             return True
         geometry = [steps.geometry[row] for row in sorted(steps.geometry)]
         cosines = [
@@ -101,7 +101,7 @@ class LearningRateTooLow(Rule):
             for a, b in zip(geometry, geometry[1:])
             if a.gradient * b.gradient > 0 and math.isfinite(b.change)
         ]
-        return not chance and bool(cosines) and float(np.median(cosines)) > self.aligned
+        return math.isnan(steps.chance) and bool(cosines) and float(np.median(cosines)) > self.aligned
 
     def _finding(self, steps: Steps, start: float, now: float, ratio: float, severity: str) -> Finding:
         lr, optimizer = float(steps.lr.max()), steps.optimizer
