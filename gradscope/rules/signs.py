@@ -1,0 +1,254 @@
+"""Signs in the losses, the weights and the gradients that steps are too large for the loss to follow."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gradscope.rules.rising import RiseTest
+from gradscope.rules.steps import Floats, Steps, classes
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What the losses show: since which of them (an index), how bad, in words, and the numbers behind it.
+
+    A loss below `forgiven` takes it back.
+    """
+
+    since: int
+    severity: str
+    sign: str
+    numbers: dict[str, Any]
+    forgiven: float
+    late: bool = False  # the first steps were good ones, and tell nothing
+
+
+@dataclass(frozen=True)
+class Signs:
+    """One method for each sign; `trouble` asks them all. Fields are the thresholds."""
+
+    adaptive_share: float = 0.7
+    calm_share: float = 0.5
+    bold_share: float = 2.0
+    bold_ratio: float = 0.3
+    above: float = 2.0
+    slightly_above: float = 1.2
+    far_above: float = 8.0
+    in_a_row: int = 3
+    lasting: int = 16
+    growing: float = 1.3
+    driven_ratio: float = 0.1
+    driven_fall: float = 0.5
+    dead: float = 1e-3
+    dead_rows: int = 5
+    stuck: float = 0.98
+    stuck_rows: int = 50
+    stuck_ratio: float = 0.03
+    stuck_share: float = 0.3
+    fell: float = 0.7
+    back: float = 0.9
+    near_chance: float = 0.05
+    flat: float = 0.97
+    far_from_zero: float = 0.4
+    healed: float = 0.25
+    late_ratio: float = 3e-4
+
+    def trouble(self, steps: Steps) -> Trouble | None:
+        """The first of the signs that hold now."""
+        if self._goes_well(steps):
+            return self._late(steps)
+        signs = (self._not_finite, self._rose, self._died, self._stuck, self._stalled, self._collapsed, self._late)
+        return next((found for found in (sign(steps) for sign in signs) if found is not None), None)
+
+    def _goes_well(self, steps: Steps) -> bool:
+        """Whether nothing but a slow rise can be the matter: most runs, most of the time."""
+        losses, start = steps.finite, steps.start
+        if len(losses) < len(steps.losses) or len(losses) < self.lasting or losses.max() > self.slightly_above * start:
+            return False
+        now, chance = float(losses[-self.lasting :].mean()), steps.chance
+        if now > self.far_from_zero * start and self.share(steps) > self.bold_share:
+            return False
+        return now < self.fell * start and not abs(now / chance - 1) < 3 * self.near_chance
+
+    def _suspicion(self, steps: Steps) -> Trouble | None:
+        """Info: a step of an adaptive optimizer moves each weight by about lr, and the weights are no larger."""
+        share = self.share(steps)
+        if share < self.adaptive_share:
+            return None
+        sign = f"its steps are as large as the weights (rms {steps.rms:.3g}); the loss does not show it yet"
+        return Trouble(0, "info", sign, {"lr_by_rms": share}, 0.0)
+
+    @staticmethod
+    def share(steps: Steps) -> float:
+        """The largest lr so far against the weights' rms, for adaptive optimizers; else 0."""
+        return steps.share if steps.adaptive else 0.0
+
+    def _bold(self, steps: Steps) -> bool:
+        """Whether steps changed most of the weights."""
+        return self.share(steps) > self.bold_share or steps.ratios(32).max(initial=0.0) > self.bold_ratio
+
+    def _driven(self, steps: Steps) -> bool:
+        """Whether single steps were large against the weights, or should have taken away much of the loss."""
+        if steps.ratios(32).max(initial=0.0) > self.driven_ratio or self.share(steps) > self.adaptive_share:
+            return True
+        return max((g.descent for g in steps.geometry.values()), default=0.0) > self.driven_fall * steps.start
+
+    def _not_finite(self, steps: Steps) -> Trouble | None:
+        losses = steps.losses
+        finite = np.isfinite(losses)
+        if finite.all() or not finite[0]:
+            return None
+        first = int(np.argmin(finite))
+        if finite[first:].any():
+            return None
+        before = losses[:first]
+        grew = first >= 2 and before[-1] > self.above * steps.start and before[-1] >= before.max()
+        if not grew and not self._driven(steps):
+            return None
+        sign = f"the loss is no number since step {int(steps.rows[first])}"
+        if grew:
+            sign += f", after it grew to {float(before[-1]):.4g}"
+        beyond = np.append(before > self.above * steps.start, True)
+        return Trouble(int(np.argmax(beyond)), "error", sign, {"start": steps.start}, self.healed * steps.start)
+
+    def _rose(self, steps: Steps) -> Trouble | None:
+        """The loss rose above its start, by as much as proves it, and has not fallen far since."""
+        losses, few, start = steps.finite, self.in_a_row, steps.start
+        if len(losses) <= few or not start > 0 or np.median(losses[-self.lasting :]) < self.healed * start:
+            return None
+        bold = self._bold(steps)
+        if bold or self.share(steps) > self.adaptive_share:
+            limit = (self.slightly_above if bold else self.above) * start
+            high = medians_of_three(losses) > limit
+        elif self._driven(steps) and not (steps.adaptive and self.share(steps) < self.calm_share):
+            limit = self.above * start
+            high = smallest_of_three(losses) > limit
+        else:
+            return self._left(steps)
+        if not high.any():
+            return None
+        return self._risen(steps, int(np.argmax(losses > limit)))
+
+    def _left(self, steps: Steps) -> Trouble | None:
+        """Without large steps to explain it: the loss left all that the noise had shown before, to stay above."""
+        losses, limit = steps.finite, self.above * steps.level
+        beyond = losses > limit
+        newest = beyond[-self.lasting :]
+        if len(losses) < 2 * self.lasting or not newest[-self.in_a_row :].all():
+            return None
+        since = min(len(losses) - int(np.argmin(beyond[::-1])) if not beyond.all() else 0, len(losses) - 1)
+        unheard = since >= self.lasting and losses[since:].min() > losses[:since].max()
+        calm = steps.adaptive and self.share(steps) < self.calm_share
+        if not (newest.mean() > 0.9 or unheard and not calm):
+            return None
+        growth = losses[max(since - 1, 0) : since + 2 * self.in_a_row]  # data that change make one jump
+        growing = growth[1:] > self.growing * growth[:-1]
+        return self._risen(steps, since) if (growing[1:] & growing[:-1]).any() else None
+
+    def _risen(self, steps: Steps, since: int) -> Trouble:
+        losses, start = steps.finite, steps.start
+        top, now = float(losses[since:].max()), float(np.median(losses[-self.in_a_row :]))
+        sign = f"the loss went from {start:.4g} to {top:.4g}"
+        severity = "error" if now > self.far_above * start else "warning"
+        return Trouble(since, severity, sign, {"start": start, "top": top, "now": now}, self.healed * start)
+
+    def _died(self, steps: Steps) -> Trouble | None:
+        """The gradients have all but vanished after large steps, and nothing was learned."""
+        first, newest = steps.paces(1), steps.newest_paces(self.dead_rows)
+        bold, losses = float(steps.ratios().max(initial=0.0)), steps.finite
+        if len(newest) < self.dead_rows or len(losses) < 2 * self.dead_rows or not len(first):
+            return None
+        now = float(np.mean(losses[-self.dead_rows :]))
+        if bold < self.stuck_ratio or now < self.back * steps.start or not (newest < self.dead * first[0]).all():
+            return None
+        sign = f"after steps of {100 * bold:.2g} % of the weights the gradients are all but gone"
+        return Trouble(0, "error", sign, {"start": steps.start, "now": now}, self.fell * steps.start)
+
+    def _stuck(self, steps: Steps) -> Trouble | None:
+        """The steps are large against the weights, and the loss does not fall."""
+        losses, window = steps.finite, steps.window(self.stuck_rows // 2)
+        if len(losses) < 2 * window:
+            return None
+        first = steps.ratios()
+        bold = float(np.median(first)) if len(first) else 0.0
+        bold = max(bold, self._newest_ratio(steps))
+        if bold < self.stuck_ratio or steps.adaptive and self.share(steps) < self.stuck_share:
+            return None
+        now = float(losses[-window:].mean())
+        level = steps.start if self._driven(steps) else steps.level
+        if now < self.stuck * level or windows_mean(losses, window).min() < self.fell * level:
+            return None
+        sign = f"with steps of {100 * bold:.2g} % of the weights the loss has not fallen in {len(losses)} steps"
+        return Trouble(0, "warning", sign, {"start": steps.start, "now": now, "ratio": bold}, self.fell * level)
+
+    def _stalled(self, steps: Steps) -> Trouble | None:
+        """After steps as large as the weights the loss lies at chance level, or does not move far above zero."""
+        losses, window = steps.finite, steps.window(self.stuck_rows // 2)
+        if len(losses) < max(self.stuck_rows, 2 * window) or not (self._bold(steps) or self._driven(steps)):
+            return None
+        now, before = float(losses[-window:].mean()), float(losses[-2 * window : -window].mean())
+        guesses = max(abs(now / steps.chance - 1), abs(before / steps.chance - 1)) < self.near_chance
+        flat = len(losses) >= 4 * window and now > self.far_from_zero * steps.start
+        flat = flat and now > self.flat * float(losses[window : 2 * window].mean())
+        if not guesses and not (flat and self.share(steps) > self.bold_share):
+            return None
+        where = f"that of guessing among {classes(steps.optimizer)}" if guesses else "where it stays"
+        sign = f"after steps as large as the weights the loss is {now:.4g}, {where}"
+        return Trouble(0, "warning", sign, {"start": steps.start, "now": now}, self.healed * steps.start)
+
+    def _collapsed(self, steps: Steps) -> Trouble | None:
+        """The loss had fallen, shot up, and is back where it began."""
+        losses, window = steps.finite, steps.window(self.stuck_rows // 2)
+        if len(losses) < 2 * window:
+            return None
+        now, level = float(losses[-window:].mean()), steps.start if self._driven(steps) else steps.level
+        if now < self.back * level:
+            return None
+        means, high = windows_mean(losses, window), medians_of_three(losses)
+        lowest = int(np.argmin(means))
+        peak = lowest + int(np.argmax(high[lowest:]))
+        if means[lowest] > self.fell * level or high[peak] < self.above * level or peak >= len(losses) - window:
+            return None
+        sign = f"the loss had fallen, shot up to {float(high[peak]):.4g} and is back at {now:.4g}"
+        numbers = {"start": steps.start, "now": now, "peak": float(high[peak])}
+        return Trouble(peak, "warning", sign, numbers, self.healed * level)
+
+    def _late(self, steps: Steps) -> Trouble | None:
+        """The loss fell, and now rises slowly at the lr that it fell with: the steps no longer average out."""
+        if len(steps.losses) < RiseTest.min_rows:
+            return None
+        course = int(steps.stream.optimizers[0].scalars["course"][steps.which[-1]])
+        blocks, lr = steps.stream.courses[course], steps.lr[-max(1, len(steps.lr) // 2) :]
+        means = blocks["mean"][:-4:4]
+        if blocks["mean"][-4:].mean() < means.min(initial=np.inf) or lr.max() > 1.05 * lr.min():
+            return None
+        rise = RiseTest().rise(blocks)
+        if rise is None or rise.sudden or self._newest_ratio(steps) < self.late_ratio:
+            return None
+        since = int(np.searchsorted(steps.rows, rise.since).clip(max=len(steps.rows) - 1))
+        sign = f"the loss, {rise.best:.4g} around step {rise.best_at}, has risen to {rise.now:.4g} since"
+        numbers = {"best": rise.best, "now": rise.now, "standard_errors": rise.z}
+        return Trouble(since, "warning", sign, numbers, (rise.best + rise.now) / 2, True)
+
+    @staticmethod
+    def _newest_ratio(steps: Steps) -> float:
+        newest = steps.newest_ratios(5)
+        return float(np.median(newest)) if len(newest) else 0.0
+
+
+def medians_of_three(losses: Floats) -> Floats:
+    """Of each loss and the two before it # (losses - 2,)."""
+    return np.asarray(np.median(np.lib.stride_tricks.sliding_window_view(losses, 3), axis=1))
+
+
+def smallest_of_three(losses: Floats) -> Floats:
+    return np.asarray(np.lib.stride_tricks.sliding_window_view(losses, 3).min(axis=1))
+
+
+def windows_mean(losses: Floats, length: int) -> Floats:
+    """The mean of each stretch of `length` losses # (losses - length + 1,)."""
+    total = np.concatenate([[0.0], np.cumsum(losses)])
+    means: Floats = (total[length:] - total[:-length]) / length
+    return means
