@@ -8,6 +8,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,10 +56,11 @@ class Attempt:
             try:
                 stack.enter_context(children.stoppable())
                 scratch = Path(os.path.realpath(tempfile.mkdtemp(prefix="gradscope-try-")))
-                stack.callback(shutil.rmtree, scratch, ignore_errors=True)
+                stack.callback(_remove, scratch)
                 return self._run(scratch)
             except children.Stopped as stopped:
-                signal.signal(signal.SIGINT, signal.SIG_IGN)  # not while cleaning up
+                for number in (signal.SIGINT, signal.SIGTERM):
+                    signal.signal(number, signal.SIG_IGN)  # not while cleaning up
                 _say("stopped; the copies are removed" if not self._options.in_place else "stopped")
                 return 128 + stopped.number
 
@@ -229,6 +231,15 @@ def check(target: str, as_module: bool) -> None:
 
     if not as_module:
         check_script(target)
+
+
+def _remove(folder: Path) -> None:
+    """Also where something that was killed is still at work."""
+    for _ in range(20):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(0.1)
 
 
 def _put(text: str) -> None:

@@ -144,19 +144,11 @@ class _Stop:
             self._end()
 
 
-def main() -> None:
-    """Run the plan whose file is the first argument; ends as the script does."""
+def main(plan: str) -> None:
+    """Run the plan in this file; ends as the script does."""
     try:
-        child = Child(Plan.read(sys.argv[1]))
+        child = Child(Plan.read(plan))
     except GradscopeError as error:
-        sys.exit(_refuse(error))
+        sys.stderr.write(f"gradscope: error: {error}\n")
+        sys.exit(error.exit_code)
     sys.exit(child.run()())
-
-
-def _refuse(error: GradscopeError) -> int:
-    sys.stderr.write(f"gradscope: error: {error}\n")
-    return error.exit_code
-
-
-if __name__ == "__main__":
-    main()

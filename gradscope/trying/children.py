@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import gradscope
 from gradscope.diagnosis import fold
 from gradscope.errors import GradscopeError
 from gradscope.findings import Finding, from_line
@@ -24,6 +25,18 @@ from gradscope.rules.base import Rule
 from gradscope.trying.plan import Plan, Told
 
 TAIL = 16 << 10  # bytes of a child's stderr are kept
+
+_PACKAGE = Path(gradscope.__file__).resolve().parent
+# Finds this gradscope, wherever it is, and nothing else of what lies beside it or in the working directory. The first
+# entry of the path is the script's to be.
+_BOOT = """import sys
+first = not getattr(sys.flags, "safe_path", False)
+sys.path[:first] = [sys.argv[1]]
+import gradscope
+sys.path[:1] = ["-"] * first
+from gradscope.trying.child import main
+main(sys.argv[2])
+"""
 
 
 class Stopped(BaseException):
@@ -81,7 +94,7 @@ def run(
 ) -> Ran:
     """Run a plan in `place` to its end; `show(status)` is called now and then. Nothing of it is left running."""
     flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
-    command = [sys.executable, *flags, "-m", "gradscope.trying.child", str(plan.write())]
+    command = [sys.executable, *flags, "-c", _BOOT, str(_PACKAGE.parent), str(plan.write())]
     start, tail = time.monotonic(), collections.deque[bytes]()
     process = subprocess.Popen(
         command,
