@@ -365,6 +365,8 @@ def test_noise_is_no_help() -> None:
         ([1.0] * 20, [2.0] * 20, "no-help", "higher"),
         ([1.0] * 20, [0.999] * 20, "no-help", "next to no"),
         ([1e300] * 20, [1.0] * 20, "helps", ""),
+        ([10.0 ** (n / 4) for n in range(80)], [1.0] * 80, "helps", ""),
+        ([1.0] * 80, [10.0 ** (n / 4) for n in range(80)], "no-help", "higher"),
     ],
 )
 def test_verdicts(before: list[float], after: list[float], verdict: str, why: str) -> None:
@@ -574,7 +576,7 @@ def test_an_advice_that_helps(tmp_path: Path) -> None:
     folder, diary = place(tmp_path, SICK, "src/train.py"), tmp_path / "diary"
     done = attempted(folder, "src/train.py", str(diary))
     assert 0 == done.returncode, done.stderr
-    assert "src/train.py:32: error GS101 missing-zero-grad" in done.stdout
+    assert "src/train.py:29: error GS101 missing-zero-grad" in done.stdout
     assert "The advice helps." in done.stdout and "○ as it is   ● with zero_grad()" in done.stdout
     assert "not held back" in done.stderr
     assert "step 3" not in done.stdout.replace("step 39", "")  # the script's own output is hidden
@@ -588,7 +590,7 @@ def test_an_advice_that_helps(tmp_path: Path) -> None:
         trial[name] for name in ("code", "verdict", "steps", "alike", "findings")
     )
     assert trial["loss"] < trial["baseline_loss"]
-    assert ("insert-zero-grad", "src/train.py", 32) == tuple(trial["advice"][n] for n in ("action", "file", "line"))
+    assert ("insert-zero-grad", "src/train.py", 29) == tuple(trial["advice"][n] for n in ("action", "file", "line"))
 
     lines = diary_of(diary)
     one, other = lines[:5], lines[5:]

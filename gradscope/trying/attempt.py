@@ -149,9 +149,9 @@ class Attempt:
         untried = receipt.untried()
         if not receipt.trials and not untried:
             _put(f"Nothing to try: no error and no warning in {plural(receipt.baseline.steps, 'step')}.\n")
-        for finding in untried:
+        for finding, why in untried:
             advice = "; ".join(one.text for one in finding.advice)
-            _put(f"\n{receipt.heading(finding)}\n  not tried, as it is a change of the script itself: {advice}\n")
+            _put(f"\n{receipt.heading(finding)}\n  help: {advice}\n  (not tried: {why})\n")
         self._write(receipt)
 
     def _write(self, receipt: Receipt) -> None:

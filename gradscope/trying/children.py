@@ -106,17 +106,19 @@ def run(
         start_new_session=True,
     )
     reader = threading.Thread(target=_keep_tail, args=(process.stderr, tail), daemon=True)
+    if process.stderr is not None:
+        reader.start()
     try:
-        if process.stderr is not None:
-            reader.start()
         while not _ended(process):
             show(_read(plan.status))
             time.sleep(0.05)
     finally:
         _kill(process)
         code = process.wait()
-    if process.stderr is not None:
-        reader.join(timeout=2)
+        if process.stderr is not None:
+            reader.join(timeout=2)
+            if not reader.is_alive():
+                process.stderr.close()
     text = b"".join(tail)[-TAIL:].decode("utf-8", "replace")
     return _gather(plan, code, time.monotonic() - start, text, rules)
 

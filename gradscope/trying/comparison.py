@@ -103,14 +103,24 @@ def _judge(before: Array, after: Array) -> tuple[str, str]:
     if blocks < 4:
         return "unclear", f"{len(difference)} steps are too few to compare"
     with np.errstate(over="ignore", invalid="ignore"):
-        means = np.array([part.mean() for part in np.array_split(difference, blocks)])
-        mean = float(means.mean())
-        sure = _T[blocks - 1] * float(means.std(ddof=1)) / math.sqrt(blocks)
+        one, other = (np.array([part.mean() for part in np.array_split(x, blocks)]) for x in (before, after))
+        mean, sure = _difference(one, other)
         scale = max(abs(float(before.mean())), abs(float(after.mean())))
-    if not math.isfinite(sure) or abs(mean) <= sure:
+    certain = abs(mean) > sure
+    if not certain and min(one.min(), other.min()) > 0:  # an explosion is noise only on a linear axis
+        factor, factor_sure = _difference(np.log(one), np.log(other))
+        certain = abs(factor) > factor_sure and factor * mean > 0
+    if not certain:
         if math.isfinite(sure) and abs(mean) + sure <= SMALL * scale:
             return "no-help", "it makes no difference"
         return "unclear", "the difference is within the noise of these steps"
     if abs(mean) < MARGIN * scale:
         return "no-help", "it makes next to no difference"
     return ("helps", "") if mean < 0 else ("no-help", "the loss is higher with it")
+
+
+def _difference(one: Array, other: Array) -> tuple[float, float]:
+    """The mean of `other - one`, block by block, and how far it may be off, with 99 % certainty."""
+    difference = other - one
+    mean, error = float(difference.mean()), float(difference.std(ddof=1)) / math.sqrt(len(difference))
+    return mean, _T[len(difference) - 1] * error

@@ -12,7 +12,7 @@ from gradscope.reporters import chart
 from gradscope.reporters.report import plural
 from gradscope.trying.children import Ran
 from gradscope.trying.comparison import Comparison, Course
-from gradscope.trying.treatments import Treatment, roots
+from gradscope.trying.treatments import MOST, Treatment, choose, roots
 
 SCHEMA = 1
 _SAID = {
@@ -78,10 +78,16 @@ class Receipt:
         where = f"{self.real(finding.where.file)}:{finding.where.line}: " if finding.where else ""
         return f"{where}{finding.severity} {finding.code} {finding.name}"
 
-    def untried(self) -> list[Finding]:
-        """Errors and warnings whose advice only the script's author can follow, or that were one too many."""
-        tried = {trial.treatment.finding.id for trial in self.trials}
-        return [f for f in roots(self.baseline.findings) if f.id not in tried]
+    def untried(self) -> list[tuple[Finding, str]]:
+        """Errors and warnings none of whose advices was tried, and why not."""
+        tried, left = {trial.treatment.key for trial in self.trials}, []
+        for finding in roots(self.baseline.findings):
+            mine = choose([finding])
+            if not mine:
+                left.append((finding, "it is a change of the script itself"))
+            elif not any(treatment.key in tried for treatment in mine):
+                left.append((finding, f"only the first {MOST} are"))
+        return left
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; non-finite numbers are the strings "nan", "inf", "-inf"."""
@@ -92,7 +98,7 @@ class Receipt:
             "argv": list(self.argv),
             "baseline": {**_run(ran), "loss": _number(self.loss)},
             "trials": [self._trial(trial) for trial in self.trials],
-            "untried": [finding.code for finding in self.untried()],
+            "untried": [finding.code for finding, _ in self.untried()],
         }
 
     def to_json(self) -> str:

@@ -35,6 +35,11 @@ class Treatment:
         return "zero_grad() before backward"
 
     @property
+    def key(self) -> frozenset[Any]:
+        """The same for treatments that are the same change."""
+        return frozenset(_key(advice) for advice in self.advice)
+
+    @property
     def steps(self) -> list[dict[str, Any]]:
         """The interventions, as plain JSON values."""
         return [{"action": advice.action, **advice.values} for advice in self.advice]
@@ -47,7 +52,8 @@ def choose(findings: Sequence[Finding], most: int = MOST) -> tuple[Treatment, ..
         for action in dict.fromkeys(a.action for a in finding.advice):
             advice = tuple(a for a in finding.advice if a.action == action and _can_be_tried(a))
             if advice:
-                chosen.setdefault(frozenset(_key(a) for a in advice), Treatment(finding, advice))
+                treatment = Treatment(finding, advice)
+                chosen.setdefault(treatment.key, treatment)
     return tuple(chosen.values())[:most]
 
 
