@@ -19,13 +19,14 @@ from gradscope.reporters import chart, terminal
 from gradscope.reporters.report import plural
 from gradscope.rules.base import Rule
 from gradscope.trying import children
-from gradscope.trying.comparison import Course, compare, course_of, level, main_course, window_of
+from gradscope.trying.comparison import Comparison, compare, course_of, level, main_course, window_of
 from gradscope.trying.plan import Plan
 from gradscope.trying.receipt import Receipt, Trial
 from gradscope.trying.setting import Setting
 from gradscope.trying.treatments import Treatment, choose
 from gradscope.trying.workplace import environment
 
+WIDTH = 70  # of a chart
 _CLOSURES = ("LBFGS",)  # their first row holds several losses, of which only the first is that of the start
 
 
@@ -181,14 +182,11 @@ def judge(treatment: Treatment, baseline: children.Ran, ran: children.Ran) -> Tr
     if ran.status in ("crashed", "interrupted") and ran.steps < baseline.steps:
         why = f"the script ended with exit code {ran.exit_code} after {ran.steps:,} of {plural(baseline.steps, 'step')}"
         return Trial(treatment, ran, "failed", why, compared, courses)
-    return Trial(treatment, ran, compared.verdict, compared.why, compared, courses, _notes(baseline, ran, one, courses))
+    return Trial(treatment, ran, compared.verdict, compared.why, compared, courses, _notes(baseline, ran, one, compared))
 
 
-def _notes(
-    baseline: children.Ran, ran: children.Ran, stream: Stream, courses: tuple[Course, Course]
-) -> tuple[str, ...]:
+def _notes(baseline: children.Ran, ran: children.Ran, stream: Stream, compared: Comparison) -> tuple[str, ...]:
     notes = []
-    compared = compare(*courses)
     if compared.window:
         notes.append(f"mean losses of the last {plural(compared.window, 'step')} that both have")
     if ran.steps != baseline.steps:
@@ -217,9 +215,10 @@ def _loss_at_end(record: Record | None) -> float:
 
 def _shown(receipt: Receipt, trial: Trial) -> str:
     """A trial as it is printed."""
-    color = terminal.size(sys.stdout)[1]
+    columns, color = terminal.size(sys.stdout)
+    width = max(20, min(WIDTH, columns - 12))
     help_ = "\n".join(f"  help: {advice.text}" for advice in trial.treatment.advice)
-    drawn = trial.chart(chart.marks_for(getattr(sys.stdout, "encoding", None)), color)
+    drawn = trial.chart(width, chart.marks_for(getattr(sys.stdout, "encoding", None)), color)
     notes = "".join(f"\n  note: {note}" for note in trial.notes)
     parts = [receipt.heading(trial.treatment.finding), help_, "", *([drawn, ""] if drawn else []), trial.sentence()]
     return "\n".join(parts) + notes

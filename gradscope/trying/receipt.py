@@ -49,12 +49,12 @@ class Trial:
             )
         return f"{told}{_SAID[self.verdict]}{f': {self.why}' if self.why else ''}."
 
-    def chart(self, marks: chart.Marks, color: bool) -> str:
-        """Both curves; "" where there are none."""
+    def chart(self, width: int, marks: chart.Marks, color: bool) -> str:
+        """Both curves, so many columns wide; "" where there are none."""
         if self.courses is None:
             return ""
         before, after = ((course.steps, course.losses) for course in self.courses)
-        return chart.draw(before, after, ("as it is", f"with {self.treatment.label}"), marks=marks, color=color)
+        return chart.draw(before, after, ("as it is", f"with {self.treatment.label}"), width, marks=marks, color=color)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ ENVIRONMENT = {
     "GRADSCOPE_TRY": "1",
     "WANDB_MODE": "disabled",
     "COMET_MODE": "DISABLED",
-    "COMET_START_ONLINE": "false",
+    "COMET_START_ONLINE": "0",
     "NEPTUNE_MODE": "offline",
     "CLEARML_OFFLINE_MODE": "1",
     "SWANLAB_MODE": "disabled",
