@@ -684,14 +684,15 @@ for step in range(30):
 """
 
 
-def test_advices_that_do_not_help_fail_or_find_nothing(
+def test_what_came_of_it_is_told_as_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A rate that makes it worse, an optimizer that is not there, a run that dies of it: each is told as it is."""
+    """A rate that makes it worse, one that is better, an optimizer that is not there, a run that dies of it."""
     lower = set_lr(0.0001)
+    better = Advice("raise lr", "set-lr", {"optimizer": 0, "group": 0, "from": 0.01, "to": 0.012})
     none = Advice("clip", "clip-grad-norm", {"optimizer": 7, "max_norm": 1.0})
     higher = Advice("raise lr", "set-lr", {"optimizer": 0, "group": None, "from": 0.01, "to": 0.1})
-    chosen = tuple(Treatment(finding("GS301", advice), (advice,)) for advice in (lower, none, higher))
+    chosen = tuple(Treatment(finding("GS301", advice), (advice,)) for advice in (lower, better, none, higher))
     monkeypatch.setattr(attempt, "choose", lambda findings: chosen)
     script = CRASHES.replace("lr=0.1", "lr=0.01")
     folder = place(tmp_path, script)
@@ -699,11 +700,11 @@ def test_advices_that_do_not_help_fail_or_find_nothing(
     assert 0 == main(["try", "--json", "r.json", "train.py"])
     said = capsys.readouterr()
     trials = receipt(folder)["trials"]
-    assert ["no-help", "failed", "failed"] == [trial["verdict"] for trial in trials]
+    assert ["no-help", "helps", "failed", "failed"] == [trial["verdict"] for trial in trials]
     assert "The advice does not help: the loss is higher with it." in said.out
-    assert "nothing that it could act on" in trials[1]["why"]
-    assert "crashed" == trials[2]["status"]
-    assert "exit code 1 after" in trials[2]["why"] and "ValueError: too good" in said.err
+    assert "nothing that it could act on" in trials[2]["why"]
+    assert "crashed" == trials[3]["status"]
+    assert "exit code 1 after" in trials[3]["why"] and "ValueError: too good" in said.err
 
 
 FOREVER = SICK.replace("range(40)", "range(10**9)")

@@ -77,7 +77,7 @@ class Attempt:
             self._arguments,
             baseline,
             _loss_at_end(baseline.record),
-            lambda text: shorten(setting.real(text), self._base),
+            lambda file: shorten(os.path.normpath(setting.real(file)), self._base),
         )
         if baseline.status == "crashed":
             self._crashed("as it is", baseline, setting)
@@ -115,19 +115,25 @@ class Attempt:
         env = environment(os.environ, folder, self._base)
         if options.show_output:
             _say(f"{label}:")
-        ran = children.run(plan, setting.place, env, options.rules, self._progress(label), options.show_output)
-        self._progress(label)(None)
+        progress = self._progress(label)
+        try:
+            ran = children.run(plan, setting.place, env, options.rules, progress, options.show_output)
+        finally:
+            progress(None)
         if ran.steps:
             _say(f"{label}: {plural(ran.steps, 'step')} in {ran.seconds:.3g} s")
         return ran
 
     def _progress(self, label: str) -> Callable[[str | None], None]:
         """A line on a terminal's stderr; None clears it."""
+        shown: list[str | None] = [None]
 
         def show(status: str | None) -> None:
-            if self._live:
+            if self._live and status != shown[0]:
+                shown[0] = status
+                line = "" if status is None else f"\x1b[2m{label}: {status or 'starting'}\x1b[0m\r"
                 with contextlib.suppress(OSError, ValueError):
-                    sys.stderr.write("\x1b[2K\r" + ("" if status is None else f"\x1b[2m{label}: {status}\x1b[0m\r"))
+                    sys.stderr.write("\x1b[2K\r" + line)
                     sys.stderr.flush()
 
         return show
@@ -182,7 +188,8 @@ def judge(treatment: Treatment, baseline: children.Ran, ran: children.Ran) -> Tr
     if ran.status in ("crashed", "interrupted") and ran.steps < baseline.steps:
         why = f"the script ended with exit code {ran.exit_code} after {ran.steps:,} of {plural(baseline.steps, 'step')}"
         return Trial(treatment, ran, "failed", why, compared, courses)
-    return Trial(treatment, ran, compared.verdict, compared.why, compared, courses, _notes(baseline, ran, one, compared))
+    notes = _notes(baseline, ran, one, compared)
+    return Trial(treatment, ran, compared.verdict, compared.why, compared, courses, notes)
 
 
 def _notes(baseline: children.Ran, ran: children.Ran, stream: Stream, compared: Comparison) -> tuple[str, ...]:
