@@ -23,7 +23,8 @@ from gradscope.findings import Advice, Finding
 from gradscope.reporters import chart
 from gradscope.trying import attempt
 from gradscope.trying.comparison import Course, compare
-from gradscope.trying.interventions import Installed, Intervention, make
+from gradscope.trying.installed import Installed
+from gradscope.trying.interventions import Intervention, make
 from gradscope.trying.treatments import Treatment, choose
 from gradscope.trying.workplace import Workplace, environment, survey
 from tests.shell import HEALTHY, TIMEOUT
@@ -481,6 +482,17 @@ def test_links_are_not_written_through(tmp_path: Path) -> None:
     assert "new" == (tmp_path / "b-link").read_text()
 
 
+def test_data_is_linked_file_by_file(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Much in a directory without Python files; checkpoints and code are copied all the same."""
+    monkeypatch.setattr("gradscope.trying.workplace.DATA_FROM", 10)
+    for name in ("images/train/1.png", "images/train/last.ckpt", "images/2.png", "package/assets/3.png", "readme.txt"):
+        write(project, "0123456789", name)
+    write(project, "", "package/code.py")
+    found = survey(project)
+    assert {"images/train/1.png", "images/2.png", "big.csv"} == set(found.linked)
+    assert {"images/train/last.ckpt", "package/assets/3.png", "readme.txt", "model.pt"} <= set(found.files)
+
+
 def test_too_much_to_copy_is_refused(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One sentence that says what to do instead."""
     monkeypatch.setattr("gradscope.trying.workplace.MOST_FILES", 2)
@@ -552,7 +564,7 @@ def attempted(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
         text=True,
         timeout=3 * TIMEOUT,
     )
-    assert [] == list(temporary.iterdir())
+    assert [] == list(temporary.glob("gradscope-*"))
     return done
 
 
@@ -729,7 +741,7 @@ def test_stopped(number: signal.Signals, code: int, tmp_path: Path) -> None:
         said = process.stderr.read()
         assert code == process.wait(TIMEOUT)
     assert "stopped" in said and "Traceback" not in said
-    assert [] == list(temporary.iterdir())
+    assert [] == list(temporary.glob("gradscope-*"))
     assert 3 == len(diary_of(diary))
     assert not [p for p in Path("/proc").glob("[0-9]*/cwd") if os.path.islink(p) and _readlink(p).startswith(copy)]
 

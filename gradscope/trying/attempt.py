@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gradscope.findings import shorten
-from gradscope.record.record import Record, Stream
 from gradscope.reporters import chart, terminal
 from gradscope.reporters.report import plural
 from gradscope.rules.base import Rule
 from gradscope.trying import children
-from gradscope.trying.comparison import Comparison, compare, course_of, level, main_course, window_of
+from gradscope.trying.judging import judge, loss_at_end
 from gradscope.trying.plan import Plan
 from gradscope.trying.receipt import Receipt, Trial
 from gradscope.trying.setting import Setting
@@ -27,7 +26,6 @@ from gradscope.trying.treatments import Treatment, choose
 from gradscope.trying.workplace import environment
 
 WIDTH = 70  # of a chart
-_CLOSURES = ("LBFGS",)  # their first row holds several losses, of which only the first is that of the start
 
 
 @dataclass(frozen=True)
@@ -76,7 +74,7 @@ class Attempt:
             self._target,
             self._arguments,
             baseline,
-            _loss_at_end(baseline.record),
+            loss_at_end(baseline.record),
             lambda file: shorten(os.path.normpath(setting.real(file)), self._base),
         )
         if baseline.status == "crashed":
@@ -120,6 +118,7 @@ class Attempt:
             ran = children.run(plan, setting.place, env, options.rules, progress, options.show_output)
         finally:
             progress(None)
+        shutil.rmtree(folder, ignore_errors=True)
         if ran.steps:
             _say(f"{label}: {plural(ran.steps, 'step')} in {ran.seconds:.3g} s")
         return ran
@@ -168,56 +167,6 @@ class Attempt:
                 file.write_text(receipt.to_json(), encoding="utf-8")
             except OSError as error:
                 _say(f"{file} cannot be written ({error.strerror})")
-
-
-def judge(treatment: Treatment, baseline: children.Ran, ran: children.Ran) -> Trial:
-    """The verdict on one treatment."""
-    told = ran.told
-    if told is not None and told.failure:
-        return Trial(treatment, ran, "failed", f"applying it failed: {told.failure}")
-    if ran.record is None or not ran.steps:
-        return Trial(treatment, ran, "failed", f"the script ended with exit code {ran.exit_code} before its first step")
-    if told is not None and not sum(told.applied):
-        return Trial(treatment, ran, "failed", "there was nothing that it could act on")
-    one, other = _stream(baseline.record, treatment), _stream(ran.record, treatment)
-    if baseline.record is None or one is None or other is None:
-        return Trial(treatment, ran, "failed", "the optimizer that it is about was not seen")
-    course = main_course(baseline.record, one)
-    courses = course_of(one, course), course_of(other, course)
-    compared = compare(*courses)
-    if ran.status in ("crashed", "interrupted") and ran.steps < baseline.steps:
-        why = f"the script ended with exit code {ran.exit_code} after {ran.steps:,} of {plural(baseline.steps, 'step')}"
-        return Trial(treatment, ran, "failed", why, compared, courses)
-    notes = _notes(baseline, ran, one, compared)
-    return Trial(treatment, ran, compared.verdict, compared.why, compared, courses, notes)
-
-
-def _notes(baseline: children.Ran, ran: children.Ran, stream: Stream, compared: Comparison) -> tuple[str, ...]:
-    notes = []
-    if compared.window:
-        notes.append(f"mean losses of the last {plural(compared.window, 'step')} that both have")
-    if ran.steps != baseline.steps:
-        notes.append(f"with it the script made {plural(ran.steps, 'step')}, as it is {baseline.steps:,}")
-    if not compared.alike and stream.optimizers[0].kind not in _CLOSURES:
-        notes.append(
-            "the two runs did not start with the same loss: something in the script is random beyond its seeds, so "
-            "part of the difference is chance"
-        )
-    return tuple(notes)
-
-
-def _stream(record: Record | None, treatment: Treatment) -> Stream | None:
-    number = treatment.finding.stream
-    return next((s for s in record.streams if s.number == number), None) if record is not None else None
-
-
-def _loss_at_end(record: Record | None) -> float:
-    """Of the stream with the most steps."""
-    if record is None or not record.streams:
-        return math.nan
-    stream = max(record.streams, key=lambda s: len(s.rows))
-    losses = course_of(stream, main_course(record, stream)).losses
-    return level(losses[-window_of(len(losses)) :]) if len(losses) else math.nan
 
 
 def _shown(receipt: Receipt, trial: Trial) -> str:

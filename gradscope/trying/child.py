@@ -71,7 +71,8 @@ class Child(Launch):
     def _watch(self, session: Session) -> None:
         import torch
 
-        from gradscope.trying.interventions import Installed, make
+        from gradscope.trying.installed import Installed
+        from gradscope.trying.interventions import make
 
         torch.manual_seed(self.plan.seed)
         if self.plan.linked:

@@ -59,7 +59,9 @@ class Trial:
 
 @dataclass(frozen=True)
 class Receipt:
-    """The script as it is (`loss`: at the end of its main stream), and the trials. `real` names a file of the copy as people know it."""
+    """The script as it is (`loss`: at the end of its main stream), and the trials. `real` names a file of the copy as
+    people know it.
+    """
 
     script: str
     argv: tuple[str, ...]

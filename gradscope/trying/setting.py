@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gradscope.reporters.report import plural
-from gradscope.trying.workplace import LINKED_FROM, Workplace
+from gradscope.trying.workplace import Workplace
 
 NOT_HELD_BACK = (
     "not held back: what it writes to absolute paths or outside of this directory, and what it sends over the network "
@@ -63,8 +63,7 @@ class Setting:
             sentence = f"each run gets a copy of {copy.root} ({plural(len(found.files), 'file')}, {_size(found.bytes)}"
             if found.linked_bytes:
                 big = sum(not name.startswith(".git" + os.sep) for name in found.linked)
-                over = f"over {_size(LINKED_FROM)} only linked, {_size(found.linked_bytes)}"
-                sentence += f"; {plural(big, 'file')} {over}"
+                sentence += f"; {plural(big, 'large or data file')}, {_size(found.linked_bytes)}, only linked"
             names = [n for n in found.left_out if "__pycache__" not in n]
             if names:
                 sentence += f"; without {', '.join(names[:5])}" + (" ..." if len(names) > 5 else "")

@@ -15,7 +15,7 @@ LEFT_OUT = frozenset(
     ".ipynb_checkpoints".split()
 )
 LINKED_FOLDERS = frozenset({"objects", "lfs", "modules", "annex"})  # of .git
-LINKED_FROM = 10 << 20  # bytes: larger files are linked,
+LINKED_FROM, DATA_FROM = 10 << 20, 50 << 20  # bytes: larger files, and all in larger data directories, are linked,
 NEVER_LINKED = (".pt", ".pth", ".ckpt", ".safetensors", ".h5", ".hdf5", ".keras")  # but not what scripts write
 MOST_BYTES, MOST_FILES = 1 << 30, 100_000
 ABOVE = 2  # so many directories above the copy show what the real ones hold
@@ -67,27 +67,46 @@ class Survey:
 
 def survey(root: Path) -> Survey:
     """Look through a directory; GradscopeError where there is too much in it to be copied."""
-    found = Survey()
+    found, sizes = Survey(), dict[str, int]()
     for entry, relative in _walk(root, found):
         try:
-            mode, size = entry.stat(follow_symlinks=False).st_mode, entry.stat(follow_symlinks=False).st_size
+            told = entry.stat(follow_symlinks=False)
         except OSError:
             continue
-        if stat.S_ISLNK(mode):
+        if stat.S_ISLNK(told.st_mode):
             found.links.append(relative)
-        elif stat.S_ISREG(mode):
-            if size > LINKED_FROM and not relative.lower().endswith(NEVER_LINKED):
-                found.linked.append(relative)
-                found.linked_bytes += size
-            else:
-                found.files.append(relative)
-                found.bytes += size
-        if found.bytes > MOST_BYTES or len(found.files) + len(found.folders) > MOST_FILES:
-            much = f"{MOST_BYTES >> 30} GB" if found.bytes > MOST_BYTES else f"{MOST_FILES:,} files"
-            raise GradscopeError(
-                f"{root} holds more than {much} to be copied: start from a smaller directory, or try --in-place"
-            )
+        elif stat.S_ISREG(told.st_mode):
+            sizes[relative] = told.st_size
+        if len(sizes) + len(found.folders) > MOST_FILES:
+            raise GradscopeError(_too_much(root, f"{MOST_FILES:,} files"))
+    data = _data(sizes)
+    for relative, size in sizes.items():
+        written = relative.lower().endswith(NEVER_LINKED)
+        if not written and (size > LINKED_FROM or relative in data):
+            found.linked.append(relative)
+            found.linked_bytes += size
+        else:
+            found.files.append(relative)
+            found.bytes += size
+    if found.bytes > MOST_BYTES:
+        raise GradscopeError(_too_much(root, f"{MOST_BYTES >> 30} GB"))
     return found
+
+
+def _too_much(root: Path, much: str) -> str:
+    return f"{root} holds more than {much} to be copied: start from a smaller directory, or try --in-place"
+
+
+def _data(sizes: Mapping[str, int]) -> set[str]:
+    """The files in directories that hold a lot and no Python file."""
+    code = {folder for file in sizes if file.endswith(".py") for folder in Path(file).parents}
+    inside: dict[Path, list[str]] = {}
+    for file in sizes:
+        without = [folder for folder in Path(file).parents if folder not in code and folder != Path()]
+        if without and without[-1] != Path(".git"):
+            inside.setdefault(without[-1], []).append(file)
+    much = (files for files in inside.values() if sum(sizes[file] for file in files) > DATA_FROM)
+    return {file for files in much for file in files}
 
 
 def _walk(root: Path, found: Survey) -> Iterator[tuple[os.DirEntry[str], str]]:
@@ -132,7 +151,7 @@ class Workplace:
         self._snapshot = scratch / f"{name}-snapshot"
         above = root.parents[min(ABOVE, len(root.parents)) - 1] if root.parents else root
         self.place = scratch / name / root.relative_to(above)
-        self._surround(scratch / name, above)
+        self._surround(scratch, scratch / name, above)
         self._take()
 
     @property
@@ -175,12 +194,13 @@ class Workplace:
             return os.path.relpath(meant, (self.root / link).parent)
         return meant
 
-    def _surround(self, mirror: Path, above: Path) -> None:
+    def _surround(self, scratch: Path, mirror: Path, above: Path) -> None:
+        """Links to what lies beside the directories on the way to `root`."""
         real, copy = above, mirror
         copy.mkdir(parents=True)
         for part in self.root.relative_to(above).parts:
             try:
-                names = [name for name in os.listdir(real) if name != part][:10_000]
+                names = [name for name in os.listdir(real) if name not in (part, scratch.name)][:10_000]
             except OSError:
                 names = []
             for name in names:
