@@ -103,12 +103,11 @@ def _judge(before: Array, after: Array) -> tuple[str, str]:
     if blocks < 4:
         return "unclear", f"{len(difference)} steps are too few to compare"
     with np.errstate(over="ignore", invalid="ignore"):
-        one, other = (np.array([part.mean() for part in np.array_split(x, blocks)]) for x in (before, after))
-        mean, sure = _difference(one, other)
+        mean, sure = _mean(difference, blocks)
         scale = max(abs(float(before.mean())), abs(float(after.mean())))
     certain = abs(mean) > sure
-    if not certain and min(one.min(), other.min()) > 0:  # an explosion is noise only on a linear axis
-        factor, factor_sure = _difference(np.log(one), np.log(other))
+    if not certain and min(before.min(), after.min()) > 0:  # an explosion is noise only on a linear axis
+        factor, factor_sure = _mean(np.log(after) - np.log(before), blocks)
         certain = abs(factor) > factor_sure and factor * mean > 0
     if not certain:
         if math.isfinite(sure) and abs(mean) + sure <= SMALL * scale:
@@ -119,8 +118,16 @@ def _judge(before: Array, after: Array) -> tuple[str, str]:
     return ("helps", "") if mean < 0 else ("no-help", "the loss is higher with it")
 
 
-def _difference(one: Array, other: Array) -> tuple[float, float]:
-    """The mean of `other - one`, block by block, and how far it may be off, with 99 % certainty."""
-    difference = other - one
-    mean, error = float(difference.mean()), float(difference.std(ddof=1)) / math.sqrt(len(difference))
-    return mean, _T[len(difference) - 1] * error
+def _mean(values: Array, blocks: int) -> tuple[float, float]:
+    """The mean, and how far it may be off, with 99 % certainty: by block means, and as of an autoregressive process
+    around a straight line, whichever is more.
+    """
+    means = np.array([part.mean() for part in np.array_split(values, blocks)])
+    error = float(means.std(ddof=1)) / math.sqrt(blocks)
+    places = np.arange(len(values)) - (len(values) - 1) / 2
+    around = values - values.mean() - places * (places @ values) / (places @ places)
+    total = float(around @ around)
+    if total > 0:
+        lag = min(0.99, max(0.0, float(around[1:] @ around[:-1]) / total))
+        error = max(error, math.sqrt(total / len(values) ** 2 * (1 + lag) / (1 - lag)))
+    return float(values.mean()), _T[blocks - 1] * error
