@@ -625,6 +625,7 @@ def test_steps_end_a_run_before_its_finalizers(tmp_path: Path) -> None:
     told = receipt(folder)
     assert [16, 16] == [told["baseline"]["steps"], told["trials"][0]["steps"]]
     assert "stopped" == told["baseline"]["status"] == told["trials"][0]["status"]
+    assert "about their beginning only" in done.stdout
     assert not [line for line in diary_of(diary) if "finally_" in line or "end" in line]
     assert ["train.py"] == os.listdir(tmp_path / "elsewhere")
     assert not diary_of(diary)[0]["file"].startswith(str(tmp_path / "elsewhere"))

@@ -39,6 +39,8 @@ def _notes(baseline: children.Ran, ran: children.Ran, stream: Stream, compared: 
     notes = []
     if compared.window:
         notes.append(f"mean losses of the last {plural(compared.window, 'step')} that both have")
+    if "stopped" in (baseline.status, ran.status):
+        notes.append("the runs were ended early: the verdict is about their beginning only")
     if ran.steps != baseline.steps:
         notes.append(f"with it the script made {plural(ran.steps, 'step')}, as it is {baseline.steps:,}")
     if not compared.alike and stream.optimizers[0].kind not in _CLOSURES:
