@@ -1,4 +1,4 @@
-"""The command line: `gradscope run | report | timeline | explain | rules`."""
+"""The command line: `gradscope run | try | report | timeline | demo | explain | rules`."""
 from __future__ import annotations
 
 import sys
@@ -81,6 +81,42 @@ def run(
     rules = select(codes(selected) or config.select, (*codes(ignored), *config.ignore))
     options = Options(rules, log_dir, json_file, fail_on, config.limits(budget, every, memory, disk), quiet)
     return Launch(script, arguments, as_module, options).run()
+
+
+@commands.command("try", context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})
+@click.option("-m", "as_module", is_flag=True, help="Run a module, as `python -m` does.")
+@click.option("--steps", type=click.IntRange(min=1), metavar="N", help="End each run after N steps.")
+@click.option("--in-place", is_flag=True, help="Run in this directory itself, not in a copy of it.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the receipt as JSON, too.")
+@click.option("--select", "selected", default="", metavar="CODES", help="Try what these rules say only (GS101,GS2).")
+@click.option("--ignore", "ignored", default="", metavar="CODES", help="Do not try what these rules say.")
+@click.option("--show-output", is_flag=True, help="Show what the script prints.")
+@click.argument("script")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def try_(
+    as_module: bool,
+    steps: int | None,
+    in_place: bool,
+    json_file: Path | None,
+    selected: str,
+    ignored: str,
+    show_output: bool,
+    script: str,
+    arguments: tuple[str, ...],
+) -> int:
+    """Run SCRIPT (or -m MODULE) as it is, and again with each advice applied from outside; compare the losses.
+
+    The script is not touched: a learning rate, a clipped gradient, a cleared one are put in between its own calls. Each
+    run has the same seed and a fresh copy of this directory.
+    """
+    from gradscope.rules.catalogue import select
+    from gradscope.trying.attempt import Attempt, Options, check
+
+    config = read_config(Path.cwd())
+    rules = select(codes(selected) or config.select, (*codes(ignored), *config.ignore))
+    check(script, as_module)
+    options = Options(rules, selected, ignored, steps, in_place, show_output, json_file)
+    return Attempt(script, arguments, as_module, options).run()
 
 
 @commands.command()

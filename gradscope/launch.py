@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING
 from gradscope import runner
 from gradscope.config import Limits
 from gradscope.findings import SEVERITIES
+from gradscope.progress import Progress
 from gradscope.record.record import Meta
 from gradscope.reporters import json, terminal
 from gradscope.reporters.report import Report
@@ -60,17 +61,14 @@ class Launch:
     def _open(self) -> None:
         """Must not fail: it runs inside the program's `import torch`."""
         try:
-            from gradscope.progress import Progress
             from gradscope.record.run_folder import new_run_folder
             from gradscope.session import Session
-            from gradscope.watching import open_outer
 
             folder = None
             try:
                 folder = new_run_folder(self.base / self.options.log_dir, self._stem)
             except OSError as error:
                 self._say(f"{self.options.log_dir} cannot be written ({error.strerror}); the record is kept in memory")
-            progress = Progress(self._stderr) if _is_terminal(self._stderr) and not self.options.quiet else None
             self._session = Session(
                 self.options.rules,
                 folder,
@@ -79,11 +77,20 @@ class Launch:
                 self._meta.argv,
                 self.base,
                 self._say,
-                progress,
+                self._progress(),
             )
-            open_outer(self._session)
+            self._watch(self._session)
         except Exception as error:
             self._say(f"nothing is watched: {type(error).__name__}: {error}")
+
+    def _progress(self) -> Progress | None:
+        """The line that shows where a long run stands."""
+        return Progress(self._stderr) if _is_terminal(self._stderr) and not self.options.quiet else None
+
+    def _watch(self, session: Session) -> None:
+        from gradscope.watching import open_outer
+
+        open_outer(session)
 
     def _finish(self, outcome: runner.Outcome) -> None:
         options, session = self.options, self._session
@@ -104,10 +111,13 @@ class Launch:
             except OSError as error:
                 self._say(f"{file} cannot be written ({error.strerror})")
         if report.findings or report.skipped or not options.quiet:
-            with contextlib.suppress(OSError, ValueError, AttributeError):
-                sys.stdout.flush()
-            if self._stderr is not None:
-                terminal.write(report, self._stderr)
+            self._tell(report)
+
+    def _tell(self, report: Report) -> None:
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            sys.stdout.flush()
+        if self._stderr is not None:
+            terminal.write(report, self._stderr)
 
     def _exit_code(self, own: int) -> int:
         """The program's own; with --fail-on 1 where that is 0 and something as bad was found."""

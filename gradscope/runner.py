@@ -49,7 +49,7 @@ class Program:
             self._set_path()
             self.argv = [self._find_module(target), *arguments]
         else:
-            path = _check_script(target)
+            path = check_script(target)
             self.path0 = os.path.dirname(os.path.realpath(path))
             self.argv = [target, *arguments]
             file = os.path.join(os.getcwd(), target)
@@ -157,7 +157,8 @@ class _TorchFinder(MetaPathFinder):
         return spec
 
 
-def _check_script(script: str) -> Path:
+def check_script(script: str) -> Path:
+    """The path of a script; UsageError where there is none."""
     path = Path(script)
     if path.is_dir():
         raise UsageError(f"{script} is a directory, not a script")

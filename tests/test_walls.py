@@ -21,6 +21,7 @@ WALLS = {
     "reporters": ("torch", "gradscope.rules", "gradscope.hooks", "gradscope.probes", "gradscope.recording"),
     "hooks": ("gradscope.record.", "gradscope.recording", "gradscope.probes", "gradscope.rules", "gradscope.facts"),
     "probes": ("gradscope.rules", "gradscope.reporters", "gradscope.session", "gradscope.recording.recorder"),
+    "trying": ("gradscope.cli", "gradscope.probes", "gradscope.recording", "gradscope.watching", "gradscope.rules.l"),
     "recording": ("gradscope.rules", "gradscope.reporters", "gradscope.session", "gradscope.diagnosis"),
 }
 
@@ -47,6 +48,17 @@ def test_nobody_breaks_through_a_wall(room: str) -> None:
     for file in files_of(room):
         bad = [m for m in imported_by(file) if any(m == wall or m.startswith(wall) for wall in WALLS[room])]
         assert bad == [], f"{file.relative_to(PACKAGE)} imports {bad}"
+
+
+def test_only_the_command_line_knows_of_trying() -> None:
+    """What runs scripts again stands above all that watches one; only its children import torch."""
+    for file in PACKAGE.rglob("*.py"):
+        imports = imported_by(file)
+        if file.parent.name != "trying" and file.name != "cli.py":
+            assert not [m for m in imports if m.startswith("gradscope.trying")], file.name
+        elif file.name not in ("child.py", "installed.py", "interventions.py"):
+            bad = [m for m in imports if m.startswith(("torch", "gradscope.hooks", "gradscope.session"))]
+            assert bad == [], f"{file.name} imports {bad}"
 
 
 def test_rules_do_not_import_each_other() -> None:
