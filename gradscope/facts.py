@@ -171,9 +171,9 @@ class EarlySchedulerStep(Fact):
 class Schedule(Fact):
     """A learning-rate scheduler in use.
 
-    `scheduler` is its class, `variable` what the loop calls it, `site` the line of its step(); `calls` of it so far, and
-    the `steps` of the optimizer since the first of them; `explicit`: the epoch is handed in. `settings` are its numbers
-    (step_size, gamma, T_max, milestones ...), which count calls.
+    `scheduler` is its class, `variable` what the loop calls it, `site` the line of its step(); `calls` of it so far,
+    and the `steps` of the optimizer since the first of them; `explicit`: the epoch is handed in. `settings` are its
+    numbers (step_size, gamma, T_max, milestones ...), which count calls.
     """
 
     optimizer: int

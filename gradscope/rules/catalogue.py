@@ -5,6 +5,9 @@ import difflib
 
 from gradscope.errors import UsageError
 from gradscope.rules.base import Rule
+from gradscope.rules.learning_rate.schedule_decays_too_fast import ScheduleDecaysTooFast
+from gradscope.rules.learning_rate.weight_decay_dominates import WeightDecayDominates
+from gradscope.rules.learning_rate.weight_decay_on_norm_or_bias import WeightDecayOnNormOrBias
 from gradscope.rules.loop.eval_mode_in_training import EvalModeInTraining
 from gradscope.rules.loop.gradient_cleared_before_step import GradientClearedBeforeStep
 from gradscope.rules.loop.gradient_is_none import GradientIsNone
@@ -33,6 +36,9 @@ RULES: tuple[Rule, ...] = (
     LossNotFinite(),
     LossExploding(),
     LossRising(),
+    ScheduleDecaysTooFast(),
+    WeightDecayDominates(),
+    WeightDecayOnNormOrBias(),
 )
 
 

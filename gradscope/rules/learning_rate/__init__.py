@@ -1,0 +1,1 @@
+"""GS3: the learning rate, its schedule, weight decay."""
