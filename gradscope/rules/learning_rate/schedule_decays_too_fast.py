@@ -60,7 +60,8 @@ class ScheduleDecaysTooFast(Rule):
     name = "schedule-decays-too-fast"
     severity = "warning"
     message = "{scheduler} {what}: {why}"
-    explains = ("GS204", "GS302")
+    needs = ("ScheduleProbe",)
+    explains = ("GS202", "GS203", "GS204", "GS302")
 
     min_rows: int = 100  # at a learning rate of nothing
     left: float = 0.01  # of the way

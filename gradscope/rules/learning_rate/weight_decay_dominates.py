@@ -71,7 +71,7 @@ class WeightDecayDominates(Rule):
         A decay that shrinks the weights while the loss falls (batch normalisation, grokking); one that the gradient
         balances; frozen groups; losses that may rise.
     Known at
-        `min_rows` rows, at the earliest, and as many again as the weights took to halve. Thresholds: {thresholds}.
+        `min_rows` rows, where the weights have halved by then (or will have, as they shrink). Thresholds: {thresholds}.
     References
         Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101 (decay apart from the gradient). The advice: at a
         hundredth, decay takes off weights that the gradient does not want, and nothing else; measured on small
@@ -154,7 +154,9 @@ class WeightDecayDominates(Rule):
             else:
                 ratio = pull / _norm(optimizer.grad_norm(Point.BEFORE_STEP)[:, columns].astype(np.float64))
         known = np.isfinite(total) & (total > 0)
-        return _Decay(optimizer.measured[known], total[known], ratio[known], settings, apart) if known.sum() >= 8 else None
+        if known.sum() < 8:
+            return None
+        return _Decay(optimizer.measured[known], total[known], ratio[known], settings, apart)
 
     def _forgets(self, optimizer: OptimizerRecord, decay: _Decay) -> bool:
         """Whether decay apart from the gradient takes all of a weight so soon that nobody can mean it, and did so."""

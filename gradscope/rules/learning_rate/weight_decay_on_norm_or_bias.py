@@ -32,7 +32,7 @@ class WeightDecayOnNormOrBias(Rule):
         Give biases and normalisation weights a group of their own, without decay; take AdamW instead of Adam.
     Silent on
         The defaults and customary small values (5e-4 with SGD or Adam, 0.01 with AdamW), where it makes no difference
-        that one could measure; groups that hold no matrix.
+        that one could measure; groups with less than two matrices (a linear model).
     Known at
         The first step. Thresholds: {thresholds}.
     References
@@ -67,7 +67,8 @@ class WeightDecayOnNormOrBias(Rule):
     def _small(self, optimizer: OptimizerRecord, decays: dict[int, float]) -> tuple[str, ...]:
         """Parameters with at most one dimension that share their decay with matrices."""
         groups = {g for g, decay in decays.items() if decay >= self.decay}
-        mixed = groups & {p.group for p in optimizer.parameters if len(p.shape) > 1}
+        matrices = [p.group for p in optimizer.parameters if len(p.shape) > 1]
+        mixed = {group for group in groups if matrices.count(group) >= 2}
         return tuple(p.name for p in optimizer.parameters if p.group in mixed and len(p.shape) <= 1)
 
     def _adam(self, record: Record, optimizer: OptimizerRecord, decay: float) -> Finding:
