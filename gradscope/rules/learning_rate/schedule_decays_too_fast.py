@@ -124,7 +124,7 @@ class ScheduleDecaysTooFast(Rule):
         way = way_to_nothing(stream, self.little if milestones else self.small, self.left)
         ended = record.meta.ended
         enough, long = (self.min_rows // 2, self.long_at_the_end) if ended else (self.min_rows, self.long)
-        if way is None or way.since < max(enough, way.took):
+        if way is None or way.since < max(enough, way.took) or fact is not None and fact.scheduler in _BY_ITSELF:
             return
         if fact is None and way.took > self.by_hand or each and way.took > self.epoch_like:
             return

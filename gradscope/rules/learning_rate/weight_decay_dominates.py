@@ -100,7 +100,7 @@ class WeightDecayDominates(Rule):
     high: float = 0.25  # of the loss at the start, where the weights are gone,
     high_apart: float = 0.1  # or forgotten,
     rate_apart: float = 0.005  # by so much a step,
-    flat: float = 0.9  # and the loss of the last third of the run against that of the second
+    flat: float = 0.95  # and the loss of the last third of the run against that of the second
     advised: float = 0.01  # of the decay that balances the gradient,
     advised_coupled: float = 0.001  # and where the optimizer normalises both together
 

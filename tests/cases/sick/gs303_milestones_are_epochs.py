@@ -2,7 +2,7 @@
 # by-row: 500
 # line: here
 # healed-by: healthy/gs303_milestones_are_epochs_healed.py
-"""Milestones in epochs, and the scheduler is stepped once per batch: the second one is reached within the first epoch."""
+"""Milestones in epochs, and the scheduler is stepped once per batch: the first epoch passes both."""
 import torch
 from sklearn.datasets import load_digits
 from torch import nn
