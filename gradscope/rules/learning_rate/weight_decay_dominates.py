@@ -54,9 +54,9 @@ class WeightDecayDominates(Rule):
 
     What it finds
         A weight decay that alone would halve the weights soon (`rate` a step, or `coupled` where an adaptive optimizer
-        adds it to the gradient), that was stronger than the gradient while the weights shrank to `shrunk` of their
-        start, and a loss that stays within a tenth of its start, or comes back to it; or no longer falls, and stays
-        high, while the weights are nearly gone, or AdamW forgets them within 200 steps (`rate_apart`).
+        adds it to the gradient), that was as strong as the gradient while the weights shrank to `shrunk` of their
+        start, and a loss that stays within a tenth of its start, or comes back to it, or no longer falls and stays
+        high. Also where AdamW forgets what it learned within 200 steps (`rate_apart`), and the loss stays high.
     Why it matters
         The penalty on the weights has become the whole task: they go to zero, the model's answer no longer depends on
         its input, and the loss ends at chance.
@@ -93,12 +93,13 @@ class WeightDecayDominates(Rule):
     coupled: float = 0.03
     shrunk: float = 0.5  # of the norm at the start
     gone: float = 0.2
-    ratio: float = 1.0  # of the decay to the gradient
+    ratio: float = 0.8  # of the decay to the gradient
     ratio_apart: float = 0.5  # of the decay to the whole update
     stuck: float = 0.9  # of the loss at the start
     came_back: float = 0.7  # of what had been gained
-    high: float = 0.25  # of the loss at the start, where the weights are gone,
-    high_apart: float = 0.1  # or forgotten,
+    high: float = 0.4  # of the loss at the start, where the weights have halved,
+    high_gone: float = 0.25  # are nearly gone,
+    high_apart: float = 0.1  # or are forgotten,
     rate_apart: float = 0.005  # by so much a step,
     flat: float = 0.95  # and the loss of the last third of the run against that of the second
     advised: float = 0.01  # of the decay that balances the gradient,
@@ -178,8 +179,9 @@ class WeightDecayDominates(Rule):
             return "stays where it was", start, now
         if small and now - best >= self.came_back * (start - best):
             return "comes back to where it was", start, now
-        gone = decay.weights[-1] <= self.gone * decay.weights[0] and now >= self.high * start
-        if now >= self.flat * before and (gone or forgets and now >= self.high_apart * start):
+        share = float(decay.weights[-1] / decay.weights[0])
+        high = self.high_gone if share <= self.gone else self.high if share <= self.shrunk else np.inf
+        if now >= self.flat * before and now >= start * min(high, self.high_apart if forgets else np.inf):
             return "no longer falls", start, now
         return None
 
