@@ -240,6 +240,7 @@ def test_a_schedule_below_zero(rows: int, count: int) -> None:
     results = found(GS303, [2.3] * rows, [schedule("LambdaLR", calls=16)], lr=lr)
     assert count == len(results)
     assert all("took lr below 0 at step 21" in f.text for f in results)
+    assert [] == found(GS303, [2.3] * rows, lr=-0.1), "below 0 from the start: it is meant to climb"
 
 
 @pytest.mark.parametrize(("calls", "count"), [(128, 0), (256, 1)])
@@ -294,7 +295,7 @@ def test_a_decay_that_takes_the_weights_is_found() -> None:
     """Weights shrink tenfold, the loss stays at ln 10: the norms, the loss and a number to set."""
     (finding,) = told(decayed(ratio=4.0))
     assert finding.text == (
-        "weight_decay=0.5 moves the weights, 4 times as strong as the gradient: their norm went from 8 to 0.8, and the "
+        "weight_decay=0.5 moves the weights, 4 times as much as the gradient: their norm went from 8 to 0.8, and the "
         "loss stays where it was (2.3 at the start, 2.3 now)"
     )
     (advice,) = finding.advice

@@ -85,7 +85,7 @@ class ScheduleDecaysTooFast(Rule):
                 continue
             facts = [f for f in newest_of(record.facts.of(Schedule)) if f.optimizer == first.number]
             fact = max(facts, key=lambda f: (f.scheduler in _BY_ITSELF, f.calls), default=None)
-            if not first.lr[0].any():
+            if not first.lr[: self.min_rows].any():
                 yield from self._held_at_zero(record, stream, fact)
             if (first.lr[-1] < 0).any():
                 yield from self._below_zero(record, stream, fact)
@@ -178,8 +178,8 @@ class ScheduleDecaysTooFast(Rule):
 
     def _below_zero(self, record: Record, stream: Stream, fact: Schedule | None) -> Iterator[Finding]:
         below = np.asarray((stream.optimizers[0].lr < 0).any(axis=1))
-        since = len(below) - int(np.argmin(below[::-1])) if not below.all() else 0
-        if len(below) - since < self.negative:
+        since = len(below) - int(np.argmin(below[::-1]))
+        if below.all() or len(below) - since < self.negative:
             return
         row = int(stream.rows[since])
         cure = "end the schedule at 0, with max(0, ...)" + ("" if fact is None else f"; {_cure(fact)}")

@@ -82,8 +82,8 @@ class WeightDecayDominates(Rule):
     name = "weight-decay-dominates"
     severity = "warning"
     message = (
-        "weight_decay={decay} moves the weights, {times} times as strong as {other}: their norm went from "
-        "{norm_start} to {norm_now}, and the loss {loss} ({start} at the start, {now} now)"
+        "weight_decay={decay} moves the weights, {times} times as much as {other}: their norm went from {norm_start} "
+        "to {norm_now}, and the loss {loss} ({start} at the start, {now} now)"
     )
     needs = ("norms",)
     explains = ("GS203", "GS204", "GS302", "GS305", "GS403", "GS404")
@@ -196,7 +196,7 @@ class WeightDecayDominates(Rule):
             evidence={
                 "decay": max(decay.settings.values()),
                 "times": ratio,
-                "other": "all of the update" if decay.apart else "the gradient",
+                "other": "the whole update" if decay.apart else "the gradient",
                 "norm_start": float(decay.weights[0]),
                 "norm_now": float(decay.weights[-1]),
                 "loss": words,
