@@ -104,7 +104,8 @@ class ScheduleDecaysTooFast(Rule):
         return bool(rate[-1] > 2 * self.little or np.nanmean(newest) < level - 0.1 * abs(level))
 
     def not_judged(self, record: Record) -> str:
-        return skipped(record)
+        fallen = any(s.optimizers[0].lr.size and self._may_be_nothing(s) for s in record.streams)
+        return skipped(record) if fallen else ""
 
     # -- a learning rate of nothing ---------------------------------------------------------------------------------
 

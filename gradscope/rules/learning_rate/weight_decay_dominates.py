@@ -119,7 +119,7 @@ class WeightDecayDominates(Rule):
                     yield self._finding(record, stream, optimizer, decay, loss)
 
     def not_judged(self, record: Record) -> str:
-        return skipped(record)
+        return skipped(record) if any(self._strong(record, o)[0] for o in record.optimizers) else ""
 
     def _strong(self, record: Record, optimizer: OptimizerRecord) -> tuple[dict[int, float], bool]:
         """The weight decay of each group, if one is strong enough to halve weights soon; and whether it acts apart."""
