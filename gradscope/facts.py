@@ -168,6 +168,28 @@ class EarlySchedulerStep(Fact):
 
 
 @dataclass(frozen=True)
+class Schedule(Fact):
+    """A learning-rate scheduler in use.
+
+    `scheduler` is its class, `variable` what the loop calls it, `site` the line of its step(); `calls` of it so far,
+    and the `steps` of the optimizer since the first of them; `explicit`: the epoch is handed in. `settings` are its
+    numbers (step_size, gamma, T_max, milestones ...), which count calls.
+    """
+
+    optimizer: int
+    scheduler: str
+    variable: str
+    calls: int
+    steps: int
+    explicit: bool
+    settings: Mapping[str, Any]
+    site: Site
+
+    def key(self) -> tuple[Any, ...]:
+        return (type(self).__name__, self.optimizer, self.scheduler, self.site)
+
+
+@dataclass(frozen=True)
 class EvalModeSteps(Fact):
     """Steps of an optimizer whose model was in eval mode, with layers that then do something else.
 
@@ -256,6 +278,7 @@ KINDS: dict[str, type[Fact]] = {
         BackwardFailed,
         GraphAge,
         EarlySchedulerStep,
+        Schedule,
         EvalModeSteps,
         SkippedStep,
         SharedLoss,
@@ -315,8 +338,9 @@ def from_json(data: dict[str, Any]) -> Fact:
     for name in ("site", "grows"):
         if isinstance(values.get(name), dict):
             values[name] = Site(**values[name])
-    if not isinstance(values.get("values", {}), dict):
-        raise TypeError("values")
+    for name in ("values", "settings"):
+        if not isinstance(values.get(name, {}), dict):
+            raise TypeError(name)
     if "shape" in values:
         values["shape"] = tuple(values["shape"])
     return kind(**values)

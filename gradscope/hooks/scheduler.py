@@ -2,7 +2,8 @@
 
 Their `step` itself stays as it is: torch warns from there about the caller's line (`stacklevel=2`), and a wrapper would
 put our file into the user's warnings. So what is replaced is the name `_enable_get_lr_call` of torch's module: `step`
-enters that context once it has warned, and before it changes the learning rate.
+enters that context once it has warned, and before it changes the learning rate. ReduceLROnPlateau does not enter it;
+of that one the method is replaced that lowers the learning rate.
 """
 from __future__ import annotations
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from gradscope.hooks.dispatcher import Dispatcher
 
 _NAME = "_enable_get_lr_call"
+_LOWER = "_reduce_lr"
 _FILE = lr_scheduler.LRScheduler.step.__code__.co_filename
 _MAX_FRAMES = 80
 CAN_BE_SEEN = hasattr(lr_scheduler, _NAME)
@@ -41,7 +43,18 @@ def patches(dispatcher: Dispatcher) -> list[Patch]:
 
         return wrapper
 
-    return [Patch(lr_scheduler, _NAME, enter)] if CAN_BE_SEEN else []
+    def lower(original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original, updated=())
+        def wrapper(scheduler: Any, *arguments: Any, **named: Any) -> Any:
+            if dispatcher.listening(mine):
+                dispatcher.send("scheduler_stepped", scheduler)
+            return original(scheduler, *arguments, **named)
+
+        return wrapper
+
+    found = [Patch(lr_scheduler, _NAME, enter)] if CAN_BE_SEEN else []
+    plateau = lr_scheduler.ReduceLROnPlateau
+    return [*found, Patch(plateau, _LOWER, lower)] if hasattr(plateau, _LOWER) else found
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from gradscope.probes.hyperparameters import HyperparametersProbe
 from gradscope.probes.loss_kind import LossKindProbe
 from gradscope.probes.missing_step import MissingStepProbe
 from gradscope.probes.no_gradient import NoGradientProbe
+from gradscope.probes.schedule import ScheduleProbe
 from gradscope.probes.unowned_parameters import UnownedParametersProbe
 
 
@@ -22,6 +23,7 @@ def make_probes() -> list[Probe]:
         DisconnectedLossProbe(),
         MissingStepProbe(),
         EarlySchedulerProbe(),
+        ScheduleProbe(),
         GraphAgeProbe(),
         EvalModeProbe(),
         LossKindProbe(),

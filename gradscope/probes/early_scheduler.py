@@ -4,7 +4,7 @@ from __future__ import annotations
 import weakref
 from dataclasses import dataclass
 
-from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts
+from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts, ReduceLROnPlateau
 
 from gradscope.events import Site
 from gradscope.facts import EarlySchedulerStep
@@ -35,9 +35,11 @@ class EarlySchedulerProbe(Probe):
         self._early: weakref.WeakKeyDictionary[Track, _Early] = weakref.WeakKeyDictionary()
 
     def scheduler_stepped(self, scene: Scene, track: Track, scheduler: object) -> None:
+        if track.order_known:
+            return
         early = self._early.get(track)
         call = scheduler_call()
-        if call is None or call.explicit or isinstance(scheduler, CosineAnnealingWarmRestarts):
+        if call is None or call.explicit or isinstance(scheduler, (CosineAnnealingWarmRestarts, ReduceLROnPlateau)):
             track.order_known = True
             return
         site = scene.site(call.frame) or UNKNOWN

@@ -155,7 +155,7 @@ class Recorder:
     def scheduler_stepped(self, scheduler: Any) -> None:
         self.roster.adopt()
         track = self.roster.get(getattr(scheduler, "optimizer", None))
-        if track is not None and not track.order_known:
+        if track is not None:
             self.stage.tell("scheduler_stepped", track, scheduler)
 
     def backward_failed(self, error: BaseException, event: Event | None) -> None:

@@ -7,6 +7,9 @@ from gradscope.errors import UsageError
 from gradscope.rules.base import Rule
 from gradscope.rules.learning_rate.learning_rate_too_high import LearningRateTooHigh
 from gradscope.rules.learning_rate.learning_rate_too_low import LearningRateTooLow
+from gradscope.rules.learning_rate.schedule_decays_too_fast import ScheduleDecaysTooFast
+from gradscope.rules.learning_rate.weight_decay_dominates import WeightDecayDominates
+from gradscope.rules.learning_rate.weight_decay_on_norm_or_bias import WeightDecayOnNormOrBias
 from gradscope.rules.loop.eval_mode_in_training import EvalModeInTraining
 from gradscope.rules.loop.gradient_cleared_before_step import GradientClearedBeforeStep
 from gradscope.rules.loop.gradient_is_none import GradientIsNone
@@ -37,6 +40,9 @@ RULES: tuple[Rule, ...] = (
     LossRising(),
     LearningRateTooHigh(),
     LearningRateTooLow(),
+    ScheduleDecaysTooFast(),
+    WeightDecayDominates(),
+    WeightDecayOnNormOrBias(),
 )
 
 
