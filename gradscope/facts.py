@@ -216,6 +216,22 @@ class LossKind(Fact):
 
 
 @dataclass(frozen=True)
+class LossFunction(Fact):
+    """Which of torch's loss functions an optimizer's loss is made of.
+
+    `function`: cross-entropy (of `classes`), binary-cross-entropy (`classes` is 2), other (another, or several),
+    none (the loop computes it by hand).
+    """
+
+    optimizer: int
+    function: str
+    classes: int = 0
+
+    def key(self) -> tuple[Any, ...]:
+        return (type(self).__name__, self.optimizer)
+
+
+@dataclass(frozen=True)
 class Hyperparameters(Fact):
     """What a parameter group is set to, but for its lr, at the optimizer's first step: numbers and truth values."""
 
@@ -241,6 +257,7 @@ KINDS: dict[str, type[Fact]] = {
         SkippedStep,
         SharedLoss,
         LossKind,
+        LossFunction,
         Hyperparameters,
     )
 }

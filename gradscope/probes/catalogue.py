@@ -7,6 +7,7 @@ from gradscope.probes.early_scheduler import EarlySchedulerProbe
 from gradscope.probes.eval_mode import EvalModeProbe
 from gradscope.probes.graph_age import GraphAgeProbe
 from gradscope.probes.hyperparameters import HyperparametersProbe
+from gradscope.probes.loss_function import LossFunctionProbe
 from gradscope.probes.loss_kind import LossKindProbe
 from gradscope.probes.missing_step import MissingStepProbe
 from gradscope.probes.no_gradient import NoGradientProbe
@@ -24,5 +25,6 @@ def make_probes() -> list[Probe]:
         GraphAgeProbe(),
         EvalModeProbe(),
         LossKindProbe(),
+        LossFunctionProbe(),
         HyperparametersProbe(),
     ]

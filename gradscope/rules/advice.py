@@ -1,0 +1,61 @@
+"""Learning rates to advise: on the 1-3-10 grid, for each parameter group, the peak of a schedule."""
+from __future__ import annotations
+
+import numpy as np
+
+from gradscope.facts import Hyperparameters, newest_of
+from gradscope.findings import Advice
+from gradscope.record.record import OptimizerRecord, Record
+
+_MOST = 4  # groups that an advice is spelled out for
+
+
+def grid_1_3_10(value: float) -> float:
+    """The largest of ... 0.001, 0.003, 0.01 ... that is not above `value`."""
+    decade = np.floor(np.log10(value * (1 + 1e-9)))
+    mantissa = 3 if value * (1 + 1e-9) >= 3 * 10.0**decade else 1
+    return float(f"{mantissa}e{int(decade)}")
+
+
+def settings(record: Record, optimizer: OptimizerRecord, group: int = 0) -> dict[str, object]:
+    """What a parameter group was set to at the optimizer's first step; {} where that is not known."""
+    for fact in newest_of(record.facts.of(Hyperparameters)):
+        if fact.optimizer == optimizer.number and fact.group == group:
+            return dict(fact.values)
+    return {}
+
+
+def peaks(record: Record, optimizer: OptimizerRecord) -> list[float]:
+    """The lr of each group # (groups,): the largest so far, or the one that its schedule is heading for."""
+    seen = np.nanmax(optimizer.lr, axis=0) if len(optimizer.lr) else np.zeros(0)
+    known = []
+    for group, lr in enumerate(map(float, seen)):
+        values = settings(record, optimizer, group)
+        meant = values.get("max_lr", values.get("initial_lr"))
+        known.append(max(lr, float(meant)) if isinstance(meant, (int, float)) else lr)
+    return known
+
+
+def change_lr(record: Record, optimizer: OptimizerRecord, to: float, why: str = "") -> tuple[Advice, ...]:
+    """Set the largest group's lr to `to`, and the others in proportion, on the grid below."""
+    now = peaks(record, optimizer)
+    largest = max(now, default=0.0)
+    advice = []
+    for group, lr in enumerate(now):
+        if not (0 < lr < np.inf and largest > 0):
+            continue
+        target = to if lr == largest else grid_1_3_10(to * lr / largest)
+        if target == lr:
+            continue
+        which = f" of group {group}" if len(now) > 1 else ""
+        peak = " at its peak" if lr > 1.05 * float(optimizer.lr[-1][group]) else ""
+        verb = "lower" if target < lr else "raise"
+        values = {"optimizer": optimizer.number, "group": group, "from": lr, "to": target}
+        advice.append(Advice(f"{why}{verb} lr{which} to {target:g}{peak} (it is {lr:g})", "set-lr", values))
+    return tuple(advice[:_MOST])
+
+
+def decade_down(record: Record, optimizer: OptimizerRecord, why: str = "") -> tuple[Advice, ...]:
+    """A tenth of the largest group's lr, on the grid."""
+    largest = max(peaks(record, optimizer), default=0.0)
+    return change_lr(record, optimizer, grid_1_3_10(largest / 10), why) if 0 < largest < np.inf else ()
