@@ -166,9 +166,9 @@ class LossNotDecreasing(Rule):
     ) -> bool:
         """Whether these blocks are rows enough, and their losses still enough, to say that they do not fall."""
         rows, error, trends = self.rows, self.error, self.trend
-        if gradients.path > self.moved or thrown:
+        if gradients.path > self.moved:
             rows, error = self.rows_moved, self.error_moved
-        if gradients.most_dead:
+        if gradients.most_dead or thrown:
             rows, error = self.rows_dead, self.error_dead
         if gradients.most_dead or thrown:
             trends = 2 * self.trend
@@ -221,12 +221,12 @@ class LossNotDecreasing(Rule):
             rates = decade_down(record, optimizer) if thrown else ()
             look_at = Advice("look for units that never fire: a smaller learning rate, another initialisation")
             return "dead", f"the gradient of {which} is exactly 0", (*rates, look_at)
-        if gradients.norm < 1e-7:
-            advice = Advice("look at what the loss depends on: the outputs no longer depend on the weights")
-            return "zero", f"the gradients are all but 0 (|g| = {gradients.norm:.2g})", (advice,)
         if thrown:
             why = f"before, too long steps had thrown it up to {thrown:.3g}"
             return "thrown-off", why, decade_down(record, optimizer)
+        if gradients.norm < 1e-7:
+            advice = Advice("look at what the loss depends on: the outputs no longer depend on the weights")
+            return "zero", f"the gradients are all but 0 (|g| = {gradients.norm:.2g})", (advice,)
         if gradients.first < self.vanishing:
             why = f"the first layers get next to nothing ({gradients.first:.1g} of what the last ones get)"
             cure = Advice("normalise between layers, use ReLU-like activations, or a shallower model")

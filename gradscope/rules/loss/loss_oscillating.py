@@ -37,7 +37,9 @@ class LossOscillating(Rule):
 
     What it finds
         Losses that turn at nearly every step over `rows` rows (neighbours correlate at `correlation` or below, in each
-        half), by `swing` of their level, without falling, while the steps are long enough to be the cause.
+        half),
+        by `swing` of their level (less where there is no noise), without falling, while the steps are long enough to be
+        the cause (gradient times update).
     Why it matters
         Each step jumps over the minimum to the other side: the run makes no progress, whatever it costs.
     Sick
@@ -48,10 +50,10 @@ class LossOscillating(Rule):
         Lower the learning rate by a factor of ten; normalise the inputs.
     Silent on
         Batch noise, which turns at two of three steps; an oscillation in which the loss still falls (the edge of
-        stability), or has long fallen; two batches, tasks or sources by turns, where the steps are too short to be the cause; a learning
-        rate that changes; losses that may rise. Where no step was measured it cannot be told: info.
+        stability), or has long fallen; two batches, tasks or sources by turns, where the steps are too short to be the
+        cause; a learning rate that changes; losses that may rise. Where no step was measured: info.
     Known at
-        64 rows. Thresholds: {thresholds}.
+        96 rows. Thresholds: {thresholds}.
     References
         Gradient descent bounces where lr exceeds 2 / sharpness: Cohen et al., https://arxiv.org/abs/2103.00065
     """
@@ -60,39 +62,48 @@ class LossOscillating(Rule):
     name = "loss-oscillating"
     severity = "warning"
     message = "the loss goes up and down by turns, {low} and {high}, over the last {rows} steps, and does not fall"
-    explains = ("GS206",)
+    explains = ("GS204", "GS206")
 
     rows: int = 64
     most_rows: int = 256
+    settled: int = 32  # first rows that are passed over: a large rate may bounce at first, and settle
     correlation: float = -0.6
-    swing: float = 0.5  # the median difference of neighbours, of the median loss
+    swing: float = 0.3  # the median difference of neighbours, of the median loss
+    clear_correlation: float = -0.9  # hardly any noise:
+    clear_swing: float = 0.05  # then a smaller swing is seen
     fallen: float = 0.9  # median of the newest half against the half before: below, it falls
-    reach: float = 0.5  # of the swing: what a step can change
+    reach: float = 1.0  # of the swing: what a step can change
     of_start: float = 0.1  # of the run's first losses: below, it has converged
 
     def check(self, record: Record) -> Iterator[Finding]:
         for stream in judged(record):
-            if len(stream.rows) < self.rows:
+            if len(stream.rows) < self.settled + self.rows:
                 continue
             courses = stream.optimizers[0].scalars["course"][-2 * self.most_rows :]
             newest = np.flatnonzero(courses == courses[-1])[-self.most_rows :] - len(courses)
-            if len(newest) >= self.rows:
+            if len(newest) >= self.settled + self.rows:
                 swing = self._swing(stream, newest, int(courses[-1]))
-                if swing is not None and not swing.reach < self.reach:
+                if swing is not None and (swing.reach >= self.reach or self._open(swing)):
                     yield self._finding(record, stream, int(courses[-1]), swing)
 
     def not_judged(self, record: Record) -> str:
         return skipped(record)
 
     def over(self, finding: Finding, record: Record) -> bool:
-        """Once found it stays, until the loss has come down to half of the way from its lower to its upper turns."""
+        """Once found it stays, until the loss has come down to 70 % of its lower turns."""
         stream = next((s for s in record.streams if s.number == finding.stream), None)
         if stream is None or stream not in judged(record):
             return stream is not None
         newest = stream.loss[-self.rows :]
-        return bool(np.nanmedian(newest) < 0.7 * float(finding.evidence["low"]))
+        newest = newest[np.isfinite(newest)]
+        return len(newest) > 0 and bool(np.median(newest) < 0.7 * float(finding.evidence["low"]))
+
+    def _open(self, swing: Swing) -> bool:
+        """Nothing was measured, and it is clear enough to be told all the same."""
+        return bool(np.isnan(swing.reach) and swing.correlation <= self.clear_correlation)
 
     def _swing(self, stream: Stream, newest: np.ndarray, course: int) -> Swing | None:
+        newest = newest[max(0, self.settled + len(newest) - len(stream.rows)) :]
         loss = stream.loss[newest]
         if not alternates(loss[-self.rows :]) or not np.isfinite(loss).all() or not (loss > 0).all():
             return None
@@ -107,10 +118,12 @@ class LossOscillating(Rule):
         correlation = max(neighbours(half) for half in halves)
         apart = float(np.median(np.abs(np.diff(loss))))
         before, now = np.median(loss.reshape(2, -1), axis=1)
-        if correlation > self.correlation or apart < self.swing * float(np.median(loss)) or now < self.fallen * before:
+        swing = self.swing if correlation > self.clear_correlation else self.clear_swing
+        if correlation > self.correlation or apart < swing * float(np.median(loss)) or now < self.fallen * before:
             return None
         start = stream.loss[np.flatnonzero(stream.optimizers[0].scalars["course"][:4096] == course)[:16]]
-        if not len(start) or not np.median(loss) > self.of_start * float(np.nanmedian(start)):
+        start = start[np.isfinite(start)]
+        if not len(start) or not np.median(loss) > self.of_start * float(np.median(start)):
             return None
         low, high = np.quantile(loss, (0.25, 0.75))
         reach = reachable(stream, int(stream.rows[newest[0]])) / apart

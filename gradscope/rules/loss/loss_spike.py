@@ -29,8 +29,8 @@ class LossSpike(Rule):
 
     What it finds
         Losses far above those before, beyond what the run's own noise ever did, that leave the rows after them worse
-        than those before. `recurring` of them, worse than the untrained model: a warning. A single one, or one that
-        leaves no trace but stands alone above everything (by the tail of the run's largest losses): info.
+        than those before. `recurring` of them, worse than the untrained model, are a warning; so are as many that stand
+        `far` above it and apart from all others, by the tail of these. A single one, or a few: info.
     Why it matters
         A batch whose targets are corrupt, or whose scale is another, undoes the work of many steps each time.
     Sick
@@ -63,6 +63,8 @@ class LossSpike(Rule):
     heals_within: int = 512
     recurring: int = 3
     of_start: float = 1.5  # a peak beyond it is worse than the untrained model
+    far: float = 10.0  # times the start: then they need not leave a trace,
+    share: float = 0.05  # being at most so many of the rows
     small: float = 0.3  # of the start: a peak below it is not told
     spacing: float = 12.0  # above the next largest losses, in mean spacings of the tail
 
@@ -74,14 +76,17 @@ class LossSpike(Rule):
             courses = optimizer.scalars["course"]
             course = int(courses[-1])
             first = np.flatnonzero(courses[:4096] == course)[: self.start_rows]
-            start = float(np.nanmedian(stream.loss[first])) if len(first) else np.nan
+            known = stream.loss[first][np.isfinite(stream.loss[first])]
+            start = float(np.median(known)) if len(known) else np.nan
             which = np.flatnonzero(courses[-self.newest :] == course) + max(0, len(courses) - self.newest)
             if not 0 < start < np.inf or len(which) < 3 * self.before_rows:
                 continue
             lr = optimizer.lr.max(axis=1, initial=0.0) if optimizer.lr.shape[1] else np.ones(len(courses))
             spikes = self._spikes(stream.loss[which], lr[which], start)
-            if spikes:
-                yield self._told(record, stream, which, spikes, start)
+            returning = self._returning(stream.loss[which], int(which[0]), start)
+            if spikes or returning:
+                recurs = bool(returning) or self._recurs(stream.loss[which], spikes, start)
+                yield self._told(record, stream, which, returning or spikes, recurs)
             elif course in stream.courses:
                 yield from self._alone(record, stream, course)
 
@@ -130,6 +135,27 @@ class LossSpike(Rule):
         healed = np.flatnonzero(means <= back)
         return int(healed[0]) + 4 if len(healed) else 0
 
+    def _returning(self, loss: Array, first: int, start: float) -> list[Spike]:
+        """Losses that return far above the start, and far above all others: the same corrupt samples each time.
+
+        Not those of the run's first rows, nor in one burst. `first` is the place of the first loss in the run.
+        """
+        high = np.flatnonzero(loss > self.far * start)
+        if not self.recurring <= len(high) <= self.share * len(loss) or first + high[0] < self.before_rows:
+            return []
+        if (np.diff(high) > self.worse).sum() < self.recurring - 1:
+            return []
+        others = np.delete(loss, high)
+        others = others[np.isfinite(others) & (others > 0)]
+        gap = float(loss[high].min() / others.max(initial=0.0)) if len(others) > 32 else 0.0
+        if gap < self.times:
+            return []
+        tail = np.log(np.sort(np.partition(others, -17)[-17:]))
+        if len(high) * np.log(gap) < self.spacing * max(0.02, float(tail[1:].mean() - tail[0])):
+            return []
+        middle = float(np.median(others))
+        return [Spike(int(at), middle, float(loss[at]), 0) for at in high]
+
     def _recurs(self, loss: Array, spikes: list[Spike], start: float) -> bool:
         """Three that threw the model below its start, and no new tasks: those fall from a start of their own, and at
         regular times."""
@@ -142,15 +168,14 @@ class LossSpike(Rule):
         regular = len(gaps) > 1 and gaps.max() - gaps.min() <= max(2, 0.05 * float(gaps.mean()))
         return worse < (0.1 if regular else 0.5) and (falls_off > 2.0 or not regular)
 
-    def _told(self, record: Record, stream: Stream, which: Array, spikes: list[Spike], start: float) -> Finding:
+    def _told(self, record: Record, stream: Stream, which: Array, spikes: list[Spike], recurs: bool) -> Finding:
         rows = stream.rows[which]
         worst = max(spikes, key=lambda s: s.peak)
         steps = [int(rows[s.at]) for s in spikes]
-        recurs = self._recurs(stream.loss[which], spikes, start)
-        more = f", and the next {worst.worse} steps were worse than those before"
+        more = f", and the next {worst.worse} steps were worse than those before" if worst.worse else ""
         if len(steps) > 1:
             listed = ", ".join(map(str, steps[:6])) + (f" and {len(steps) - 6} more" if len(steps) > 6 else "")
-            more += f"; so it did at steps {listed}"
+            more += f"; so it did at steps {listed}" if worst.worse else f", and as far at steps {listed}"
         evidence = {"before": worst.before, "peak": worst.peak, "worse": worst.worse, "spikes": steps[:20]}
         end = int(rows[min(spikes[-1].at + spikes[-1].worse, len(rows) - 1)])
         severity = "warning" if recurs else None
