@@ -46,6 +46,7 @@ class LossSpike(Rule):
         The third spike within the newest rows, once the loss has come back. Thresholds: {thresholds}.
     References
         Spacings of the largest values of a heavy tail: Renyi, Acta Math. Hung. 4 (1953); Hill, Ann. Stat. 3 (1975).
+        Several that return count as one: they may be the same sample, once an epoch.
     """
 
     code = "GS206"
@@ -61,6 +62,7 @@ class LossSpike(Rule):
     worse: int = 4  # so many rows after it are worse than all of those before
     worse_by: float = 1.25
     heals_within: int = 512
+    task: int = 64  # rows: what takes longer to come back, and falls steadily from its first row on, is a new task
     recurring: int = 3
     of_start: float = 1.5  # a peak beyond it is worse than the untrained model
     far: float = 10.0  # times the start: then they need not leave a trace,
@@ -119,7 +121,8 @@ class LossSpike(Rule):
             if after.min() <= max(float(before.max()), self.worse_by * float(np.median(before))):
                 continue
             worse = self._healed(known[at + 1 : at + 1 + self.heals_within], before)
-            if worse:
+            learned = worse > self.task and known[at] < 2 * after.max()  # a new task, or data of another kind
+            if worse and not learned:
                 spikes.append(Spike(at, float(np.median(before)), float(known[at : at + 8].max()), worse))
                 free = at + worse
         return spikes
@@ -151,7 +154,7 @@ class LossSpike(Rule):
         if gap < self.times:
             return []
         tail = np.log(np.sort(np.partition(others, -17)[-17:]))
-        if len(high) * np.log(gap) < self.spacing * max(0.02, float(tail[1:].mean() - tail[0])):
+        if np.log(gap) < self.spacing * max(0.02, float(tail[1:].mean() - tail[0])):
             return []
         middle = float(np.median(others))
         return [Spike(int(at), middle, float(loss[at]), 0) for at in high]
@@ -197,7 +200,7 @@ class LossSpike(Rule):
             last = 0
         tail = np.log(np.maximum(highest[last + 1 : last + 17], 1e-300))
         mean = max(0.02, float(tail[:-1].mean() - tail[-1]))
-        alone = (last + 1) * float(np.log(highest[last] / max(highest[last + 1], 1e-300)))
+        alone = float(np.log(highest[last] / max(highest[last + 1], 1e-300)))
         top = order[: last + 1]
         if alone < self.spacing * mean or top.min() < len(blocks) // 8 or top.max() >= len(blocks) - 2:
             return
