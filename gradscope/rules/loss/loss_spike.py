@@ -153,6 +153,7 @@ class LossSpike(Rule):
         gap = float(loss[high].min() / others.max(initial=0.0)) if len(others) > 32 else 0.0
         if gap < self.times:
             return []
+        others = others[max(0, self.before_rows - first) :]  # the fall from the start is no tail
         tail = np.log(np.sort(np.partition(others, -17)[-17:]))
         if np.log(gap) < self.spacing * max(0.02, float(tail[1:].mean() - tail[0])):
             return []
