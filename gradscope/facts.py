@@ -238,6 +238,22 @@ class LossKind(Fact):
 
 
 @dataclass(frozen=True)
+class LossFunction(Fact):
+    """Which of torch's loss functions an optimizer's loss is made of.
+
+    `function`: cross-entropy (of `classes`), binary-cross-entropy (`classes` is 2), other (another, or several),
+    none (the loop computes it by hand).
+    """
+
+    optimizer: int
+    function: str
+    classes: int = 0
+
+    def key(self) -> tuple[Any, ...]:
+        return (type(self).__name__, self.optimizer)
+
+
+@dataclass(frozen=True)
 class Hyperparameters(Fact):
     """What a parameter group is set to, but for its lr, at the optimizer's first step: numbers and truth values."""
 
@@ -283,6 +299,7 @@ KINDS: dict[str, type[Fact]] = {
         SkippedStep,
         SharedLoss,
         LossKind,
+        LossFunction,
         Hyperparameters,
         StepGeometry,
     )
@@ -328,13 +345,13 @@ class FactLog:
 
 def to_json(fact: Fact) -> dict[str, Any]:
     """A fact as plain JSON values."""
-    return {"kind": type(fact).__name__, **dataclasses.asdict(fact)}
+    return {"fact": type(fact).__name__, **dataclasses.asdict(fact)}
 
 
 def from_json(data: dict[str, Any]) -> Fact:
     """The inverse of `to_json`. KeyError or TypeError where the data is not of its form."""
-    kind = KINDS[data["kind"]]
-    values = {k: v for k, v in data.items() if k != "kind"}
+    kind = KINDS[data["fact"]]
+    values = {k: v for k, v in data.items() if k != "fact"}
     for name in ("site", "grows"):
         if isinstance(values.get(name), dict):
             values[name] = Site(**values[name])

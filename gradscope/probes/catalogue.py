@@ -8,6 +8,7 @@ from gradscope.probes.eval_mode import EvalModeProbe
 from gradscope.probes.first_steps import FirstStepsProbe
 from gradscope.probes.graph_age import GraphAgeProbe
 from gradscope.probes.hyperparameters import HyperparametersProbe
+from gradscope.probes.loss_function import LossFunctionProbe
 from gradscope.probes.loss_kind import LossKindProbe
 from gradscope.probes.missing_step import MissingStepProbe
 from gradscope.probes.no_gradient import NoGradientProbe
@@ -27,6 +28,7 @@ def make_probes() -> list[Probe]:
         GraphAgeProbe(),
         EvalModeProbe(),
         LossKindProbe(),
+        LossFunctionProbe(),
         HyperparametersProbe(),
         FirstStepsProbe(),
     ]

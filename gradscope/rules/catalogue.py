@@ -21,8 +21,11 @@ from gradscope.rules.loop.parameter_not_optimized import ParameterNotOptimized
 from gradscope.rules.loop.parameter_not_updated import ParameterNotUpdated
 from gradscope.rules.loop.scheduler_before_optimizer import SchedulerBeforeOptimizer
 from gradscope.rules.loss.loss_exploding import LossExploding
+from gradscope.rules.loss.loss_not_decreasing import LossNotDecreasing
 from gradscope.rules.loss.loss_not_finite import LossNotFinite
+from gradscope.rules.loss.loss_oscillating import LossOscillating
 from gradscope.rules.loss.loss_rising import LossRising
+from gradscope.rules.loss.loss_spike import LossSpike
 
 RULES: tuple[Rule, ...] = (
     MissingZeroGrad(),
@@ -38,6 +41,9 @@ RULES: tuple[Rule, ...] = (
     LossNotFinite(),
     LossExploding(),
     LossRising(),
+    LossNotDecreasing(),
+    LossOscillating(),
+    LossSpike(),
     LearningRateTooHigh(),
     LearningRateTooLow(),
     ScheduleDecaysTooFast(),

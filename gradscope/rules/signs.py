@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gradscope.rules.rising import RiseTest
-from gradscope.rules.steps import Floats, Steps, classes
+from gradscope.rules.steps import Floats, Steps
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,7 @@ class Signs:
         flat = flat and now > self.flat * float(losses[window : 2 * window].mean())
         if not guesses and not (flat and self.share(steps) > self.bold_share):
             return None
-        where = f"that of guessing among {classes(steps.optimizer)}" if guesses else "where it stays"
+        where = f"that of guessing among {steps.classes}" if guesses else "where it stays"
         sign = f"after steps as large as the weights the loss is {now:.4g}, {where}"
         return Trouble(0, "warning", sign, {"start": steps.start, "now": now}, self.healed * steps.start)
 

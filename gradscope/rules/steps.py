@@ -12,6 +12,7 @@ import numpy.typing as npt
 from gradscope.facts import StepGeometry
 from gradscope.record.record import Array, OptimizerRecord, Record, Stream
 from gradscope.rules.advice import settings
+from gradscope.rules.chance import chances
 
 Floats = npt.NDArray[np.float64]
 
@@ -152,11 +153,16 @@ class Steps:
         """The loss at the start of the run, as the noise of single batches allows it to be known."""
         return max(self.start, float(np.median(self.finite[:16]))) if len(self.finite) >= 16 else self.start
 
+    @cached_property
+    def classes(self) -> int:
+        """Among how many the model chooses; 0: not known, or it does not."""
+        known = chances(self.record, self.stream)
+        return known[0] if len(known) == 1 else 0
+
     @property
     def chance(self) -> float:
-        """The cross entropy of guessing, ln C for C outputs; NaN where the model has but one."""
-        outputs = classes(self.optimizer)
-        return math.log(outputs) if outputs > 1 else math.nan
+        """The cross entropy of guessing, ln C for C classes; NaN where there are none."""
+        return math.log(self.classes) if self.classes > 1 else math.nan
 
     def window(self, least: int, error: float = 0.03) -> int:
         """So many losses that the standard error of their mean is below 3 % of it."""
@@ -180,9 +186,3 @@ def medians(values: Floats) -> Floats:
     rows, middle = np.arange(len(values)), np.maximum(known - 1, 0)
     found = (ordered[rows, middle // 2] + ordered[rows, (middle + 1) // 2]) / 2
     return np.asarray(np.where(known > 0, found, 0.0))
-
-
-def classes(optimizer: OptimizerRecord) -> int:
-    """How many outputs the model seems to have: the first dimension of its last parameter; 0: not known."""
-    shape = optimizer.parameters[-1].shape if optimizer.parameters else ()
-    return int(shape[0]) if shape else 0

@@ -65,6 +65,7 @@ class GradientIsNone(Rule):
     severity = "warning"
     message = "{names} had no gradient in all {steps} steps: {why}"
     needs = ("NoGradientProbe", "UnownedParametersProbe")
+    explains = ("GS204",)
 
     rows: int = 20
     rows_without_backward: int = 3

@@ -45,7 +45,7 @@ class LossNotFinite(Rule):
     name = "loss-not-finite"
     severity = "error"
     message = "the loss was {value} at step {first}, {history}{since}"
-    explains = ("GS203", "GS204", "GS206", "GS401")
+    explains = ("GS203", "GS204", "GS205", "GS206", "GS401")
 
     in_a_row: int = 3
 

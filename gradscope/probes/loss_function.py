@@ -1,0 +1,68 @@
+"""Which loss function of torch's a loss is: what it is worth to know nothing (ln C) follows from it."""
+from __future__ import annotations
+
+from typing import Any, Iterable, Sequence
+
+import torch
+
+from gradscope.events import Site
+from gradscope.facts import LossFunction
+from gradscope.probes.base import Probe, Scene
+from gradscope.recording.track import Track
+
+_BINARY = ("BinaryCrossEntropyBackward", "BinaryCrossEntropyWithLogitsBackward")
+
+
+class LossFunctionProbe(Probe):
+    """Reads the nodes of the loss's graph, and the number of classes off the tensor that cross entropy has saved."""
+
+    cost = "a glance at each node of the graphs of the first rows"
+
+    def __init__(self) -> None:
+        self._found: tuple[str, int] | None = None
+        self._by_track: dict[int, tuple[str, int]] = {}
+
+    def before_backward(self, scene: Scene, roots: Sequence[torch.Tensor], site: Site) -> None:
+        survey = scene.survey()
+        self._found = None if survey is None or not survey.complete else loss_function(survey.nodes)
+
+    def after_backward(self, scene: Scene, reached: Sequence[Track], site: Site) -> None:
+        if self._found is not None:
+            for track in reached:
+                before = self._by_track.get(id(track), self._found)
+                self._by_track[id(track)] = self._found if self._found == before else ("other", 0)
+            self._found = None
+
+    def after_step(self, scene: Scene, track: Track) -> None:
+        found = self._by_track.pop(id(track), None)
+        if found is not None:
+            scene.emit(LossFunction(scene.row, track.number, *found))
+
+
+def loss_function(nodes: Iterable[Any]) -> tuple[str, int]:
+    """The kind of a loss with these nodes in its graph, and its number of classes (0: none, or not known)."""
+    found: set[tuple[str, int]] = set()
+    soft: set[tuple[str, int]] = set()
+    for node in nodes:
+        name = node.name().rstrip("0123456789")
+        if name in ("NllLossBackward", "NllLoss2DBackward", "NllLoss2dBackward"):
+            found.add(("cross-entropy", _classes(node, "_saved_self", 1)))
+        elif name == "LogSoftmaxBackward":
+            soft.add(("cross-entropy", _classes(node, "_saved_result", getattr(node, "_saved_dim", -1))))
+        elif name in _BINARY:
+            found.add(("binary-cross-entropy", 2))
+        elif "Loss" in name:
+            found.add(("other", 0))
+    found = found or soft  # log-softmax alone: soft targets, or a loss written out
+    if len(found) > 1:
+        return "other", 0
+    return next(iter(found), ("none", 0))
+
+
+def _classes(node: Any, name: str, dim: int) -> int:
+    try:
+        shape = getattr(node, name).shape
+    except (AttributeError, RuntimeError):  # not saved, or packed by hooks that cannot unpack it
+        return 0
+    dim = dim - 2**64 if dim >= 2**63 else dim  # torch hands out negative dimensions as unsigned numbers
+    return int(shape[dim if len(shape) > 1 and -len(shape) <= dim < len(shape) else -1])
