@@ -103,12 +103,12 @@ def test_far_above_is_an_error() -> None:
     assert severities(high(trained([2.3, 30.0, 40.0, 50.0], ratio=0.5))) == ["error"]
 
 
-def test_not_finite_after_growth_or_after_large_steps() -> None:
+def test_not_finite_after_growth() -> None:
     nan = [float("nan")] * 3
     [found] = high(trained([2.3, 3.0, 9.0, 1e9, *nan]))
     assert found.severity == "error" and found.steps == (2, 6)
-    assert severities(high(trained([2.3, 2.3, *nan], ratio=0.5))) == ["error"]
-    assert high(trained([2.3, 2.3, *nan])) == []  # a logarithm of zero
+    assert severities(high(trained([2.3, 2.8, *nan], ratio=0.5))) == ["error"]
+    assert high(trained([2.3, 2.8, *nan])) == high(trained([2.3, 2.7, *nan], ratio=0.5)) == []  # a logarithm of zero
     assert high(trained([*nan, *nan])) == []
 
 
@@ -148,9 +148,10 @@ def test_gradients_that_died() -> None:
 
 
 def test_fell_shot_up_and_is_back() -> None:
-    losses = [*FALLING[:100], 6.0, 5.0, 3.0, *np.full(60, 2.3)]
-    assert "is back" in high(trained(losses))[0].text
-    assert high(trained([*FALLING[:100], 4.0, 5.0, 3.0, *np.full(60, 1.9)])) == []
+    losses = [*FALLING[:100], 6.0, 5.0, 3.0, *np.full(60, 2.1)]
+    assert "is back" in high(trained(losses, ratio=0.2))[0].text
+    assert high(trained(losses)) == []  # the data may have changed
+    assert high(trained([*losses[:100], 4.0, 5.0, 3.0, *np.full(60, 1.9)], ratio=0.2)) == []
 
 
 def test_told_to_climb() -> None:

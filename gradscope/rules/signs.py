@@ -87,13 +87,19 @@ class Signs:
 
     def _bold(self, steps: Steps) -> bool:
         """Whether steps changed most of the weights."""
-        return self.share(steps) > self.bold_share or steps.ratios(32).max(initial=0.0) > self.bold_ratio
+        if steps.adaptive:
+            return self.share(steps) > self.bold_share
+        return bool(steps.ratios(32).max(initial=0.0) > self.bold_ratio)
 
     def _driven(self, steps: Steps) -> bool:
         """Whether single steps were large against the weights, or should have taken away much of the loss."""
-        if steps.ratios(32).max(initial=0.0) > self.driven_ratio or self.share(steps) > self.adaptive_share:
-            return True
-        return max((g.descent for g in steps.geometry.values()), default=0.0) > self.driven_fall * steps.start
+        if steps.adaptive:
+            return self.share(steps) > self.adaptive_share
+        falls = (geometry.descent for geometry in steps.geometry.values())
+        return bool(
+            steps.ratios(32).max(initial=0.0) > self.driven_ratio
+            or max(falls, default=0.0) > self.driven_fall * steps.start
+        )
 
     def _not_finite(self, steps: Steps) -> Trouble | None:
         losses = steps.losses
@@ -104,12 +110,10 @@ class Signs:
         if finite[first:].any():
             return None
         before = losses[:first]
-        grew = first >= 2 and before[-1] > self.above * steps.start and before[-1] >= before.max()
-        if not grew and not self._driven(steps):
-            return None
-        sign = f"the loss is no number since step {int(steps.rows[first])}"
-        if grew:
-            sign += f", after it grew to {float(before[-1]):.4g}"
+        grew = before[-1] > self.above * steps.start
+        if not grew and not (before[-1] > self.slightly_above * steps.start and self._driven(steps)):
+            return None  # of itself: a logarithm of zero
+        sign = f"the loss is no number since step {int(steps.rows[first])}, after it grew to {float(before[-1]):.4g}"
         beyond = np.append(before > self.above * steps.start, True)
         return Trouble(int(np.argmax(beyond)), "error", sign, {"start": steps.start}, self.healed * steps.start)
 
@@ -143,9 +147,13 @@ class Signs:
         calm = steps.adaptive and self.share(steps) < self.calm_share
         if not (newest.mean() > 0.9 or unheard and not calm):
             return None
-        growth = losses[max(since - 1, 0) : since + 2 * self.in_a_row]  # data that change make one jump
+        return self._risen(steps, since) if self._grows(losses, since) else None
+
+    def _grows(self, losses: Floats, since: int) -> bool:
+        """Whether the loss grew there from step to step; where the data change, it makes one jump."""
+        growth = losses[max(since - 1, 0) : since + 2 * self.in_a_row]
         growing = growth[1:] > self.growing * growth[:-1]
-        return self._risen(steps, since) if (growing[1:] & growing[:-1]).any() else None
+        return bool((growing[1:] & growing[:-1]).any())
 
     def _risen(self, steps: Steps, since: int) -> Trouble:
         losses, start = steps.finite, steps.start
@@ -210,6 +218,9 @@ class Signs:
         lowest = int(np.argmin(means))
         peak = lowest + int(np.argmax(high[lowest:]))
         if means[lowest] > self.fell * level or high[peak] < self.above * level or peak >= len(losses) - window:
+            return None
+        bold = self.share(steps) > self.stuck_share or not steps.adaptive and self._driven(steps)
+        if not bold and high[peak] < self.far_above * level and not self._grows(losses, peak):
             return None
         sign = f"the loss had fallen, shot up to {float(high[peak]):.4g} and is back at {now:.4g}"
         numbers = {"start": steps.start, "now": now, "peak": float(high[peak])}

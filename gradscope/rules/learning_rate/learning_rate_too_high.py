@@ -73,7 +73,7 @@ class LearningRateTooHigh(Signs, Estimates, Rule):
             return False
         if stream not in judged(record):
             return True
-        newest = steps.finite[-steps.window(self.lasting) :]
+        newest = steps.finite[-min(steps.window(self.lasting), 4 * self.lasting) :]
         return bool(np.median(newest) < float(finding.evidence["forgiven_below"]))
 
     def _boldest(self, record: Record, stream: Stream) -> Steps | None:

@@ -87,7 +87,7 @@ class WeightDecayDominates(Rule):
         "to {norm_now}, and the loss {loss} ({start} at the start, {now} now)"
     )
     needs = ("norms",)
-    explains = ("GS203", "GS204", "GS302", "GS305", "GS403", "GS404")
+    explains = ("GS203", "GS204", "GS301", "GS302", "GS305", "GS403", "GS404")
 
     min_rows: int = 60
     rate: float = 0.0005  # lr * weight_decay, a step (momentum counted in)
