@@ -54,7 +54,7 @@ MISTAKES = (
     Mistake(
         "lr_too_high",
         "the learning rate is a hundred times too high",
-        "GS202",
+        "GS301",
         ((OPTIMIZER, OPTIMIZER.replace("0.1", "10.0")),),
     ),
 )

@@ -61,7 +61,7 @@ class ScheduleDecaysTooFast(Rule):
     severity = "warning"
     message = "{scheduler} {what}: {why}"
     needs = ("ScheduleProbe",)
-    explains = ("GS202", "GS203", "GS204", "GS302")
+    explains = ("GS202", "GS203", "GS204", "GS301", "GS302")
 
     min_rows: int = 100  # at a learning rate of nothing
     left: float = 0.01  # of the way

@@ -20,13 +20,13 @@ for step in range(150):
 del first
 model.requires_grad_(False)
 prompt = nn.Parameter(0.01 * torch.randn(1, 64))
-shuffled = labels[torch.randperm(len(labels))]
+offset = 0.5 * torch.randn(1, 64)  # the images have a fault that the prompt can take out
 optimizer = torch.optim.Adam([prompt], lr=0.01)
 for step in range(400):
     batch = torch.randint(1500, (64,))
     optimizer.zero_grad()
-    loss = nn.functional.cross_entropy(model(images[batch] + prompt), (labels[batch] + 1) % 10)
+    loss = nn.functional.cross_entropy(model(images[batch] + offset + prompt), labels[batch])
     loss.backward()
     optimizer.step()
-right = (model(images[1500:]).argmax(dim=1) == labels[1500:]).float().mean()
+right = (model(images[1500:] + offset + prompt).argmax(dim=1) == labels[1500:]).float().mean()
 print(f"test accuracy {right:.3f}")

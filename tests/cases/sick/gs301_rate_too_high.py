@@ -1,7 +1,7 @@
-# expect: GS202
+# expect: GS301
 # by-row: 90
 # line: here
-# healed-by: healthy/gs202_rate_too_high_healed.py
+# healed-by: healthy/gs301_rate_too_high_healed.py
 """Targets in their own units (hundreds) and a rate that cannot follow their curvature: the loss leaves its scale."""
 import torch
 from sklearn.datasets import load_diabetes
@@ -18,7 +18,7 @@ for epoch in range(20):
     for batch in torch.randperm(442).split(32):
         optimizer.zero_grad()
         loss = nn.functional.mse_loss(model(inputs[batch]), targets[batch])
-        loss.backward()  # <- here
-        optimizer.step()
+        loss.backward()
+        optimizer.step()  # <- here
 with torch.no_grad():
     print(f"final loss {nn.functional.mse_loss(model(inputs), targets):.1f}")

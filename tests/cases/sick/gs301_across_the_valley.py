@@ -1,7 +1,7 @@
-# expect: GS205
+# expect: GS301
 # by-row: 120
 # line: here
-# healed-by: healthy/gs205_across_the_valley_healed.py
+# healed-by: healthy/gs301_across_the_valley_healed.py
 """Radii of 14 mm, not normalised, and a rate of 0.1: each step jumps across the valley, and the next one back."""
 import torch
 from sklearn.datasets import load_breast_cancer
@@ -17,6 +17,6 @@ optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 for step in range(300):
     optimizer.zero_grad()
     loss = nn.functional.binary_cross_entropy_with_logits(model(radius), benign)
-    loss.backward()  # <- here
-    optimizer.step()
+    loss.backward()
+    optimizer.step()  # <- here
 print(f"final loss {loss.item():.3f}")

@@ -1,7 +1,7 @@
-# expect: GS202
+# expect: GS301
 # by-row: 40
 # line: here
-# healed-by: healthy/gs202_grows_to_nan_healed.py
+# healed-by: healthy/gs301_grows_to_nan_healed.py
 """An LSTM without clipping and with a rate of a hundred: a few steps of growth, then no numbers. The explosion is the
 cause, the NaN its consequence.
 """
@@ -30,6 +30,6 @@ optimizer = torch.optim.SGD(model.parameters(), lr=30.0)
 for epoch in range(60):
     optimizer.zero_grad()
     loss = nn.functional.mse_loss(model(windows[:, :-1]), windows[:, 1:])
-    loss.backward()  # <- here
-    optimizer.step()
+    loss.backward()
+    optimizer.step()  # <- here
 print(f"final loss {loss.item():.4f}")

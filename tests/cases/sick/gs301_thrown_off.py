@@ -1,7 +1,7 @@
-# expect: GS204
+# expect: GS301
 # by-row: 200
 # line: here
-# healed-by: healthy/gs204_thrown_off_healed.py
+# healed-by: healthy/gs301_thrown_off_healed.py
 """Pixels up to 16 and a rate for pixels up to 1: a few steps throw the weights away; then it only guesses."""
 import torch
 from sklearn.datasets import load_digits
@@ -17,7 +17,7 @@ for epoch in range(10):
     for batch in torch.randperm(1500).split(64):
         optimizer.zero_grad()
         loss = nn.functional.cross_entropy(model(images[batch]), labels[batch])
-        loss.backward()  # <- here
-        optimizer.step()
+        loss.backward()
+        optimizer.step()  # <- here
 right = (model(images[1500:]).argmax(dim=1) == labels[1500:]).float().mean()
 print(f"test accuracy {right:.3f}")
