@@ -31,7 +31,6 @@ import json
 import math
 import multiprocessing
 import os
-import shlex
 import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor
@@ -226,7 +225,9 @@ def main() -> int:
     given = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported, here and in the processes
     problems = chosen(parser, given.part, given.problems)
-    command, tree = shlex.join(["learning_rate.py", *sys.argv[1:]]), commit()
+    command, tree = f"learning_rate.py --part {given.part}", commit()
+    if given.problems:
+        command += f" --problems {given.problems}"
     if not given.truth_only and any(problem.untouched for problem in problems):
         log(tree, command)
     options = Options(given.cache, given.runs, not given.truth_only)

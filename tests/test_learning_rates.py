@@ -36,6 +36,11 @@ def trained(
     return replace(made, kind=kind, arrays=columns)
 
 
+def widened(column: Any) -> Any:
+    """The same with each parameter three times."""
+    return np.concatenate([column] * 3, axis=-1) if column.ndim > 1 else column
+
+
 def high(made: OptimizerRecord, facts: Sequence[Fact] = (), status: str = "running") -> list[Finding]:
     return list(LearningRateTooHigh().check(record(made, facts=facts, status=status)))
 
@@ -83,7 +88,7 @@ def test_several_times_the_weights_and_the_loss_a_fifth_up() -> None:
 def test_a_loss_that_shot_up_and_came_down_far_is_forgiven() -> None:
     losses = [2.3, 9.0, 40.0, 20.0, *np.full(30, 0.5)]
     assert severities(high(trained(losses, lr=0.3, kind="Adam"))) == ["info"]
-    assert severities(high(trained([*losses[:4], *np.full(30, 0.6)], lr=0.3, kind="Adam"))) == ["warning"]
+    assert severities(high(trained([*losses[:4], *np.full(30, 0.8)], lr=0.3, kind="Adam"))) == ["warning"]
 
 
 def test_three_losses_above_twice_the_start_after_large_steps() -> None:
@@ -140,6 +145,15 @@ def test_at_chance_level_after_steps_as_large_as_the_weights() -> None:
     assert severities(high(trained([4.0, 3.0, 2.4, *np.full(60, 1.8)], lr=0.1, kind="Adam"))) == ["info"]
 
 
+def test_far_larger_than_the_weights_and_still_high_after_fifty_steps() -> None:
+    """Of a network; prompts and embeddings begin small, and may stay high."""
+    losses = [*np.linspace(4.0, 2.0, 10), *np.full(60, 1.8)]
+    made = trained(losses, lr=0.3, kind="Adam")
+    assert severities(high(made)) == ["info"]
+    network = replace(made, parameters=made.parameters * 3, arrays={n: widened(v) for n, v in made.arrays.items()})
+    assert severities(high(network)) == ["warning"]
+
+
 def test_gradients_that_died() -> None:
     ratios = [0.5, 0.5, *np.full(40, 1e-5)]
     [found] = high(trained([2.3, *np.full(41, 2.3)], ratio=ratios))
@@ -174,7 +188,7 @@ def test_what_was_found_stays_until_the_loss_has_come_down_far_enough() -> None:
     rule = LearningRateTooHigh()
     [stuck] = high(trained(FLAT[:60], ratio=0.04))
     [rose] = high(trained([2.3, 9.0, 9.0, 9.0], ratio=0.5))
-    for found, kept, over in ((stuck, 0.71, 0.69), (rose, 0.26, 0.24)):
+    for found, kept, over in ((stuck, 0.71, 0.69), (rose, 0.34, 0.32)):
         for share, expected in ((kept, False), (over, True)):
             assert rule.over(found, record(trained([*FLAT[:60], *np.full(40, 2.3 * share)]))) is expected
 

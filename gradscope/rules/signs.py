@@ -50,9 +50,8 @@ class Signs:
     fell: float = 0.7
     back: float = 0.9
     near_chance: float = 0.05
-    flat: float = 0.97
     far_from_zero: float = 0.4
-    healed: float = 0.25
+    healed: float = 0.33
     late_ratio: float = 3e-4
 
     def trouble(self, steps: Steps) -> Trouble | None:
@@ -192,17 +191,16 @@ class Signs:
         return Trouble(0, "warning", sign, {"start": steps.start, "now": now, "ratio": bold}, self.fell * level)
 
     def _stalled(self, steps: Steps) -> Trouble | None:
-        """After steps as large as the weights the loss lies at chance level, or does not move far above zero."""
+        """After steps as large as the weights the loss lies at chance level; or, of a network, still high."""
         losses, window = steps.finite, steps.window(self.stuck_rows // 2)
         if len(losses) < max(self.stuck_rows, 2 * window) or not (self._bold(steps) or self._driven(steps)):
             return None
         now, before = float(losses[-window:].mean()), float(losses[-2 * window : -window].mean())
         guesses = max(abs(now / steps.chance - 1), abs(before / steps.chance - 1)) < self.near_chance
-        flat = len(losses) >= 4 * window and now > self.far_from_zero * steps.start
-        flat = flat and now > self.flat * float(losses[window : 2 * window].mean())
-        if not guesses and not (flat and self.share(steps) > self.bold_share):
+        slow = self.share(steps) > self.bold_share and steps.matrices > 2 and now > self.healed * steps.start
+        if not guesses and not slow:
             return None
-        where = f"that of guessing among {steps.classes}" if guesses else "where it stays"
+        where = f"that of guessing among {steps.classes}" if guesses else f"after {len(losses)} of them"
         sign = f"after steps as large as the weights the loss is {now:.4g}, {where}"
         return Trouble(0, "warning", sign, {"start": steps.start, "now": now}, self.healed * steps.start)
 
