@@ -31,7 +31,7 @@ class LearningRateTooLow(Rule):
         optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     What to do
         Raise the learning rate: for adaptive optimizers to a tenth of the weights' rms, else to where a step moves
-        the weights by a thousandth of themselves; then watch the loss.
+        the weights by some thousandths of themselves; then watch the loss.
     Silent on
         Warm-up (an lr that rises); a loss that started low, as in fine-tuning, or that has fallen already (info at the
         most); noise that hides a fall; steps too large to be the reason; losses that may rise.
@@ -56,7 +56,7 @@ class LearningRateTooLow(Rule):
     share: float = 3e-4
     low_start: float = 0.7
     aligned: float = 0.1
-    advised_ratio: float = 1e-3
+    advised_ratio: float = 3e-3
     advised_share: float = 0.1
     raised: float = 1.02
 

@@ -9,7 +9,7 @@ torch.set_num_threads(1)
 digits = load_digits()
 images, labels = torch.tensor(digits.data, dtype=torch.float32) / 16, torch.tensor(digits.target)
 model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
-optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.03)
 for step in range(400):
     batch = torch.randint(1500, (64,))
     optimizer.zero_grad()
