@@ -139,7 +139,7 @@ def recorded(kind: type[torch.optim.Optimizer], **arguments: Any) -> tuple[Optim
         torch.manual_seed(1)
         seen = train(kind, **arguments)
         (found,) = scope.record.optimizers
-    assert not [f for f in scope.findings if f.severity.name in ("ERROR", "WARNING")]
+    assert not [f for f in scope.findings if f.severity in ("error", "warning")]
     return found, seen
 
 

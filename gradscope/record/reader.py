@@ -74,7 +74,7 @@ def read_findings(folder: Path) -> list[dict[str, Any]]:
     for line in json_lines(folder / FINDINGS):
         if isinstance(line.get("id"), str) and isinstance(line.get("code"), str):
             found[line["id"]] = line
-    return sorted(found.values(), key=lambda f: f.get("order", 0))
+    return sorted(found.values(), key=lambda f: f["order"] if isinstance(f.get("order"), int) else 0)
 
 
 def json_lines(path: Path) -> Iterator[dict[str, Any]]:

@@ -50,6 +50,7 @@ class Signs:
     fell: float = 0.7
     back: float = 0.9
     near_chance: float = 0.05
+    near_guessing: float = 0.9
     far_from_zero: float = 0.4
     healed: float = 0.33
     late_ratio: float = 3e-4
@@ -122,17 +123,14 @@ class Signs:
         if len(losses) <= few or not start > 0 or np.median(losses[-self.lasting :]) < self.healed * start:
             return None
         bold = self._bold(steps)
-        if bold or self.share(steps) > self.adaptive_share:
-            limit = (self.slightly_above if bold else self.above) * start
-            high = medians_of_three(losses) > limit
-        elif self._driven(steps) and not (steps.adaptive and self.share(steps) < self.calm_share):
-            limit = self.above * start
-            high = smallest_of_three(losses) > limit
-        else:
+        if not bold and (not self._driven(steps) or steps.adaptive and self.share(steps) < self.calm_share):
             return self._left(steps)
-        if not high.any():
-            return None
-        return self._risen(steps, int(np.argmax(losses > limit)))
+        three = medians_of_three(losses) if bold or steps.adaptive else smallest_of_three(losses)
+        if start > self.near_guessing * steps.chance:  # a new model guesses: little noise
+            limit = (self.slightly_above if bold else self.above) * start
+        else:  # of one sample the level is not known
+            limit = min(self.above * max(start, float(np.median(losses[:4]))), self.far_above * start)
+        return self._risen(steps, int(np.argmax(losses > limit))) if (three > limit).any() else None
 
     def _left(self, steps: Steps) -> Trouble | None:
         """Without large steps to explain it: the loss left all that the noise had shown before, to stay above."""
