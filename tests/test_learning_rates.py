@@ -36,11 +36,6 @@ def trained(
     return replace(made, kind=kind, arrays=columns)
 
 
-def widened(column: Any) -> Any:
-    """The same with each parameter three times."""
-    return np.concatenate([column] * 3, axis=-1) if column.ndim > 1 else column
-
-
 def high(made: OptimizerRecord, facts: Sequence[Fact] = (), status: str = "running") -> list[Finding]:
     return list(LearningRateTooHigh().check(record(made, facts=facts, status=status)))
 
@@ -98,6 +93,15 @@ def test_three_losses_above_twice_the_start_after_large_steps() -> None:
     assert high(trained([2.3, 2.3, 4.7, 4.5, 4.7], ratio=0.11)) == []
 
 
+def test_of_one_sample_the_level_is_not_known() -> None:
+    """A low first loss, of a regression or of a small batch, and noise."""
+    rng = np.random.default_rng(5)
+    for start in (0.05, 0.5, 1.9):
+        losses = [start, *rng.lognormal(0, 0.7, 200)]
+        for kind, lr in (("SGD", 0.1), ("Adam", 0.3)):
+            assert "warning" not in severities(high(trained(losses, lr=lr, ratio=0.5, kind=kind)))
+
+
 def test_steps_that_should_have_taken_half_of_the_loss() -> None:
     up = [2.3, 2.3, 4.7, 4.8, 4.7]
     for descent, told in ((1.2, ["warning"]), (1.1, [])):
@@ -145,13 +149,10 @@ def test_at_chance_level_after_steps_as_large_as_the_weights() -> None:
     assert severities(high(trained([4.0, 3.0, 2.4, *np.full(60, 1.8)], lr=0.1, kind="Adam"))) == ["info"]
 
 
-def test_far_larger_than_the_weights_and_still_high_after_fifty_steps() -> None:
-    """Of a network; prompts and embeddings begin small, and may stay high."""
-    losses = [*np.linspace(4.0, 2.0, 10), *np.full(60, 1.8)]
-    made = trained(losses, lr=0.3, kind="Adam")
-    assert severities(high(made)) == ["info"]
-    network = replace(made, parameters=made.parameters * 3, arrays={n: widened(v) for n, v in made.arrays.items()})
-    assert severities(high(network)) == ["warning"]
+def test_a_little_better_than_guessing_is_learning() -> None:
+    """Nearly random targets, text of high entropy."""
+    losses = [2.4, 2.35, *np.full(60, 0.98 * np.log(10))]
+    assert severities(high(trained(losses, lr=0.1, kind="Adam"))) == ["info"]
 
 
 def test_gradients_that_died() -> None:
@@ -188,7 +189,7 @@ def test_what_was_found_stays_until_the_loss_has_come_down_far_enough() -> None:
     rule = LearningRateTooHigh()
     [stuck] = high(trained(FLAT[:60], ratio=0.04))
     [rose] = high(trained([2.3, 9.0, 9.0, 9.0], ratio=0.5))
-    for found, kept, over in ((stuck, 0.71, 0.69), (rose, 0.34, 0.32)):
+    for found, kept, over in ((stuck, 0.91, 0.89), (rose, 0.34, 0.32)):
         for share, expected in ((kept, False), (over, True)):
             assert rule.over(found, record(trained([*FLAT[:60], *np.full(40, 2.3 * share)]))) is expected
 
@@ -240,8 +241,13 @@ def test_noise_that_hides_a_fall() -> None:
     assert low(trained(losses, ratio=1e-5)) == []
 
 
-def test_lr_0_is_not_low_but_off() -> None:
-    assert low(trained(FLAT, lr=0.0, ratio=0.0)) == []
+def test_an_lr_of_0() -> None:
+    [found] = low(trained(FLAT, lr=0.0, ratio=0.0))
+    assert (found.severity, found.advice[0].action) == ("warning", None)
+
+
+def test_what_a_schedule_has_brought_down_is_not_low() -> None:
+    assert low(trained(FLAT, lr=0.1 * 0.9 ** np.arange(200), ratio=1e-6)) == []
 
 
 # -- the grid ----------------------------------------------------------------------------------------------------------

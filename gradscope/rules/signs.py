@@ -33,9 +33,12 @@ class Signs:
     calm_share: float = 0.5
     bold_share: float = 2.0
     bold_ratio: float = 0.3
+    grown: float = 0.03
     above: float = 2.0
     slightly_above: float = 1.2
     far_above: float = 8.0
+    beyond: float = 100.0
+    early: int = 100
     in_a_row: int = 3
     lasting: int = 16
     growing: float = 1.3
@@ -49,9 +52,8 @@ class Signs:
     stuck_share: float = 0.3
     fell: float = 0.7
     back: float = 0.9
-    near_chance: float = 0.05
+    guessing: tuple[float, float] = (0.99, 1.06)
     near_guessing: float = 0.9
-    far_from_zero: float = 0.4
     healed: float = 0.33
     late_ratio: float = 3e-4
 
@@ -67,10 +69,8 @@ class Signs:
         losses, start = steps.finite, steps.start
         if len(losses) < len(steps.losses) or len(losses) < self.lasting or losses.max() > self.slightly_above * start:
             return False
-        now, chance = float(losses[-self.lasting :].mean()), steps.chance
-        if now > self.far_from_zero * start and self.share(steps) > self.bold_share:
-            return False
-        return now < self.fell * start and not abs(now / chance - 1) < 3 * self.near_chance
+        now = float(losses[-self.lasting :].mean())
+        return now < self.fell * start and not 0.9 < now / steps.chance < 1.2
 
     def _suspicion(self, steps: Steps) -> Trouble | None:
         """Info: a step of an adaptive optimizer moves each weight by about lr, and the weights are no larger."""
@@ -86,10 +86,10 @@ class Signs:
         return steps.share if steps.adaptive else 0.0
 
     def _bold(self, steps: Steps) -> bool:
-        """Whether steps changed most of the weights."""
+        """Whether steps changed most of weights that were not small to begin with."""
         if steps.adaptive:
             return self.share(steps) > self.bold_share
-        return bool(steps.ratios(32).max(initial=0.0) > self.bold_ratio)
+        return bool(steps.rms > self.grown and steps.ratios(32).max(initial=0.0) > self.bold_ratio)
 
     def _driven(self, steps: Steps) -> bool:
         """Whether single steps were large against the weights, or should have taken away much of the loss."""
@@ -100,6 +100,15 @@ class Signs:
             steps.ratios(32).max(initial=0.0) > self.driven_ratio
             or max(falls, default=0.0) > self.driven_fall * steps.start
         )
+
+    def _level(self, steps: Steps) -> float:
+        """The loss at the start: of a new model, which guesses, the first one tells; else many must."""
+        return steps.start if self._guessed(steps) else steps.level
+
+    def _guessed(self, steps: Steps) -> bool:
+        """Whether the first loss is that of a model that knows nothing: then it has little noise."""
+        backwards = int(steps.optimizer.scalars["backwards"][0]) if len(steps.optimizer.rows) else 1
+        return bool(max(1, backwards) * steps.start > self.near_guessing * steps.chance)  # the loss may be divided
 
     def _not_finite(self, steps: Steps) -> Trouble | None:
         losses = steps.losses
@@ -122,15 +131,17 @@ class Signs:
         losses, few, start = steps.finite, self.in_a_row, steps.start
         if len(losses) <= few or not start > 0 or np.median(losses[-self.lasting :]) < self.healed * start:
             return None
-        bold = self._bold(steps)
-        if not bold and (not self._driven(steps) or steps.adaptive and self.share(steps) < self.calm_share):
+        if not self._driven(steps):
             return self._left(steps)
-        three = medians_of_three(losses) if bold or steps.adaptive else smallest_of_three(losses)
-        if start > self.near_guessing * steps.chance:  # a new model guesses: little noise
-            limit = (self.slightly_above if bold else self.above) * start
-        else:  # of one sample the level is not known
-            limit = min(self.above * max(start, float(np.median(losses[:4]))), self.far_above * start)
-        return self._risen(steps, int(np.argmax(losses > limit))) if (three > limit).any() else None
+        first = losses[: self.early]
+        if self._guessed(steps):
+            three = medians_of_three(first) if steps.adaptive or self._bold(steps) else smallest_of_three(first)
+            limit = (self.slightly_above if self._bold(steps) else self.above) * start
+        else:  # of one sample the level is not known: only what is out of all proportion counts
+            three, limit = smallest_of_three(first), self.beyond * start
+        if (three > limit).any():
+            return self._risen(steps, int(np.argmax(losses > limit)))
+        return self._left(steps)
 
     def _left(self, steps: Steps) -> Trouble | None:
         """Without large steps to explain it: the loss left all that the noise had shown before, to stay above."""
@@ -166,7 +177,9 @@ class Signs:
         if len(newest) < self.dead_rows or len(losses) < 2 * self.dead_rows or not len(first):
             return None
         now = float(np.mean(losses[-self.dead_rows :]))
-        if bold < self.stuck_ratio or now < self.back * steps.start or not (newest < self.dead * first[0]).all():
+        if bold < self.stuck_ratio or now < self.back * self._level(steps) or not steps.rms > self.grown:
+            return None
+        if not (newest < self.dead * first[0]).all():
             return None
         sign = f"after steps of {100 * bold:.2g} % of the weights the gradients are all but gone"
         return Trouble(0, "error", sign, {"start": steps.start, "now": now}, self.fell * steps.start)
@@ -179,35 +192,34 @@ class Signs:
         first = steps.ratios()
         bold = float(np.median(first)) if len(first) else 0.0
         bold = max(bold, self._newest_ratio(steps))
-        if bold < self.stuck_ratio or steps.adaptive and self.share(steps) < self.stuck_share:
+        if bold < self.stuck_ratio or not steps.rms > self.grown:
+            return None  # small weights grow, whatever the lr
+        if steps.adaptive and self.share(steps) < self.stuck_share:
             return None
         now = float(losses[-window:].mean())
-        level = steps.start if self._driven(steps) else steps.level
+        level = self._level(steps)
         if now < self.stuck * level or windows_mean(losses, window).min() < self.fell * level:
             return None
         sign = f"with steps of {100 * bold:.2g} % of the weights the loss has not fallen in {len(losses)} steps"
-        return Trouble(0, "warning", sign, {"start": steps.start, "now": now, "ratio": bold}, self.fell * level)
+        return Trouble(0, "warning", sign, {"start": steps.start, "now": now, "ratio": bold}, self.back * level)
 
     def _stalled(self, steps: Steps) -> Trouble | None:
-        """After steps as large as the weights the loss lies at chance level; or, of a network, still high."""
+        """After steps as large as the weights the loss lies at chance level."""
         losses, window = steps.finite, steps.window(self.stuck_rows // 2)
-        if len(losses) < max(self.stuck_rows, 2 * window) or not (self._bold(steps) or self._driven(steps)):
+        if len(losses) < max(self.stuck_rows, 2 * window) or not self._driven(steps):
             return None
         now, before = float(losses[-window:].mean()), float(losses[-2 * window : -window].mean())
-        guesses = max(abs(now / steps.chance - 1), abs(before / steps.chance - 1)) < self.near_chance
-        slow = self.share(steps) > self.bold_share and steps.matrices > 2 and now > self.healed * steps.start
-        if not guesses and not slow:
+        if not all(self.guessing[0] < mean / steps.chance < self.guessing[1] for mean in (now, before)):
             return None
-        where = f"that of guessing among {steps.classes}" if guesses else f"after {len(losses)} of them"
-        sign = f"after steps as large as the weights the loss is {now:.4g}, {where}"
-        return Trouble(0, "warning", sign, {"start": steps.start, "now": now}, self.healed * steps.start)
+        sign = f"after steps as large as the weights the loss is {now:.4g}, that of guessing among {steps.classes}"
+        return Trouble(0, "warning", sign, {"start": steps.start, "now": now}, self.fell * steps.chance)
 
     def _collapsed(self, steps: Steps) -> Trouble | None:
         """The loss had fallen, shot up, and is back where it began."""
         losses, window = steps.finite, steps.window(self.stuck_rows // 2)
         if len(losses) < 2 * window:
             return None
-        now, level = float(losses[-window:].mean()), steps.start if self._driven(steps) else steps.level
+        now, level = float(losses[-window:].mean()), self._level(steps)
         if now < self.back * level:
             return None
         means, high = windows_mean(losses, window), medians_of_three(losses)

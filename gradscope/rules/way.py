@@ -70,7 +70,7 @@ def loss_along(stream: Stream, way: Way, rows: int) -> Along | None:
     known = np.isfinite(loss) & (courses == courses[-1])
     after = loss[way.at :][known[way.at :]]
     before, path, rate = (column[: way.at][known[: way.at]] for column in (loss, way.path, way.rate))
-    if len(after) < rows or len(before) < 3:
+    if len(after) < rows or not len(before):
         return None
     level, error, spread = float(after.mean()), standard_error(after), float(after.std())
     few = max(1, min(5, len(before) // 4))

@@ -50,7 +50,7 @@ class LearningRateTooHigh(Signs, Estimates, Rule):
     code = "GS301"
     name = "learning-rate-too-high"
     severity = "warning"
-    message = "lr {lr} is too high: {sign}"
+    message = "lr {lr} {verdict} too high: {sign}"
     explains = ("GS201", "GS202", "GS203", "GS204", "GS205", "GS206", "GS401", "GS402", "GS404", "GS501", "GS502")
 
     def check(self, record: Record) -> Iterator[Finding]:
@@ -96,6 +96,7 @@ class LearningRateTooHigh(Signs, Estimates, Rule):
             severity=trouble.severity,
             evidence={
                 "lr": float(steps.lr.max()),
+                "verdict": "may be" if trouble.severity == "info" else "is",
                 "sign": trouble.sign,
                 **trouble.numbers,
                 **({"forgiven_below": trouble.forgiven} if trouble.severity != "info" else {}),

@@ -7,7 +7,7 @@ from typing import Iterator
 
 import numpy as np
 
-from gradscope.findings import Finding
+from gradscope.findings import Advice, Finding
 from gradscope.record.record import Record
 from gradscope.rules.advice import change_lr, grid_1_3_10, nearest_1_3_10, peaks
 from gradscope.rules.base import Rule
@@ -71,14 +71,16 @@ class LearningRateTooLow(Rule):
 
     def _judge(self, steps: Steps) -> Finding | None:
         losses, lr = steps.finite, steps.lr
-        if len(losses) < self.rows or not steps.level > 0 or not lr[-1] > 0:
-            return None
+        if len(losses) < self.rows or not steps.level > 0 or lr[-1] < 0.5 * lr.max():
+            return None  # what a schedule has brought down is another matter
         window = steps.window(self.rows // 4)
         if len(losses) < 2 * window:
             return None
         start, now = float(losses[:window].mean()), float(losses[-window:].mean())
         if not self.kept * start < now < 1.1 * start:
             return None
+        if not lr.max() > 0:
+            return self._finding(steps, start, now, 0.0, "warning")
         ratio = self._ratio(steps)
         tiny = steps.share < self.share if steps.adaptive else ratio < self.ratio
         warming = lr[: -self.rows // 2].min(initial=lr[-1]) * self.raised < lr[-1]
@@ -105,10 +107,14 @@ class LearningRateTooLow(Rule):
 
     def _finding(self, steps: Steps, start: float, now: float, ratio: float, severity: str) -> Finding:
         lr, optimizer = float(steps.lr.max()), steps.optimizer
-        if steps.adaptive:
+        if not lr > 0:
+            advice: tuple[Advice, ...] = (Advice("give the optimizer an lr above 0 (a division of integers gives 0)"),)
+        elif steps.adaptive:
             to = nearest_1_3_10(self.advised_share * lr / steps.share)
+            advice = change_lr(optimizer, peaks(steps.record, optimizer), to)
         else:
             to = grid_1_3_10(lr * self.advised_ratio / ratio)
+            advice = change_lr(optimizer, peaks(steps.record, optimizer), to)
         return self.finding(
             (int(steps.rows[0]), int(steps.rows[-1])),
             severity=severity,
@@ -125,5 +131,5 @@ class LearningRateTooLow(Rule):
             optimizer=optimizer.number,
             where=steps.record.site(int(optimizer.scalars["step_site"][-1])),
             label="these steps",
-            advice=change_lr(optimizer, peaks(steps.record, optimizer), to),
+            advice=advice,
         )

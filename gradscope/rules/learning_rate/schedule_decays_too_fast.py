@@ -74,6 +74,7 @@ class ScheduleDecaysTooFast(Rule):
     very_long: float = 20.0
     epoch_like: int = 500  # rows in which a schedule stepped per batch is done
     by_hand: int = 300  # the same without any scheduler
+    much: float = 0.3
     z: float = 4.0
     cycles: int = 10  # before T_max is held to be counted in epochs
     negative: int = 3  # rows
@@ -133,6 +134,8 @@ class ScheduleDecaysTooFast(Rule):
         verdict = "" if along is None else self._verdict(along)
         if along is None or not verdict or verdict == "converged":
             return
+        if not each and along.level < self.much * (along.level + along.fall[0]):
+            return  # step by step as somebody planned it, and most is learned
         certain = each and way.nothing and way.since >= long * way.took and verdict == "unknown"
         certain = certain or milestones and way.since >= self.very_long * way.took
         if not certain and not (verdict == "falling" and way.nothing):

@@ -36,9 +36,9 @@ class LossNotDecreasing(Rule):
     """The loss stays at what it is worth to know nothing: the model is at chance level, and does not leave it.
 
     What it finds
-        A cross entropy that lies within `band` of ln C (C classes; ln 2 for two), that was never better, and that does
-        not fall: the trend since it came there is none, in losses that would have shown one. Any other loss that stays
-        where it is while the gradient of every weight is exactly 0 (dead units).
+        A cross entropy that lies between 1 - `below` and 1 + `above` of ln C (C classes; ln 2 for two), that was never
+        better, and that does not fall: the trend since it came there is none, in losses that would have shown one. Any
+        other loss that stays where it is while the gradient of every weight is exactly 0 (dead units).
     Why it matters
         Nothing is learned, however long it runs.
     Sick
@@ -67,7 +67,8 @@ class LossNotDecreasing(Rule):
     severity = "warning"
     message = "the loss has stayed at {now} since step {since}, {as_good_as}: {why}"
 
-    band: float = 0.03  # of ln C, below; twice that above (a network that moves about loses a little)
+    below: float = 0.01  # of ln C: what has learned a little is no guess,
+    above: float = 0.06  # and a network that moves about loses a little
     trend: float = 1.0  # standard errors of the fall over the whole stretch: above, it may be falling
     # rows, and the largest standard error of that fall (of ln C), by what else is known; while it runs, at its end
     rows: tuple[int, int] = (500, 200)
@@ -107,7 +108,7 @@ class LossNotDecreasing(Rule):
         if stream is None or blocks is None:
             return False
         newest = blocks.whole["mean"][-max(4, len(blocks) // 8) :]
-        better = len(newest) > 0 and float(newest.mean()) < (1 - self.band) * float(finding.evidence["level"])
+        better = len(newest) > 0 and float(newest.mean()) < (1 - self.below) * float(finding.evidence["level"])
         return better or stream not in judged(record)
 
     def _at_chance(self, blocks: Blocks, level: float) -> bool:
@@ -115,12 +116,13 @@ class LossNotDecreasing(Rule):
         means = blocks["mean"]
         if len(means) < 16 or (blocks["count"] == 0).any():
             return False
-        now = float(means[len(means) // 2 :].mean())
-        if not (1 - self.band) * level <= now <= (1 + 2 * self.band) * level:
+        newest = means[len(means) // 2 :]
+        now, length = float(newest.mean()), len(means) // 8
+        low = (1 - self.below) * level - 3 * float(newest.std()) / math.sqrt(length)  # as noise allows
+        if not low <= now <= (1 + self.above) * level:
             return False
-        length = len(means) // 8
         eighths = means[len(means) % length :].reshape(-1, length).mean(axis=1)
-        return bool(eighths.min() > (1 - self.band) * level)
+        return bool(eighths.min() > low)
 
     def _stuck(self, blocks: Blocks, classes: int, gradients: Gradients, ended: int) -> Stuck | None:
         """Where nothing falls over the stretch since the loss came to its level, or over the newest half of it."""
@@ -128,7 +130,7 @@ class LossNotDecreasing(Rule):
             return None
         means, lr = blocks["mean"], blocks["lr"]
         level = math.log(classes) if classes else float(means[len(means) // 2 :].mean())
-        begin = _settled(means, (1 + 2 * self.band) * level)
+        begin = _settled(means, (1 + self.above) * level)
         quarter = max(1, (len(means) - begin) // 4)
         if not lr.max() > 0 or lr[-1] > 1.02 * lr[:-quarter].max(initial=0.0):
             return None

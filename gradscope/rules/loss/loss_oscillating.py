@@ -51,7 +51,7 @@ class LossOscillating(Rule):
     Silent on
         Batch noise, which turns at two of three steps; an oscillation in which the loss still falls (the edge of
         stability), or has long fallen; two batches, tasks or sources by turns, where the steps are too short to be the
-        cause; a learning rate that changes; losses that may rise. Where no step was measured: info.
+        cause; a learning rate that changes; losses that may rise; where no step was measured.
     Known at
         96 rows. Thresholds: {thresholds}.
     References
@@ -83,7 +83,7 @@ class LossOscillating(Rule):
             newest = np.flatnonzero(courses == courses[-1])[-self.most_rows :] - len(courses)
             if len(newest) >= self.settled + self.rows:
                 swing = self._swing(stream, newest, int(courses[-1]))
-                if swing is not None and (swing.reach >= self.reach or self._open(swing)):
+                if swing is not None and swing.reach >= self.reach:
                     yield self._finding(record, stream, int(courses[-1]), swing)
 
     def not_judged(self, record: Record) -> str:
@@ -97,10 +97,6 @@ class LossOscillating(Rule):
         newest = stream.loss[-self.rows :]
         newest = newest[np.isfinite(newest)]
         return len(newest) > 0 and bool(np.median(newest) < 0.7 * float(finding.evidence["low"]))
-
-    def _open(self, swing: Swing) -> bool:
-        """Nothing was measured, and it is clear enough to be told all the same."""
-        return bool(np.isnan(swing.reach) and swing.correlation <= self.clear_correlation)
 
     def _swing(self, stream: Stream, newest: np.ndarray, course: int) -> Swing | None:
         newest = newest[max(0, self.settled + len(newest) - len(stream.rows)) :]
@@ -133,7 +129,6 @@ class LossOscillating(Rule):
         optimizer = stream.optimizers[0]
         return self.finding(
             (swing.first, int(stream.rows[-1])),
-            severity="info" if np.isnan(swing.reach) else None,
             evidence={
                 "low": swing.low,
                 "high": swing.high,
