@@ -149,6 +149,21 @@ def test_at_chance_level_after_steps_as_large_as_the_weights() -> None:
     assert severities(high(trained([4.0, 3.0, 2.4, *np.full(60, 1.8)], lr=0.1, kind="Adam"))) == ["info"]
 
 
+def widened(column: Any) -> Any:
+    """The same with each parameter three times."""
+    return np.concatenate([column] * 3, axis=-1) if column.ndim > 1 else column
+
+
+def test_a_network_thrown_far_and_still_high_after_fifty_steps() -> None:
+    """Prompts and embeddings are one or two matrices, begin small, and may stay high."""
+    made = trained([*np.linspace(4.0, 2.0, 10), *np.full(60, 1.8)], lr=0.3, kind="Adam")
+    network = replace(made, parameters=made.parameters * 3, arrays={n: widened(v) for n, v in made.arrays.items()})
+    small = {**network.arrays, "weight_norm": 0.2 * network.arrays["weight_norm"]}
+    assert severities(high(made)) == ["info"]
+    assert severities(high(network)) == ["warning"]
+    assert severities(high(replace(network, arrays=small))) == ["info"]
+
+
 def test_a_little_better_than_guessing_is_learning() -> None:
     """Nearly random targets, text of high entropy."""
     losses = [2.4, 2.35, *np.full(60, 0.98 * np.log(10))]

@@ -61,8 +61,8 @@ class Signs:
         """The first of the signs that hold now."""
         if self._goes_well(steps):
             return self._late(steps)
-        signs = (self._not_finite, self._rose, self._died, self._stuck, self._stalled, self._collapsed, self._late)
-        return next((found for found in (sign(steps) for sign in signs) if found is not None), None)
+        early = (self._not_finite, self._rose, self._died, self._stuck, self._stalled)
+        signs = (*early, self._slow, self._collapsed, self._late)
 
     def _goes_well(self, steps: Steps) -> bool:
         """Whether nothing but a slow rise can be the matter: most runs, most of the time."""
@@ -70,6 +70,8 @@ class Signs:
         if len(losses) < len(steps.losses) or len(losses) < self.lasting or losses.max() > self.slightly_above * start:
             return False
         now = float(losses[-self.lasting :].mean())
+        if self.share(steps) > self.bold_share and now > self.healed * start:
+            return False
         return now < self.fell * start and not 0.9 < now / steps.chance < 1.2
 
     def _suspicion(self, steps: Steps) -> Trouble | None:
@@ -213,6 +215,18 @@ class Signs:
             return None
         sign = f"after steps as large as the weights the loss is {now:.4g}, that of guessing among {steps.classes}"
         return Trouble(0, "warning", sign, {"start": steps.start, "now": now}, self.fell * steps.chance)
+
+    def _slow(self, steps: Steps) -> Trouble | None:
+        """A network whose weights were nothing small was thrown far by an adaptive optimizer, and has not come far."""
+        losses, window = steps.finite, steps.window(self.stuck_rows // 2)
+        if len(losses) < max(self.stuck_rows, 2 * window) or self.share(steps) <= self.bold_share:
+            return None
+        now = float(losses[-window:].mean())
+        if not steps.rms > self.grown or steps.matrices < 3 or now < self.healed * self._level(steps):
+            return None
+        sign = f"its first steps were {self.share(steps):.2g} times as large as the weights, and after {len(losses)} "
+        sign += f"of them the loss is {now:.4g}"
+        return Trouble(0, "warning", sign, {"start": steps.start, "now": now}, self.healed * self._level(steps))
 
     def _collapsed(self, steps: Steps) -> Trouble | None:
         """The loss had fallen, shot up, and is back where it began."""

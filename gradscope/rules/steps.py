@@ -83,6 +83,11 @@ class Steps:
         matrices = np.array([len(p.shape) >= 2 for p in parameters]) & there
         return np.flatnonzero(matrices if matrices.any() else there)
 
+    @property
+    def matrices(self) -> int:
+        """How many weight matrices are trained; a prompt or a table of embeddings is one."""
+        return len(self._weights)
+
     @cached_property
     def _rms(self) -> Floats:
         """# (weights,) The root mean square of each matrix at the first measured row."""
