@@ -63,6 +63,7 @@ class Signs:
             return self._late(steps)
         early = (self._not_finite, self._rose, self._died, self._stuck, self._stalled)
         signs = (*early, self._slow, self._collapsed, self._late)
+        return next((found for found in (sign(steps) for sign in signs) if found is not None), None)
 
     def _goes_well(self, steps: Steps) -> bool:
         """Whether nothing but a slow rise can be the matter: most runs, most of the time."""
