@@ -21,10 +21,11 @@ class LearningRateTooHigh(Signs, Estimates, Rule):
     """The steps are larger than the loss can follow.
 
     What it finds
-        A loss that rose above its start (`above` times over three losses; less where steps were as large as the
-        weights, more where they were small), that is no number any more after it grew, that stays at its start or at
-        chance level under large steps, that fell and is back, or that rises slowly at the lr it fell with; gradients
-        that are all but gone after large steps. As info, from the first step on: an adaptive optimizer's lr as large
+        After large steps, a loss that rose above that of a new model (`above` times over three losses; less where they
+        were as large as the weights; `beyond` times where one loss does not tell the level), that stays at its start
+        or at chance level, or of which little was taken away; gradients that are all but gone. After steps of any
+        size, a loss that is no number any more after it grew, that keeps growing, that fell, shot up and is back, or
+        that rises slowly at the lr it fell with. As info, from the first step on: an adaptive optimizer's lr as large
         as the weights (it moves each weight by about lr at each step).
     Why it matters
         Nothing is learned, or what is learned is thrown away. An lr a few times lower often trains at once.
