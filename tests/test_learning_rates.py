@@ -181,6 +181,8 @@ def test_fell_shot_up_and_is_back() -> None:
     losses = [*FALLING[:100], 6.0, 5.0, 3.0, *np.full(60, 2.1)]
     assert "is back" in high(trained(losses, ratio=0.2))[0].text
     assert high(trained(losses)) == []  # the data may have changed
+    resumed = [*np.full(100, 0.01), *np.full(30, 0.005), 7.6, 7.6, 3.0, *np.full(60, 0.2)]
+    assert high(trained(resumed, lr=5e-4, kind="Adam")) == []  # new classes
     assert high(trained([*losses[:100], 4.0, 5.0, 3.0, *np.full(60, 1.9)], ratio=0.2)) == []
 
 

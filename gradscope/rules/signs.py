@@ -231,6 +231,8 @@ class Signs:
 
     def _collapsed(self, steps: Steps) -> Trouble | None:
         """The loss had fallen, shot up, and is back where it began."""
+        if not self._guessed(steps) or steps.adaptive and self.share(steps) < self.stuck_share:
+            return None
         losses, window = steps.finite, steps.window(self.stuck_rows // 2)
         if len(losses) < 2 * window:
             return None
@@ -242,8 +244,8 @@ class Signs:
         peak = lowest + int(np.argmax(high[lowest:]))
         if means[lowest] > self.fell * level or high[peak] < self.above * level or peak >= len(losses) - window:
             return None
-        bold = self.share(steps) > self.stuck_share or not steps.adaptive and self._driven(steps)
-        if not bold and high[peak] < self.far_above * level and not self._grows(losses, peak):
+        large = steps.adaptive or self._driven(steps) or high[peak] > self.far_above * level
+        if not large and not self._grows(losses, peak):
             return None
         sign = f"the loss had fallen, shot up to {float(high[peak]):.4g} and is back at {now:.4g}"
         numbers = {"start": steps.start, "now": now, "peak": float(high[peak])}
