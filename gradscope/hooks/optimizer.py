@@ -30,7 +30,7 @@ def step_hooks(dispatcher: Dispatcher) -> list[RemovableHandle]:
     def before(optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not dispatcher.listening(mine, trains=True):
             return None
-        closure = None if len(args) == 1 and not kwargs else _closure(args, kwargs)
+        closure = None if len(args) == 1 and not kwargs else closure_of(args, kwargs)
         dispatcher.begin(Phase.STEP, optimizer, closure is None)
         return None if closure is None else _with_observed(closure, dispatcher, optimizer, args, kwargs)
 
@@ -41,7 +41,8 @@ def step_hooks(dispatcher: Dispatcher) -> list[RemovableHandle]:
     return [register_optimizer_step_pre_hook(before), register_optimizer_step_post_hook(after)]
 
 
-def _closure(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[..., Any] | None:
+def closure_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[..., Any] | None:
+    """The closure that a step was called with (its optimizer is the first of `args`)."""
     closure = kwargs.get("closure") if "closure" in kwargs else (args[1] if len(args) > 1 else None)
     return closure if callable(closure) else None
 
@@ -60,9 +61,16 @@ def _with_observed(
             dispatcher.send("closure_returned", optimizer)
         return result
 
+    return with_closure(args, kwargs, observed)
+
+
+def with_closure(
+    args: tuple[Any, ...], kwargs: dict[str, Any], closure: Callable[..., Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of a step, with this closure instead of its own."""
     if "closure" in kwargs:
-        return args, {**kwargs, "closure": observed}
-    return (args[0], observed, *args[2:]), kwargs
+        return args, {**kwargs, "closure": closure}
+    return (args[0], closure, *args[2:]), kwargs
 
 
 def patches(dispatcher: Dispatcher) -> list[Patch]:

@@ -18,7 +18,6 @@ Floats = npt.NDArray[np.float64]
 
 # Each weight moves by about lr, whatever the gradient's size (the square root of its running square divides it).
 ADAPTIVE = ("Adam", "AdamW", "NAdam", "RAdam", "Adamax", "RMSprop", "Adagrad", "SparseAdam")
-FOLLOWS_GRADIENT = ("SGD", "ASGD")
 HEAD, TAIL = 32, 40  # measured rows that are looked at: so many first ones, and newest ones
 SMALLEST = 1e-8  # rms of weights: below it they are not yet weights (zero-initialised)
 
@@ -59,10 +58,6 @@ class Steps:
     @property
     def adaptive(self) -> bool:
         return self.optimizer.kind.removeprefix("Fused").removesuffix("8bit") in ADAPTIVE
-
-    @property
-    def follows_gradient(self) -> bool:
-        return self.optimizer.kind in FOLLOWS_GRADIENT
 
     @cached_property
     def momentum(self) -> float:

@@ -15,6 +15,7 @@ import torch
 from torch.optim import Optimizer
 
 from gradscope.events import Site
+from gradscope.hooks.optimizer import closure_of, with_closure
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -185,8 +186,8 @@ def _around_closure(
     after: Callable[[], Any] = lambda: None,
 ) -> Arguments | None:
     """The step's arguments with something done around its closure; None where it has no closure."""
-    closure = kwargs.get("closure") if "closure" in kwargs else (args[1] if len(args) > 1 else None)
-    if not callable(closure):
+    closure = closure_of(args, kwargs)
+    if closure is None:
         return None
 
     @functools.wraps(closure)
@@ -196,9 +197,7 @@ def _around_closure(
         after()
         return result
 
-    if "closure" in kwargs:
-        return args, {**kwargs, "closure": wrapped}
-    return (args[0], wrapped, *args[2:]), kwargs
+    return with_closure(args, kwargs, wrapped)
 
 
 def _number(value: Any) -> float | None:

@@ -6,10 +6,9 @@ from typing import Iterator
 
 import numpy as np
 
-from gradscope.facts import Hyperparameters, newest_of
 from gradscope.findings import Advice, Finding
 from gradscope.record.record import Record, Stream
-from gradscope.rules.advice import decade_down
+from gradscope.rules.advice import decade_down, settings
 from gradscope.rules.base import Rule
 from gradscope.rules.judged import judged, skipped
 from gradscope.rules.rising import Rise, RiseTest, windows
@@ -77,10 +76,8 @@ class LossRising(RiseTest, Rule):
         optimizer = stream.optimizers[0]
         mine = np.flatnonzero(optimizer.scalars["course"] == course)
         newest = mine[-1] if len(mine) else -1
-        settings = [
-            f for f in newest_of(record.facts.of(Hyperparameters)) if f.optimizer == optimizer.number and f.values
-        ]
-        climbs = any(f.values.get("maximize") is True for f in settings)
+        groups = range(optimizer.lr.shape[1])
+        climbs = any(settings(record, optimizer, group).get("maximize") is True for group in groups)
         if climbs:
             cause = f": {optimizer.kind} was told to climb (maximize=True)"
             advice: tuple[Advice, ...] = (Advice("leave out maximize=True: the loss is to be made small"),)
