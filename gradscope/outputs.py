@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gradscope.events import Site
-from gradscope.facts import FactLog
+from gradscope.facts.fact import FactLog
 from gradscope.findings import Finding
 from gradscope.record.chunks import FLUSH_SECONDS
 from gradscope.record.record import Meta

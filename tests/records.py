@@ -6,7 +6,7 @@ from typing import Any, Sequence
 import numpy as np
 
 from gradscope.events import Site
-from gradscope.facts import Fact, FactLog
+from gradscope.facts.fact import Fact, FactLog
 from gradscope.record.blocks import Courses
 from gradscope.record.record import Meta, OptimizerRecord, Parameter, Record, Wiring
 from gradscope.record.rowstore import pad

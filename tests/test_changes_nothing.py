@@ -24,7 +24,7 @@ from torch.optim.optimizer import Optimizer
 from torch.utils.checkpoint import checkpoint
 
 import gradscope
-from gradscope.facts import SkippedStep
+from gradscope.facts.loop import SkippedStep
 from tests.shell import plain, watched, write
 
 STEPS = 40  # beyond the first rows, which are watched more closely

@@ -7,7 +7,8 @@ from typing import Any, Sequence
 import numpy as np
 import pytest
 
-from gradscope.facts import Fact, Hyperparameters, StepGeometry
+from gradscope.facts.fact import Fact
+from gradscope.facts.learning_rate import Hyperparameters, StepGeometry
 from gradscope.findings import Finding
 from gradscope.record.record import OptimizerRecord
 from gradscope.record.table import array_columns

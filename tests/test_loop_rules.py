@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gradscope.events import Point, Site
-from gradscope.facts import EarlySchedulerStep, EvalModeSteps, GraphAge
+from gradscope.facts.loop import EarlySchedulerStep, EvalModeSteps, GraphAge
 from gradscope.record.record import OptimizerRecord, Parameter, Record
 from gradscope.record.table import array_columns
 from gradscope.rules.catalogue import RULES, find_rule

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from gradscope.events import Point
-from gradscope.facts import Fact, LossFunction, LossKind
+from gradscope.facts.fact import Fact
+from gradscope.facts.loss import LossFunction, LossKind
 from gradscope.findings import Finding
 from gradscope.record.record import OptimizerRecord
 from gradscope.rules.base import Rule

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from gradscope.diagnosis import FindingLog, diagnose
-from gradscope.facts import Hyperparameters, LossKind, SharedLoss
+from gradscope.facts.learning_rate import Hyperparameters
+from gradscope.facts.loss import LossKind, SharedLoss
 from gradscope.findings import Finding
 from gradscope.record.record import Record, Wiring
 from gradscope.rules.advice import grid_1_3_10

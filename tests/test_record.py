@@ -11,20 +11,11 @@ from hypothesis import strategies as st
 
 from gradscope.errors import DamagedRecord
 from gradscope.events import Site
-from gradscope.facts import (
-    MAX_EXAMPLES,
-    EarlySchedulerStep,
-    EvalModeSteps,
-    FactLog,
-    GraphAge,
-    LossKind,
-    MissingStep,
-    SkippedStep,
-    StepGeometry,
-    UnownedParameter,
-    from_json,
-    to_json,
-)
+from gradscope.facts.catalogue import from_json, to_json
+from gradscope.facts.fact import MAX_EXAMPLES, FactLog
+from gradscope.facts.learning_rate import StepGeometry
+from gradscope.facts.loop import EarlySchedulerStep, EvalModeSteps, GraphAge, MissingStep, SkippedStep, UnownedParameter
+from gradscope.facts.loss import LossKind
 from gradscope.findings import Finding
 from gradscope.record.chunks import DATA, INDEX, META, ChunkWriter
 from gradscope.record.reader import find_run, read_findings, read_record

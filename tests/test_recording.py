@@ -13,7 +13,9 @@ from torch import nn
 
 import gradscope
 from gradscope.events import GradState, Point
-from gradscope.facts import GraphAge, SharedLoss, SkippedStep, newest_of
+from gradscope.facts.fact import newest_of
+from gradscope.facts.loop import GraphAge, SkippedStep
+from gradscope.facts.loss import SharedLoss
 from gradscope.hooks.forward import glimpse
 from gradscope.record.record import OptimizerRecord, Record
 from gradscope.recording.sampling import Sampling

@@ -11,7 +11,7 @@ import pytest
 
 import gradscope
 from gradscope.errors import UsageError
-from gradscope.facts import BackwardFailed, DisconnectedLoss, MissingStep, NoGradientReason, UnownedParameter
+from gradscope.facts.loop import BackwardFailed, DisconnectedLoss, MissingStep, NoGradientReason, UnownedParameter
 from gradscope.record.record import Record, Wiring
 from gradscope.rules.base import HEADINGS, Rule
 from gradscope.rules.catalogue import RULES, find_rule, select

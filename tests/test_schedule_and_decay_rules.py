@@ -9,7 +9,10 @@ import pytest
 
 from gradscope.diagnosis import FindingLog, diagnose
 from gradscope.events import Site
-from gradscope.facts import Fact, Hyperparameters, LossKind, Schedule, from_json, to_json
+from gradscope.facts.catalogue import from_json, to_json
+from gradscope.facts.fact import Fact
+from gradscope.facts.learning_rate import Hyperparameters, Schedule
+from gradscope.facts.loss import LossKind
 from gradscope.findings import Finding
 from gradscope.record.record import OptimizerRecord, Record
 from gradscope.record.table import array_columns

@@ -10,7 +10,8 @@ from torch import nn
 from torch.optim import lr_scheduler as schedules
 
 import gradscope
-from gradscope.facts import Schedule, newest_of
+from gradscope.facts.fact import newest_of
+from gradscope.facts.learning_rate import Schedule
 from gradscope.findings import Finding
 
 Make = Callable[[torch.optim.Optimizer], Any]

@@ -12,7 +12,7 @@ PACKAGE = Path(gradscope.__file__).parent
 
 # room -> what it must not import (a prefix of the module's name)
 WALLS = {
-    "facts.py": ("torch", "gradscope.recording", "gradscope.hooks", "gradscope.rules", "gradscope.record."),
+    "facts": ("torch", "gradscope.recording", "gradscope.hooks", "gradscope.rules", "gradscope.record."),
     "findings.py": ("torch", "gradscope.recording", "gradscope.hooks", "gradscope.rules", "gradscope.probes"),
     "events.py": ("torch", "gradscope."),
     "diagnosis.py": ("torch", "gradscope.hooks", "gradscope.probes", "gradscope.recording", "gradscope.rules.loop"),

@@ -164,6 +164,10 @@ class Dispatcher:
     def _in_forked_child(self) -> None:
         self._forked = True
 
+    def spend(self, seconds: float) -> None:
+        """Time of ours that was spent outside of the listener: in the hooks of modules."""
+        self.seconds += seconds
+
     def spent(self) -> float:
         """Seconds spent in the listener so far, those of the call at hand included. For the listener to ask."""
         return self.seconds + time.perf_counter() - self.now

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import time
 from dataclasses import dataclass, field
 from typing import Any, Callable, Iterable
 
@@ -54,12 +55,20 @@ class Call:
 class ForwardTrace:
     """The module calls since the last `clear`, while on. `blind` says why there are none, where that is known."""
 
-    def __init__(self, guard: Callable[[], bool], failed: Callable[[BaseException], None]) -> None:
+    def __init__(
+        self,
+        guard: Callable[[], bool],
+        failed: Callable[[BaseException], None],
+        called: Callable[[Call, Any, Any, Any], None],
+        spent: Callable[[float], None],
+    ) -> None:
         self.calls: list[Call] = []
         self.blind = ""
         self._broken = False
         self._guard = guard  # whether to look now
         self._failed = failed
+        self._called = called  # with each call that has ended well, its arguments, keyword arguments and output
+        self._spent = spent  # so many seconds in a hook
         self._stack: list[Call] = []
         self._handles: list[RemovableHandle] = []
 
@@ -97,11 +106,14 @@ class ForwardTrace:
         def safe(*args: Any) -> None:
             if self._broken or torch.compiler.is_compiling() or not self._guard():
                 return
+            start = time.perf_counter()
             try:
                 hook(*args)
             except Exception as error:  # torch may be iterating over its hooks: they are removed later, by `stop`
                 self._broken = True
                 self._failed(error)
+            finally:
+                self._spent(time.perf_counter() - start)
 
         return safe
 
@@ -128,6 +140,8 @@ class ForwardTrace:
             if call.module is module:
                 call.inputs = [glimpse(t) for t in tensors_in((args, kwargs))]
                 call.outputs = [glimpse(t) for t in tensors_in(output)]
+                if output is not None:
+                    self._called(call, args, kwargs, output)
                 return
 
 

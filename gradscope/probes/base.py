@@ -2,13 +2,13 @@
 from __future__ import annotations
 
 from types import FrameType
-from typing import Protocol, Sequence
+from typing import Any, Protocol, Sequence
 
 import torch
 
 from gradscope.events import Site
-from gradscope.facts import Fact
-from gradscope.hooks.forward import ForwardTrace
+from gradscope.facts.fact import Fact
+from gradscope.hooks.forward import Call, ForwardTrace
 from gradscope.hooks.graph import Survey
 from gradscope.recording.naming import Names
 from gradscope.recording.track import Track
@@ -64,6 +64,9 @@ class Probe:
 
     cost = ""
     always: frozenset[str] = frozenset()
+
+    def called(self, scene: Scene, call: Call, args: Any, kwargs: Any, output: Any) -> None:
+        """A module's forward has ended, while module calls are watched; also in evaluation. Keep none of the tensors."""
 
     def before_backward(self, scene: Scene, roots: Sequence[torch.Tensor], site: Site) -> None:
         """The graph of `roots` is alive."""

@@ -7,7 +7,7 @@ from typing import Sequence
 import torch
 
 from gradscope.events import Site
-from gradscope.facts import BackwardFailed, DisconnectedLoss
+from gradscope.facts.loop import BackwardFailed, DisconnectedLoss
 from gradscope.hooks.cuts import Cut, cut_of_loss
 from gradscope.probes.base import Probe, Scene
 from gradscope.recording.track import Track

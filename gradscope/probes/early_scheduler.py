@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts, ReduceLROnPlateau
 
 from gradscope.events import Site
-from gradscope.facts import EarlySchedulerStep
+from gradscope.facts.loop import EarlySchedulerStep
 from gradscope.hooks.scheduler import CAN_BE_SEEN, scheduler_call
 from gradscope.hooks.sites import UNKNOWN
 from gradscope.probes.base import Probe, Scene

@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from gradscope.events import Site
-from gradscope.facts import EvalModeSteps
+from gradscope.facts.loop import EvalModeSteps
 from gradscope.probes.base import Probe, Scene
 from gradscope.recording.naming import Root, variable_name
 from gradscope.recording.track import Track

@@ -7,7 +7,7 @@ from typing import Sequence
 import numpy as np
 import torch
 
-from gradscope.facts import StepGeometry
+from gradscope.facts.learning_rate import StepGeometry
 from gradscope.probes.base import Probe, Scene
 from gradscope.recording.track import Track
 

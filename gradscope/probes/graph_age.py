@@ -8,7 +8,7 @@ from typing import Sequence
 import torch
 
 from gradscope.events import Site
-from gradscope.facts import GraphAge
+from gradscope.facts.loop import GraphAge
 from gradscope.hooks.graph import BELOW, KEY, below, reaches
 from gradscope.hooks.holders import Held, Holder, find_holder
 from gradscope.probes.base import Probe, Scene

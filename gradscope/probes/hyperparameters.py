@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradscope.facts import Hyperparameters
+from gradscope.facts.learning_rate import Hyperparameters
 from gradscope.probes.base import Probe, Scene
 from gradscope.recording.track import Track
 

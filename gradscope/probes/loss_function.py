@@ -6,7 +6,7 @@ from typing import Any, Iterable, Sequence
 import torch
 
 from gradscope.events import Site
-from gradscope.facts import LossFunction
+from gradscope.facts.loss import LossFunction
 from gradscope.probes.base import Probe, Scene
 from gradscope.recording.track import Track
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from gradscope.events import Site
-from gradscope.facts import LossKind, SharedLoss
+from gradscope.facts.loss import LossKind, SharedLoss
 from gradscope.hooks.forward import Call
 from gradscope.probes.base import Probe, Scene
 from gradscope.recording.track import Track

@@ -7,7 +7,7 @@ from typing import Sequence
 import torch
 
 from gradscope.events import Site
-from gradscope.facts import MissingStep
+from gradscope.facts.loop import MissingStep
 from gradscope.probes.base import Probe, Scene, sample
 from gradscope.recording.track import Track
 

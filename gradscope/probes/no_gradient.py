@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from gradscope.events import Site
-from gradscope.facts import NoGradientReason
+from gradscope.facts.loop import NoGradientReason
 from gradscope.hooks.cuts import Cut, cut_below
 from gradscope.hooks.forward import Call
 from gradscope.probes.base import Probe, Scene, sample

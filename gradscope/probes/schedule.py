@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gradscope.events import Site
-from gradscope.facts import Schedule
+from gradscope.facts.learning_rate import Schedule
 from gradscope.hooks.scheduler import scheduler_call
 from gradscope.hooks.sites import UNKNOWN
 from gradscope.probes.base import Probe, Scene

@@ -8,7 +8,7 @@ from typing import Any, Sequence
 import torch
 
 from gradscope.events import Site
-from gradscope.facts import UnownedParameter
+from gradscope.facts.loop import UnownedParameter
 from gradscope.probes.base import Probe, Scene, sample
 from gradscope.recording.naming import Named
 from gradscope.recording.track import Track

@@ -10,7 +10,8 @@ import numpy as np
 
 from gradscope.errors import DamagedRecord
 from gradscope.events import Site
-from gradscope.facts import FactEntry, FactLog, from_json
+from gradscope.facts.catalogue import from_json
+from gradscope.facts.fact import FactEntry, FactLog
 from gradscope.record.blocks import Blocks, from_columns
 from gradscope.record.chunks import DATA, FINDINGS, INDEX, META, SCHEMA
 from gradscope.record.record import Array, Meta, OptimizerRecord, Parameter, Record

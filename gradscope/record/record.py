@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gradscope.events import Point, Site
-from gradscope.facts import FactLog
+from gradscope.facts.fact import FactLog
 from gradscope.record.blocks import Blocks
 
 Array = npt.NDArray[Any]

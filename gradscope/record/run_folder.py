@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from gradscope.events import Site
-from gradscope.facts import FactEntry, FactLog, to_json
+from gradscope.facts.catalogue import to_json
+from gradscope.facts.fact import FactEntry, FactLog
 from gradscope.findings import Finding, to_line
 from gradscope.record.blocks import to_columns
 from gradscope.record.chunks import DISK_LIMIT, FINDINGS, ChunkWriter

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from gradscope.events import Event, Phase
-from gradscope.facts import SkippedStep
+from gradscope.facts.loop import SkippedStep
 from gradscope.hooks.dispatcher import DISPATCHER
 from gradscope.probes.base import Probe
 from gradscope.record.record import Meta, Record

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from gradscope.events import Site
-from gradscope.facts import Fact, FactLog
+from gradscope.facts.fact import Fact, FactLog
 from gradscope.hooks.dispatcher import DISPATCHER
 from gradscope.hooks.forward import ForwardTrace
 from gradscope.hooks.graph import Survey, survey
@@ -33,7 +33,12 @@ class Stage:
         self.backwards = 0
         self.names = Names()
         self.facts = FactLog()
-        self.trace = ForwardTrace(lambda: DISPATCHER.listening(DISPATCHER.generation), self._failed)
+        self.trace = ForwardTrace(
+            lambda: DISPATCHER.listening(DISPATCHER.generation),
+            self._failed,
+            lambda *call: self.tell("called", *call),
+            DISPATCHER.spend,
+        )
         self.triggers: set[str] = set()
         self._probes, self._roster, self._blind = list(probes), roster, blind
         self._moments, self._always = _moments(self._probes), _moments(self._probes, always=True)

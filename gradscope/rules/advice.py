@@ -3,7 +3,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from gradscope.facts import Hyperparameters, newest_of
+from gradscope.facts.fact import newest_of
+from gradscope.facts.learning_rate import Hyperparameters
 from gradscope.findings import Advice
 from gradscope.record.record import OptimizerRecord, Record
 

@@ -1,7 +1,8 @@
 """The chance level of a loss: what guessing blindly is worth."""
 from __future__ import annotations
 
-from gradscope.facts import LossFunction, newest_of
+from gradscope.facts.fact import newest_of
+from gradscope.facts.loss import LossFunction
 from gradscope.record.record import Record, Stream
 
 

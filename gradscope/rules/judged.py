@@ -1,7 +1,8 @@
 """Which losses can be judged by their course: not all of them are meant to fall."""
 from __future__ import annotations
 
-from gradscope.facts import LossKind, SharedLoss, newest_of
+from gradscope.facts.fact import newest_of
+from gradscope.facts.loss import LossKind, SharedLoss
 from gradscope.record.record import Record, Stream
 
 _BECAUSE = {

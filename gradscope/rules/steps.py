@@ -9,7 +9,7 @@ from typing import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from gradscope.facts import StepGeometry
+from gradscope.facts.learning_rate import StepGeometry
 from gradscope.record.record import Array, OptimizerRecord, Record, Stream
 from gradscope.rules.advice import settings
 from gradscope.rules.chance import chances

@@ -6,7 +6,8 @@ from typing import Iterator
 
 import numpy as np
 
-from gradscope.facts import Hyperparameters, Schedule, newest_of
+from gradscope.facts.fact import newest_of
+from gradscope.facts.learning_rate import Hyperparameters, Schedule
 from gradscope.findings import Advice, Finding
 from gradscope.record.record import OptimizerRecord, Record, Stream
 from gradscope.rules.base import Rule

@@ -8,7 +8,8 @@ from typing import Iterator
 import numpy as np
 
 from gradscope.events import Point
-from gradscope.facts import Hyperparameters, newest_of
+from gradscope.facts.fact import newest_of
+from gradscope.facts.learning_rate import Hyperparameters
 from gradscope.findings import Advice, Finding
 from gradscope.record.blocks import Blocks
 from gradscope.record.record import Array, OptimizerRecord, Record, Stream

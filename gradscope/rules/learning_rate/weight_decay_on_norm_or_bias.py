@@ -4,7 +4,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Iterator
 
-from gradscope.facts import Hyperparameters, newest_of
+from gradscope.facts.fact import newest_of
+from gradscope.facts.learning_rate import Hyperparameters
 from gradscope.findings import Advice, Finding, list_names
 from gradscope.record.record import OptimizerRecord, Record
 from gradscope.rules.base import Rule

@@ -6,7 +6,8 @@ from typing import Iterator, Sequence
 
 import numpy as np
 
-from gradscope.facts import EvalModeSteps, newest_of
+from gradscope.facts.fact import newest_of
+from gradscope.facts.loop import EvalModeSteps
 from gradscope.findings import Advice, Finding
 from gradscope.record.record import OptimizerRecord, Record
 from gradscope.rules.base import Rule

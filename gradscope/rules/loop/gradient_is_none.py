@@ -7,7 +7,8 @@ from typing import Iterator
 
 import numpy as np
 
-from gradscope.facts import DisconnectedLoss, NoGradientReason, UnownedParameter, newest_of
+from gradscope.facts.fact import newest_of
+from gradscope.facts.loop import DisconnectedLoss, NoGradientReason, UnownedParameter
 from gradscope.findings import Advice, Finding, list_names
 from gradscope.record.record import OptimizerRecord, Record, Wiring
 from gradscope.rules.base import Rule

@@ -4,7 +4,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Iterator
 
-from gradscope.facts import GraphAge
+from gradscope.facts.loop import GraphAge
 from gradscope.findings import Advice, Finding
 from gradscope.record.record import OptimizerRecord, Record
 from gradscope.rules.base import Rule

@@ -4,7 +4,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Iterator
 
-from gradscope.facts import BackwardFailed, DisconnectedLoss, newest_of
+from gradscope.facts.fact import newest_of
+from gradscope.facts.loop import BackwardFailed, DisconnectedLoss
 from gradscope.findings import Advice, Finding
 from gradscope.record.record import OptimizerRecord, Record, Wiring
 from gradscope.rules.base import Rule

@@ -4,8 +4,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Iterator
 
-from gradscope.facts import MissingStep as MissingStepFact
-from gradscope.facts import newest_of
+from gradscope.facts.fact import newest_of
+from gradscope.facts.loop import MissingStep as MissingStepFact
 from gradscope.findings import Advice, Finding
 from gradscope.record.record import Record
 from gradscope.rules.base import Rule

@@ -8,7 +8,8 @@ from typing import Iterator, Sequence
 
 import numpy as np
 
-from gradscope.facts import FactEntry, UnownedParameter
+from gradscope.facts.fact import FactEntry
+from gradscope.facts.loop import UnownedParameter
 from gradscope.findings import Advice, Finding, list_names
 from gradscope.record.record import OptimizerRecord, Record
 from gradscope.rules.base import Rule

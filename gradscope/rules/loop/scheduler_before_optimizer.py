@@ -4,7 +4,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Iterator
 
-from gradscope.facts import EarlySchedulerStep, newest_of
+from gradscope.facts.fact import newest_of
+from gradscope.facts.loop import EarlySchedulerStep
 from gradscope.findings import Advice, Finding
 from gradscope.record.record import Record
 from gradscope.rules.base import Rule

@@ -1,0 +1,1 @@
+"""Facts: what no column of gradient norms can hold. Frozen, JSON-able, counted but never thinned. No torch."""

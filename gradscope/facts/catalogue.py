@@ -1,0 +1,62 @@
+"""All kinds of facts, by name, and their JSON."""
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from gradscope.events import Site
+from gradscope.facts.fact import Fact
+from gradscope.facts.learning_rate import Hyperparameters, Schedule, StepGeometry
+from gradscope.facts.loop import (
+    BackwardFailed,
+    DisconnectedLoss,
+    EarlySchedulerStep,
+    EvalModeSteps,
+    GraphAge,
+    MissingStep,
+    NoGradientReason,
+    SkippedStep,
+    UnownedParameter,
+)
+from gradscope.facts.loss import LossFunction, LossKind, SharedLoss
+
+KINDS: dict[str, type[Fact]] = {
+    kind.__name__: kind
+    for kind in (
+        NoGradientReason,
+        UnownedParameter,
+        MissingStep,
+        DisconnectedLoss,
+        BackwardFailed,
+        GraphAge,
+        EarlySchedulerStep,
+        Schedule,
+        EvalModeSteps,
+        SkippedStep,
+        SharedLoss,
+        LossKind,
+        LossFunction,
+        Hyperparameters,
+        StepGeometry,
+    )
+}
+
+
+def to_json(fact: Fact) -> dict[str, Any]:
+    """A fact as plain JSON values."""
+    return {"fact": type(fact).__name__, **dataclasses.asdict(fact)}
+
+
+def from_json(data: dict[str, Any]) -> Fact:
+    """The inverse of `to_json`. KeyError or TypeError where the data is not of its form."""
+    kind = KINDS[data["fact"]]
+    values = {k: v for k, v in data.items() if k != "fact"}
+    for name in ("site", "grows"):
+        if isinstance(values.get(name), dict):
+            values[name] = Site(**values[name])
+    for name in ("values", "settings"):
+        if not isinstance(values.get(name, {}), dict):
+            raise TypeError(name)
+    if "shape" in values:
+        values["shape"] = tuple(values["shape"])
+    return kind(**values)

@@ -1,0 +1,44 @@
+"""What probes find out of losses."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from gradscope.facts.fact import Fact
+
+
+@dataclass(frozen=True)
+class SharedLoss(Fact):
+    """The loss that `optimizer` stepped on was made by way of parameters of `other`."""
+
+    optimizer: int
+    other: int
+
+
+@dataclass(frozen=True)
+class LossKind(Fact):
+    """The loss of an optimizer's steps is of a kind that may rise.
+
+    `kind`: moving-target (another network without gradient takes part), policy (it clips ratios of probabilities),
+    changing-weights (a term is multiplied by another constant than before), episodes (each backward is about another
+    number of calls of the model), environment (a library of reinforcement-learning environments is loaded).
+    """
+
+    optimizer: int
+    kind: str
+
+
+@dataclass(frozen=True)
+class LossFunction(Fact):
+    """Which of torch's loss functions an optimizer's loss is made of.
+
+    `function`: cross-entropy (of `classes`), binary-cross-entropy (`classes` is 2), other (another, or several),
+    none (the loop computes it by hand).
+    """
+
+    optimizer: int
+    function: str
+    classes: int = 0
+
+    def key(self) -> tuple[Any, ...]:
+        return (type(self).__name__, self.optimizer)
