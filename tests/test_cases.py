@@ -7,6 +7,9 @@ A case is a complete PyTorch program that knows nothing of gradscope. Its first 
 - ``# line: here``: the finding points at the line that ends with the comment ``# <- here``;
 - ``# reason: detached``: the reason in the evidence of GS102;
 - ``# exit: 1``: the script dies by itself;
+- ``# advised: max_norm=0.5``: words that the advice of the finding holds;
+- ``# worse: test loss``: both this script and its twin print such a line, ``test loss: 1.23``, and the number is larger
+  here, by a tenth at least;
 - ``# healed-by: healthy/<twin>.py``: the same script without its sickness.
 """
 
@@ -43,6 +46,8 @@ class Expectation:
     line: int | None
     reason: str | None
     exit_code: int
+    advised: str
+    worse: str | None
     healed_by: str | None
 
     @classmethod
@@ -60,6 +65,8 @@ class Expectation:
             line=line,
             reason=head.get("reason"),
             exit_code=int(head.get("exit", 0)),
+            advised=head.get("advised", ""),
+            worse=head.get("worse"),
             healed_by=head.get("healed-by"),
         )
 
@@ -111,6 +118,25 @@ def test_case_is_judged_rightly(case: str, tmp_path: Path) -> None:
         assert expected.line == first["where"]["line"], told(outcome)
     if expected.reason is not None:
         assert expected.reason == first["evidence"]["reason"], told(outcome)
+    assert any(expected.advised in advice["text"] for advice in first["advice"]) or not expected.advised, told(outcome)
+
+
+@pytest.mark.parametrize("case", [case for case in SICK if Expectation.read(case).worse])
+def test_sick_case_does_worse_than_its_twin(case: str) -> None:
+    """By the number that both print: a loss, an error, seconds or bytes."""
+    expected = Expectation.read(case)
+    assert expected.worse is not None and expected.healed_by is not None
+    sick, healed = (printed(expected.worse, one) for one in (case, expected.healed_by))
+    print(f"{case}: {expected.worse} {sick:.4g}, healed {healed:.4g}")
+    assert not sick <= 1.1 * healed + 1e-9, f"{expected.worse}: {sick} against {healed}"
+
+
+def printed(what: str, case: str) -> float:
+    """The number that the case prints after ``what:``, in the last such line."""
+    done = subprocess.run([sys.executable, case], cwd=FOLDER, capture_output=True, text=True, timeout=TIMEOUT)
+    found = re.findall(rf"^{re.escape(what)}: (\S+)$", done.stdout, flags=re.MULTILINE)
+    assert found, f"{case} printed no {what}: {done.stdout[-500:]} {done.stderr[-500:]}"
+    return float(found[-1])
 
 
 @pytest.mark.parametrize("case", COMPARED_WITH_PLAIN_PYTHON)

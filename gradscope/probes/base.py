@@ -66,7 +66,7 @@ class Probe:
     always: frozenset[str] = frozenset()
 
     def called(self, scene: Scene, call: Call, args: Any, kwargs: Any, output: Any) -> None:
-        """A module's forward has ended, while module calls are watched; also in evaluation. Keep none of the tensors."""
+        """A module's forward is over, on rows that are looked at closely (evaluation too). Keep none of the tensors."""
 
     def before_backward(self, scene: Scene, roots: Sequence[torch.Tensor], site: Site) -> None:
         """The graph of `roots` is alive."""
