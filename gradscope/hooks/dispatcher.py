@@ -13,7 +13,7 @@ import torch
 from torch.utils.hooks import RemovableHandle
 
 from gradscope.events import Event, Phase
-from gradscope.hooks import backward, optimizer, scaler, scheduler
+from gradscope.hooks import backward, optimizer, saved, scaler, scheduler
 from gradscope.hooks.patching import Patch
 from gradscope.hooks.sites import SiteFinder
 
@@ -71,7 +71,7 @@ class Dispatcher:
         self._listener, self._forked, self._thread = listener, False, None
         self._backward_depth = 0
         self.seconds, self.foreign_thread_calls = 0.0, 0
-        rooms = (backward, optimizer, scaler, scheduler)
+        rooms = (backward, optimizer, saved, scaler, scheduler)
         self._patches = [patch for room in rooms for patch in room.patches(self)]
         self._handles = optimizer.step_hooks(self)
 
