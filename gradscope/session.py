@@ -195,7 +195,7 @@ class Session:
                     self._announced.add(finding.id)
                     self._announce(finding)
             if len(self.log) > known:
-                self.recorder.suspect()
+                self.recorder.rows.suspect()
             self.recorder.sampling.others(time.perf_counter() - start)
         except Exception as error:
             self._recorder_failed(error)
@@ -211,7 +211,7 @@ class Session:
         return Standing(
             recorder.books.tables(),
             recorder.books.sites,
-            recorder.partition.groups(),
+            recorder.rows.partition.groups(),
             sum(track.number >= 0 for track in recorder.tracks),
             recorder.stage.facts,
             self.report(),

@@ -26,6 +26,7 @@ from gradscope.record.chunks import DATA, FINDINGS, INDEX, META, ChunkWriter
 from gradscope.recording.ledger import Ledger
 from gradscope.recording.naming import Names
 from gradscope.recording.recorder import Recorder
+from gradscope.recording.rows import Rows
 from gradscope.recording.stats import Norms
 from gradscope.recording.track import Track
 from gradscope.rules.catalogue import RULES
@@ -100,7 +101,7 @@ RECORDING = [
     (Recorder, "end"),
     (Recorder, "optimizer_created"),
     (Recorder, "scheduler_stepped"),
-    (Recorder, "finish_rows"),
+    (Rows, "finish"),
     (Recorder, "view"),
     (Track, "look"),
     (Track, "replay"),
@@ -115,7 +116,7 @@ RECORDING = [
     (FindingLog, "update"),
     (ChunkWriter, "row"),
     (SiteFinder, "find"),
-    (Recorder, "_close_row"),
+    (Rows, "close"),
 ]
 
 
@@ -191,6 +192,7 @@ def test_after_a_failure_all_is_well_again(
 BREAKS_INSIDE = SICK.replace("import torch\n", """\
 import torch
 from gradscope.recording.recorder import Recorder
+from gradscope.recording.rows import Rows
 
 begin, calls = Recorder.begin, []
 

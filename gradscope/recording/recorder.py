@@ -6,7 +6,6 @@ derive the states (`Track.replay`).
 """
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,7 +13,6 @@ import torch
 
 from gradscope.events import Event, Phase
 from gradscope.facts.loop import SkippedStep
-from gradscope.hooks.dispatcher import DISPATCHER
 from gradscope.probes.base import Probe
 from gradscope.record.record import Meta, Record
 from gradscope.recording.books import Books, Sink
@@ -25,26 +23,21 @@ from gradscope.recording.losses import ScaledLosses
 from gradscope.recording.memory import room_for_copies
 from gradscope.recording.naming import variable_name
 from gradscope.recording.roster import Roster
-from gradscope.recording.sampling import FIRST_ROWS, Sampling
+from gradscope.recording.rows import Rows
+from gradscope.recording.sampling import Sampling
 from gradscope.recording.stage import Stage
 from gradscope.recording.stats import UNSCALED, Readable, Scale, on_host
-from gradscope.recording.steady import ENTERED, LIMIT, Steady, next_close_look
-from gradscope.recording.streams import Partition
+from gradscope.recording.steady import Steady
 from gradscope.recording.track import LossCell, Track, holds
 
-READ_OUT_ROWS = 16  # after the first rows, unmeasured ones are read out and replayed together
 READ_OUT_EVERY = 64  # backwards without a step, so that waiting looks do not pile up
-LOOK_UP_EVERY = 0.25  # seconds: so often is somebody asked whether something is due by the clock
-UPDATE_EVERY = 16  # after the first rows, each so manieth measured row measures updates too
-_NO_TRIGGERS: frozenset[str] = frozenset()
 
 
 class Recorder:
     """Implements the dispatcher's Listener.
 
-    `roster` knows the optimizers, `stage` tells the probes, `books` keep the rows. `on_row(triggers)` is called after
-    finished rows: once there are as many as it has returned, and a few times a second. `on_failure(error)` is called
-    once if something in here breaks.
+    `roster` knows the optimizers, `stage` tells the probes, `books` keep the rows, `rows` closes them and calls
+    `on_row(triggers)`. `on_failure(error)` is called once if something in here breaks.
     """
 
     def __init__(
@@ -57,27 +50,17 @@ class Recorder:
         memory: int,
     ) -> None:
         self.sampling = sampling
-        self.partition = Partition()
         self.roster = Roster()
         self.meta = Meta(optimizers=self.roster.kinds, strides=sampling.changes)
         self.stage = Stage(probes, self.roster, self.meta.blind)
         self.books = Books(self.roster, sink, memory)
-        self._on_row, self._on_failure = on_row, on_failure
+        self._on_failure = on_failure
         self._scaled = ScaledLosses()
-        self._stepped: set[int] = set()
-        self._stepped_before: set[int] = set()
         self._steady = Steady(self.stage, self.books, self.roster, self._contribute)
-        self._nothing_due_until = 0  # a row
-        self._look_up_at = 0.0  # seconds
-        self._rows_accounted = self._finished = 0
-        self._unread = False  # rows seen in full wait to be entered
+        self.rows = Rows(self.stage, self.books, self.roster, self._steady, sampling, self.meta, on_row)
         self._unstepped = 0  # backwards since a step
         self._contribution: Contribution | None = None
         self._scale = UNSCALED
-        self._triggers: set[str] = set()
-        self._measured_rows = 0
-        self._row_started = time.perf_counter()
-        self._row_spent = 0.0
 
     @property
     def row(self) -> int:
@@ -92,18 +75,18 @@ class Recorder:
     # -- the dispatcher's Listener ----------------------------------------------------------------------------------
 
     def optimizer_created(self, optimizer: torch.optim.Optimizer) -> None:
-        self._unsettle()
+        self.rows.unsettle()
         self.roster.born(optimizer)
         self.stage.look_closely()
 
     def begin(self, event: Event) -> bool:
         steady = self._steady
-        if event.phase is Phase.BACKWARD and (steady.over or self._stepped):
-            self._close_row()
+        if event.phase is Phase.BACKWARD and (steady.over or self.rows.stepped):
+            self.rows.close()
         if steady.track is not None:
             if steady.takes(event):
                 return event.phase is not Phase.ZERO_GRAD or steady.cleared
-            self._unsettle(expected=self.row + steady.over >= steady.until)
+            self.rows.unsettle(expected=self.row + steady.over >= steady.until)
         self.roster.adopt()
         if event.phase is Phase.BACKWARD:
             self._backward_begins(event)
@@ -113,7 +96,7 @@ class Recorder:
             for track in self.tracks:
                 track.read_parameters()
             for track in self._concerned(event.subject):
-                measured = self._next_measured()
+                measured = self.rows.next_measured()
                 if measured or track.keeps_gradients or not holds(event.subject, track):
                     track.before_zero_grad = track.look(measured, measured)
         return False
@@ -134,12 +117,12 @@ class Recorder:
         self._scaled.scaled(scaled, loss)
 
     def closure_returned(self, optimizer: torch.optim.Optimizer) -> None:
-        self._unsettle()
+        self.rows.unsettle()
         track = self.roster.get(optimizer)
         if track is None or track.before_step is None:
             return
         track.by_closure = True
-        measured = self._measured()
+        measured = self.rows.measured()
         release(track.before_step)
         track.before_step = track.look(measured, measured)
         track.later("closure_returned", track.before_step)
@@ -148,7 +131,7 @@ class Recorder:
     def scaler_stepped(self, scaler: Any, optimizer: torch.optim.Optimizer, ran: bool) -> None:
         track = self.roster.get(optimizer)
         if track is not None and not ran:
-            self._unsettle()
+            self.rows.unsettle()
             self.stage.emit(SkippedStep(self.row, track.number))
             self.stage.tell("skipped_step", track)
 
@@ -160,17 +143,8 @@ class Recorder:
 
     def backward_failed(self, error: BaseException, event: Event | None) -> None:
         if event is not None:
-            self._unsettle()
+            self.rows.unsettle()
             self.stage.tell("backward_failed", error, event.site)
-
-    # -- the steady state -------------------------------------------------------------------------------------------
-
-    def _unsettle(self, expected: bool = False) -> None:
-        """The steady state, if there is one, is over."""
-        if self._steady.track is not None:
-            if self._steady.over:
-                self._stepped = {self._steady.track.number}
-            self._steady.end(expected)
 
     # -- ZERO_GRAD --------------------------------------------------------------------------------------------------
 
@@ -178,7 +152,7 @@ class Recorder:
         site = self.books.site(event.site)
         for track in self._concerned(event.subject):
             before, track.before_zero_grad = track.before_zero_grad, None
-            after = release(track.look(self._next_measured()))
+            after = release(track.look(self.rows.next_measured()))
             if before is not None and after.same_as(before) and not holds(event.subject, track):
                 release(before)
                 continue  # another model's
@@ -209,9 +183,9 @@ class Recorder:
     def _backward_begins(self, event: Event) -> None:
         self._unstepped += 1
         if self._unstepped % READ_OUT_EVERY == 0:
-            self.finish_rows()
+            self.rows.finish()
         self.stage.backward_begins(event.subject)
-        measured = self._measured()
+        measured = self.rows.measured()
         self._contribution, waiting, self._scale = self._contribute(event)
         for track in self.tracks:
             track.read_parameters()
@@ -252,7 +226,7 @@ class Recorder:
         self._contribution = None
         self.stage.backward_ended()
         if self.stage.triggers:  # there may be no row to wait for
-            self._notify()
+            self.rows.notify()
 
     def _backward_reached(self, track: Track) -> bool:
         before, contribution = track.before_backward, self._contribution
@@ -282,11 +256,11 @@ class Recorder:
             return
         self.roster.activate(track)
         track.step_site = self.books.site(event.site)
-        if track.number in self._stepped and track.seen == 0:
-            self._close_row()  # a step without a backward since its last one: a row of its own
+        if track.number in self.rows.stepped and track.seen == 0:
+            self.rows.close()  # a step without a backward since its last one: a row of its own
         if track.before_backward is not None and self._backward_reached(track):  # a step inside backward
             track.before_backward = release(track.look(False))
-        measured = self._measured()
+        measured = self.rows.measured()
         track.before_step, track.by_closure = track.look(measured, measured), False
         if track.left_zero is not None and not measured:
             # zero_grad left zeroes in place. Filled by hand (`p.grad.data = ...`), their fingerprints stay: measure.
@@ -296,7 +270,7 @@ class Recorder:
             track.before_step.norms.scale = scale = _grad_scale(optimizer)
             track.expect((scale,))
         if measured:
-            track.weigh(copy=self._measures_updates() and room_for_copies(track.parameters))
+            track.weigh(copy=self.rows.measures_updates() and room_for_copies(track.parameters))
         self.stage.tell("before_step", track)
 
     def stepped(self, optimizer: torch.optim.Optimizer) -> None:
@@ -324,7 +298,7 @@ class Recorder:
         track.steps += 1
         track.newest_row = self.row
         self._unstepped = 0
-        self._stepped.add(track.number)
+        self.rows.stepped.add(track.number)
         if track.steps == 1 and self.row or not before.full and track.missing_changed(before):
             self.stage.look_closely()
         self.stage.tell("after_step", track)
@@ -349,113 +323,29 @@ class Recorder:
             columns, sites,
         )  # fmt: skip
 
-    # -- rows -------------------------------------------------------------------------------------------------------
+    # -- what the session asks for --------------------------------------------------------------------------------
 
-    def finish_rows(self, wait: bool = False) -> None:
-        """Enter into the books what has happened so far; the row at hand stays open.
-
-        What an accelerator has not computed yet comes later, unless it is waited for.
-        """
-        self._finished, self._unread = self.row, False
-        self._steady.hand_over()
-        self._triggers |= self.books.finish(self.row, wait)
-
-    def _close_row(self) -> None:
-        steady, stage = self._steady, self.stage
-        if steady.over:
-            steady.over = False
-            due = min(self._nothing_due_until, steady.until)  # a row seen in full is accounted for by itself
-            if stage.row + 1 < due and not stage.triggers and DISPATCHER.now < self._look_up_at:
-                stage.row += 1
-                self.meta.rows = stage.row
-                return
-            if self.row - self._finished >= ENTERED:
-                self.finish_rows()
-        elif steady.track is not None and self._unread:
-            self.finish_rows()
-        elif steady.track is None or self.row - self._finished >= ENTERED:
-            self._unread = steady.track is None  # what was unusual must not wait for the steady state to end
-            if self.row < FIRST_ROWS or self.row % READ_OUT_ROWS == 0 or self._measured():
-                self.finish_rows()
-        self._end_row()
-
-    def _end_row(self) -> None:
-        if self._stepped != self._stepped_before and self._stepped:
-            self.partition.row(self._stepped)
-            self._stepped_before = self._stepped
-        self._stepped = set()
-        self._account()
-        if self._measured():
-            self._measured_rows += 1
-        self.stage.row += 1
-        self.meta.rows = self.row
-        if self.row == next_close_look(self.row):
-            self._unsettle(expected=True)
-            self.stage.look_closely()
-        if self._steady.track is not None and not self._steady.track.alive:
-            self._unsettle()
-        self.roster.bury()
-        self.books.forget_the_dead()
-        self._notify()
-        now = time.perf_counter()
-        self._look_up_at = now + LOOK_UP_EVERY
-        self._row_started, self._row_spent = now, DISPATCHER.spent()
-        self._rows_accounted = self.row
-
-    def _account(self) -> None:
-        """Let the sampling know what the rows since the last time have cost."""
-        now, spent = time.perf_counter(), DISPATCHER.spent()
-        rows = self.row + 1 - self._rows_accounted
-        cost, elapsed = spent - self._row_spent, now - self._row_started
-        self.sampling.rows_done(self._rows_accounted, rows, cost, elapsed, self.partition.count)
-
-    def _notify(self) -> None:
-        triggers = _NO_TRIGGERS
-        if self._triggers or self.stage.triggers:
-            triggers = frozenset(self._triggers | self.stage.triggers)
-            self._triggers.clear()
-            self.stage.triggers.clear()
-        due = self._on_row(triggers)
-        self._nothing_due_until = min(due, self.row + LIMIT, self.sampling.next_choice)
+    def resumed(self) -> None:
+        """After a pause: nothing is known of what happened meanwhile."""
+        self.rows.unsettle()
+        for track in self.tracks:
+            track.forget()
 
     def end_run(self, finished: bool) -> None:
         """The loop is over: close what is open, and let probes say what only the end can tell."""
-        self._unsettle()
+        self.rows.unsettle()
         self.stage.trace.stop()
-        if self._stepped:
-            self._close_row()
-        self.finish_rows(wait=True)
+        if self.rows.stepped:
+            self.rows.close()
+        self.rows.finish(wait=True)
         self.stage.tell("ended", finished)
 
     def view(self, live: bool = False) -> Record:
         """The record as it stands now; `live`: cheaper, and good only until the next row."""
-        self.finish_rows(wait=not live)
+        self.rows.finish(wait=not live)
         tables = tuple(table.view(live) for table in self.books.tables())
-        groups = self.partition.preview(self._stepped)
+        groups = self.rows.partition.preview(self.rows.stepped)
         return Record(tables, groups, self.stage.facts, tuple(self.books.sites), self.meta)
-
-    def suspect(self) -> None:
-        """Something was found: the next rows are measured whole."""
-        self.sampling.suspect(self.row)
-        self._steady.until = min(self._steady.until, self.sampling.next_measured(self.row))
-
-    # -- helpers ----------------------------------------------------------------------------------------------------
-
-    def resumed(self) -> None:
-        """After a pause: nothing is known of what happened meanwhile."""
-        self._unsettle()
-        for track in self.tracks:
-            track.forget()
-
-    def _measured(self) -> bool:
-        return self.sampling.measured(self.row)
-
-    def _next_measured(self) -> bool:
-        """Whether the row is measured that a zero_grad belongs to: after a step, that is the next one."""
-        return self.sampling.measured(self.row + bool(self._stepped))
-
-    def _measures_updates(self) -> bool:
-        return self.row < FIRST_ROWS or self._measured_rows % UPDATE_EVERY == 0
 
 
 def _all_touched(before: Look, after: Look) -> bool:
