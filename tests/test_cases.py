@@ -15,13 +15,13 @@ A case is a complete PyTorch program that knows nothing of gradscope. Its first 
 
 import json
 import re
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
+
+from tests import forks
+from tests.shell import Outcome, plain
 
 FOLDER = Path(__file__).parent / "cases"
 CASES = sorted(path.relative_to(FOLDER).as_posix() for path in FOLDER.glob("*/*.py"))
@@ -34,7 +34,6 @@ COMPARED_WITH_PLAIN_PYTHON = [
     "sick/gs101_cleared_once_per_epoch.py",
     "sick/gs107_dies_of_hidden_state.py",
 ]
-TIMEOUT = 120  # seconds; a case takes about three
 
 
 @dataclass(frozen=True)
@@ -71,23 +70,13 @@ class Expectation:
         )
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How one case went under ``gradscope run``."""
-
-    exit_code: int
-    stdout: str
-    stderr: str
-    report: dict[str, Any] | None
-
-
 def run_case(case: str, folder: Path) -> Outcome:
     """Runs one case under gradscope and reads its JSON report (None if none was written)."""
     report = folder / "r.json"
-    command = [sys.executable, "-m", "gradscope", "run", "--json", str(report), "--log-dir", str(folder / "runs"), case]
-    done = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, timeout=TIMEOUT)
+    options = ["--json", str(report), "--log-dir", str(folder / "runs")]
+    done = forks.run(["-m", "gradscope", "run", *options, case], FOLDER)
     read = json.loads(report.read_text(encoding="utf-8")) if report.exists() else None
-    return Outcome(done.returncode, done.stdout, done.stderr, read)
+    return Outcome(done.code, done.stdout, done.stderr, read)
 
 
 def told(outcome: Outcome) -> str:
@@ -102,7 +91,7 @@ def test_case_is_judged_rightly(case: str, tmp_path: Path) -> None:
     """A healthy script gives no error and no warning; a sick one its code first, in time, at the right line."""
     expected = Expectation.read(case)
     outcome = run_case(case, tmp_path)
-    assert expected.exit_code == outcome.exit_code, told(outcome)
+    assert expected.exit_code == outcome.code, told(outcome)
     assert outcome.report is not None, told(outcome)
     findings = outcome.report["findings"]
     if expected.code == "none":
@@ -133,7 +122,7 @@ def test_sick_case_does_worse_than_its_twin(case: str) -> None:
 
 def printed(what: str, case: str) -> float:
     """The number that the case prints after ``what:``, in the last such line."""
-    done = subprocess.run([sys.executable, case], cwd=FOLDER, capture_output=True, text=True, timeout=TIMEOUT)
+    done = forks.run([case], FOLDER)
     found = re.findall(rf"^{re.escape(what)}: (\S+)$", done.stdout, flags=re.MULTILINE)
     assert found, f"{case} printed no {what}: {done.stdout[-500:]} {done.stderr[-500:]}"
     return float(found[-1])
@@ -142,10 +131,11 @@ def printed(what: str, case: str) -> float:
 @pytest.mark.parametrize("case", COMPARED_WITH_PLAIN_PYTHON)
 def test_output_is_that_of_plain_python(case: str, tmp_path: Path) -> None:
     """A watched script prints, to the byte, what it prints under plain python, and ends with the same exit code."""
-    plain = subprocess.run([sys.executable, case], cwd=FOLDER, capture_output=True, text=True, timeout=TIMEOUT)
-    outcome = run_case(case, tmp_path)
-    assert plain.stdout == outcome.stdout, told(outcome)
-    assert plain.returncode == outcome.exit_code, told(outcome)
+    report = str(tmp_path / "r.json")
+    bare = plain(FOLDER, case)
+    outcome = plain(FOLDER, "-m", "gradscope", "run", "--json", report, "--log-dir", str(tmp_path / "runs"), case)
+    assert bare.stdout == outcome.stdout, outcome.stderr
+    assert bare.code == outcome.code, outcome.stderr
 
 
 @pytest.mark.parametrize("case", SICK)
