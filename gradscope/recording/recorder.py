@@ -14,6 +14,7 @@ import torch
 
 from gradscope.events import Event, Phase
 from gradscope.facts.loop import SkippedStep
+from gradscope.hooks.clipping import ClipCall
 from gradscope.hooks.dispatcher import DISPATCHER
 from gradscope.probes.base import Probe
 from gradscope.record.record import Meta, Record
@@ -157,6 +158,9 @@ class Recorder:
         track = self.roster.get(getattr(scheduler, "optimizer", None))
         if track is not None:
             self.stage.tell("scheduler_stepped", track, scheduler)
+
+    def clipped(self, call: ClipCall) -> None:
+        self.stage.tell("clipped", call)
 
     def backward_failed(self, error: BaseException, event: Event | None) -> None:
         if event is not None:
