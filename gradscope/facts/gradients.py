@@ -16,9 +16,10 @@ class Clipping(Fact):
     `norm_type`) or value. `parameters` it was given at its newest call, `covered` of them the optimizer's, which has
     `of`.
 
-    Of the `calls` looked at since row `since`: `empty` found no gradient, `spent` only such that a step had used,
-    `none` were given no parameters, `used_up` of these by an iterator that had given all before. Of the optimizer's
-    steps looked at that such calls came before, `acted` used what the newest of them had clipped, `idle` did not.
+    Of the `calls` looked at since row `since`: `empty` found no gradient (or zeroes), `spent` only such that a step had
+    used, `none` were given no parameters, `used_up` of these by an iterator that had given all before. Of the
+    optimizer's steps looked at that such calls came before, `acted` used what the newest of them had clipped, `idle`
+    did not.
     `ahead`: another optimizer, whose step came right after the call, so many `times` (-1: none).
 
     The norms before the clip are known of `seen` calls that were between backward and step; `cut` of them were above

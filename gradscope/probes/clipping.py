@@ -104,7 +104,7 @@ class ClippingProbe(Probe):
             (track, len(held & track.parameter_ids)) for track in scene.tracks if track.number >= 0
         ]
         covered = [(track, count) for track, count in covered if count]
-        if not covered and held.isdisjoint(scene.owned()):
+        if not covered and held.isdisjoint(scene.owned()) and not _frozen(call):
             covered = [(None, 0)]
         for one, count in covered:
             target = self._target(scene, targets, one, site)
@@ -115,7 +115,9 @@ class ClippingProbe(Probe):
         self, scene: Scene, target: Target, track: Track | None, call: ClipCall, parameters: int, covered: int
     ) -> None:
         """A call that covers so many of the track's parameters."""
-        found = any(p.grad is not None for p in call.parameters)
+        total = call.total
+        norm = total.item() if total is not None and on_host(total) else math.nan
+        found = norm != 0 and any(p.grad is not None for p in call.parameters)
         spent = track is not None and track.newest_row == scene.row  # no backward has come since its step
         again = target.waiting and target.backwards == scene.backwards  # parameter by parameter
         target.covered = covered + again * target.covered
@@ -127,12 +129,10 @@ class ClippingProbe(Probe):
         target.used_up += call.used_up
         target.empty += bool(parameters) and not found
         target.spent += found and spent
-        total = call.total
-        if target.ready and total is not None and track is not None:
-            if on_host(total):
-                target.take(total.item())
-            else:
-                track.expect([Norm(total, target)])
+        if target.ready and norm == norm:
+            target.take(norm)
+        elif target.ready and total is not None and track is not None:
+            track.expect([Norm(total, target)])
         if target.calls >= target.next:
             self._say(scene, target)
 
@@ -187,3 +187,8 @@ class ClippingProbe(Probe):
                 target.times, target.seen, target.cut, low, median, high, target.site,
             )
         )  # fmt: skip
+
+
+def _frozen(call: ClipCall) -> bool:
+    """Whether it was given parameters of which none is to be trained."""
+    return bool(call.parameters) and not any(p.requires_grad for p in call.parameters)
