@@ -18,6 +18,7 @@ from gradscope.hooks.clipping import ClipCall
 from gradscope.hooks.dispatcher import DISPATCHER
 from gradscope.probes.base import Probe
 from gradscope.record.record import Meta, Record
+from gradscope.recording.alarm import LossAlarm
 from gradscope.recording.books import Books, Sink
 from gradscope.recording.finishing import StepNotes
 from gradscope.recording.ledger import Contribution
@@ -65,6 +66,7 @@ class Recorder:
         self.books = Books(self.roster, sink, memory)
         self._on_row, self._on_failure = on_row, on_failure
         self._scaled = ScaledLosses()
+        self._alarm = LossAlarm()
         self._stepped: set[int] = set()
         self._stepped_before: set[int] = set()
         self._steady = Steady(self.stage, self.books, self.roster, self._contribute)
@@ -215,8 +217,8 @@ class Recorder:
         if self._unstepped % READ_OUT_EVERY == 0:
             self.finish_rows()
         self.stage.backward_begins(event.subject)
-        measured = self._measured()
         self._contribution, waiting, self._scale = self._contribute(event)
+        measured = self._measured()
         for track in self.tracks:
             track.read_parameters()
             track.before_backward = track.look(measured, measured or track.maybe_used)
@@ -243,6 +245,8 @@ class Recorder:
         loss, scale = self._scaled.unscaled(root)
         if on_host(loss):
             contribution.loss = loss.item()
+            if self._alarm.stands_out(course, contribution.loss):
+                self.suspect()
             return contribution, (), scale
         return contribution, (scale, LossCell(loss, contribution)), scale
 
@@ -439,7 +443,7 @@ class Recorder:
         return Record(tables, groups, self.stage.facts, tuple(self.books.sites), self.meta)
 
     def suspect(self) -> None:
-        """Something was found: the next rows are measured whole."""
+        """Something was found, or a loss stands out: the row at hand and the next ones are measured whole."""
         self.sampling.suspect(self.row)
         self._steady.until = min(self._steady.until, self.sampling.next_measured(self.row))
 
@@ -459,7 +463,7 @@ class Recorder:
         return self.sampling.measured(self.row + bool(self._stepped))
 
     def _measures_updates(self) -> bool:
-        return self.row < FIRST_ROWS or self._measured_rows % UPDATE_EVERY == 0
+        return self.row < FIRST_ROWS or self.sampling.whole(self.row) or self._measured_rows % UPDATE_EVERY == 0
 
 
 def _all_touched(before: Look, after: Look) -> bool:
