@@ -20,7 +20,7 @@ from gradscope.hooks.patching import Patch
 if TYPE_CHECKING:
     from gradscope.hooks.dispatcher import Dispatcher
 
-_BY_NORM, _BY_VALUE = "clip_grad_norm_", "clip_grad_value_"
+BY_NORM, BY_VALUE = "clip_grad_norm_", "clip_grad_value_"
 
 
 class ClipCall(NamedTuple):
@@ -59,7 +59,7 @@ class ClipCall(NamedTuple):
 
 def patches(dispatcher: Dispatcher) -> list[Patch]:
     """The two functions proper; the deprecated `clip_grad_norm` calls the first."""
-    found = [(kind, cell_of(name)) for kind, name in (("norm", _BY_NORM), ("value", _BY_VALUE))]
+    found = [(kind, cell_of(name)) for kind, name in (("norm", BY_NORM), ("value", BY_VALUE))]
     return [Patch(cell, "cell_contents", _maker(dispatcher, kind)) for kind, cell in found if cell is not None]
 
 
@@ -72,7 +72,7 @@ def cell_of(name: str) -> Any:
 
 
 def can_be_seen() -> bool:
-    return cell_of(_BY_NORM) is not None
+    return cell_of(BY_NORM) is not None
 
 
 def _maker(dispatcher: Dispatcher, kind: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -158,7 +158,8 @@ class GradientExploding(Jumps, Rule):
         earlier = measured.used[: found.at]
         earlier = earlier[earlier > 0]
         high = tidy(float(np.quantile(earlier, 0.9))) if len(earlier) else tidy(found.scale)
-        limit = next((f.limit for f in clips(record) if f.optimizer == optimizer.number and f.limit < math.inf), None)
+        mine = (f for f in clips(record) if f.optimizer == optimizer.number and f.kind == "norm" and f.acted)
+        limit = next((f.limit for f in mine if f.limit < math.inf), None)
         why = "nine in ten of the norms before were below it"
         site = int(optimizer.scalars["backward_site"][np.searchsorted(optimizer.rows, row)])
         return self.finding(

@@ -86,7 +86,8 @@ class LearningRateTooHigh(Jumps, Signs, Estimates, Rule):
         since = int(steps.rows[trouble.since])
         for row in (int(measured.rows[at]) for at in self.jumps(steps.optimizer, measured)):
             before = steps.losses[steps.rows < row][-self.lasting :]
-            if -2 <= row - since <= 2 or row > since and np.median(before) < self.fell * steps.start:
+            well = self.slightly_above if trouble.since else self.fell
+            if -2 <= row - since <= 2 or row > since and np.median(before) < well * steps.start:
                 return True
         return False
 

@@ -1,7 +1,7 @@
 # expect: GS402
 # by-row: end
 # line: here
-# advised: clip the gradient norm at 20 
+# advised: clip the gradient norm at 20
 # worse: test loss
 # healed-by: healthy/gs402_corrupt_target_mlp_healed.py
 """One target in 1,500 is corrupt: its gradient throws the network off, once an epoch."""

@@ -1,7 +1,7 @@
 # expect: GS402
 # by-row: end
 # line: here
-# advised: clip the gradient norm at 2 
+# advised: clip the gradient norm at 2
 # worse: test loss
 # healed-by: healthy/gs402_sample_weights_cnn_healed.py
 """Importance weights, of which a few are absurd: a batch with one of them throws the network off."""

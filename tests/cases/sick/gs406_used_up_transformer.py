@@ -22,7 +22,8 @@ class Model(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.embedding, self.place = nn.Embedding(128, 32), nn.Parameter(0.1 * torch.randn(20, 1, 32))
-        self.body = nn.TransformerEncoder(nn.TransformerEncoderLayer(32, 2, 64, dropout=0.0), 2, enable_nested_tensor=False)
+        layer = nn.TransformerEncoderLayer(32, 2, 64, dropout=0.0)
+        self.body = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
         self.head = nn.Linear(32, 128, bias=False)
         self.head.weight = self.embedding.weight
         nn.init.normal_(self.embedding.weight, std=0.1)
