@@ -69,7 +69,7 @@ def noise(rows: int, seed: int = 0, spread: float = 0.2) -> np.ndarray:
     return np.exp(spread * np.random.default_rng(seed).normal(size=rows))
 
 
-# -- norms --------------------------------------------------------------------------------------------------------------
+# -- norms ------------------------------------------------------------------------------------------------------------
 
 
 def test_totals_are_of_what_was_there() -> None:
@@ -90,7 +90,7 @@ def test_what_is_advised_is_tidy(value: float, expected: float) -> None:
     assert expected == tidy(value)
 
 
-# -- GS406 --------------------------------------------------------------------------------------------------------------
+# -- GS406 ------------------------------------------------------------------------------------------------------------
 
 BEFORE = {"acted": 0, "idle": 20, "empty": 100, "seen": 0, "cut": 0}
 AFTER = {"acted": 0, "idle": 20, "spent": 100, "seen": 0, "cut": 0}
@@ -131,7 +131,8 @@ def test_gs406_five_steps_are_asked_for(idle: int, count: int) -> None:
 )
 def test_gs406_is_silent(details: dict[str, Any]) -> None:
     """It acts; it reads the norm; only some calls found nothing; nothing is known; a fresh generator that is empty."""
-    assert [] == found(ClippingIneffective(), LARGE, measured([1.0] * 40, [5.0] * 40, number=1), facts=[clip(**details)])
+    other = measured([1.0] * 40, [5.0] * 40, number=1)
+    assert [] == found(ClippingIneffective(), LARGE, other, facts=[clip(**details)])
 
 
 def test_gs406_is_silent_where_another_line_acts() -> None:
@@ -193,7 +194,7 @@ def test_gs406_explains_what_a_missing_clip_does() -> None:
     assert [("GS406", None), ("GS202", "GS406")] == [(f.code, f.caused_by) for f in findings]
 
 
-# -- GS405 --------------------------------------------------------------------------------------------------------------
+# -- GS405 ------------------------------------------------------------------------------------------------------------
 
 ALWAYS = {"cut": 99, "median": 4.0, "low": 2.0, "high": 9.0}
 
@@ -281,7 +282,7 @@ def test_gs405_is_no_warning(optimizer_details: dict[str, Any], fact_details: di
     assert "info" == finding.severity
 
 
-# -- GS402 --------------------------------------------------------------------------------------------------------------
+# -- GS402 ------------------------------------------------------------------------------------------------------------
 
 
 def thrown(
