@@ -18,6 +18,7 @@ from torch.optim import optimizer as optimizers
 import gradscope
 from gradscope import watching as scopes
 from gradscope.diagnosis import FindingLog
+from gradscope.hooks.clipping import BY_NORM, BY_VALUE, cell_of
 from gradscope.hooks.dispatcher import DISPATCHER
 from gradscope.hooks.forward import ForwardTrace
 from gradscope.hooks.sites import SiteFinder
@@ -64,6 +65,8 @@ def patched() -> list[Any]:
         torch.optim.lr_scheduler._enable_get_lr_call,
         torch.amp.GradScaler.scale,
         torch.amp.GradScaler.step,
+        cell_of(BY_NORM).cell_contents,
+        cell_of(BY_VALUE).cell_contents,
         *map(dict, (optimizers._global_optimizer_pre_hooks, optimizers._global_optimizer_post_hooks)),
         *map(dict, (modules._global_forward_hooks, modules._global_forward_pre_hooks)),
     ]

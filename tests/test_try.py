@@ -20,6 +20,7 @@ from torch.optim.optimizer import _global_optimizer_pre_hooks
 from gradscope.cli import main
 from gradscope.errors import GradscopeError
 from gradscope.findings import Advice, Finding
+from gradscope.hooks.clipping import BY_NORM, cell_of
 from gradscope.reporters import chart
 from gradscope.trying import attempt
 from gradscope.trying.comparison import Course, compare
@@ -190,6 +191,23 @@ def test_clipping_is_that_of_the_edited_script() -> None:
     assert same(expected[2], weights)
 
 
+def test_a_clip_that_is_there_gets_another_max_norm() -> None:
+    """The script's own call, to the bit, by whatever name it knows the function; other clips stay as they are."""
+    steps = [{"action": "clip-grad-norm", "optimizer": 0, "max_norm": 0.5, "from": 1e-3}]
+    expected = loop(torch.optim.SGD, clip=0.5)
+    (losses, _, weights), [one] = applied(steps, lambda: loop(torch.optim.SGD, clip=1e-3))
+    assert expected[0] == losses
+    assert same(expected[2], weights)
+    assert (20, "") == (one.applied, one.failure)
+    (losses, _, _), [one] = applied(steps, lambda: loop(torch.optim.SGD, clip=0.1))
+    assert loop(torch.optim.SGD, clip=0.1)[0] == losses
+    assert 0 == one.applied
+    parameter = torch.ones(1, requires_grad=True)
+    parameter.grad = torch.ones(1)
+    applied(steps, lambda: torch.nn.utils.clip_grad_norm_(parameters=parameter, max_norm=1e-3))
+    assert 0.5 == pytest.approx(parameter.grad.item(), rel=1e-3)
+
+
 ZERO_GRAD = {"action": "insert-zero-grad", "optimizer": 0, "file": "train.py", "line": 3}
 
 
@@ -274,9 +292,13 @@ def test_closures_are_cleared_and_clipped_inside_of_the_step() -> None:
 
 def test_nothing_is_left_behind() -> None:
     """Hooks and patches are gone."""
-    before = torch.autograd.backward, dict(_global_optimizer_pre_hooks)
+
+    def patched() -> tuple[Any, ...]:
+        return torch.autograd.backward, cell_of(BY_NORM).cell_contents, dict(_global_optimizer_pre_hooks)
+
+    before = patched()
     applied([SET_LR, ZERO_GRAD], lambda: None)
-    assert before == (torch.autograd.backward, dict(_global_optimizer_pre_hooks))
+    assert before == patched()
 
 
 def test_an_intervention_that_fails_does_not_reach_the_loop() -> None:

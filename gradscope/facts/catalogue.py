@@ -6,6 +6,7 @@ from typing import Any
 
 from gradscope.events import Site
 from gradscope.facts.fact import Fact
+from gradscope.facts.gradients import Clipping
 from gradscope.facts.learning_rate import Hyperparameters, Schedule, StepGeometry
 from gradscope.facts.loop import (
     BackwardFailed,
@@ -38,6 +39,7 @@ KINDS: dict[str, type[Fact]] = {
         LossFunction,
         Hyperparameters,
         StepGeometry,
+        Clipping,
     )
 }
 

@@ -13,7 +13,8 @@ import torch
 from torch.utils.hooks import RemovableHandle
 
 from gradscope.events import Event, Phase
-from gradscope.hooks import backward, optimizer, saved, scaler, scheduler
+from gradscope.hooks import backward, clipping, optimizer, saved, scaler, scheduler
+from gradscope.hooks.clipping import ClipCall
 from gradscope.hooks.patching import Patch
 from gradscope.hooks.sites import SiteFinder
 
@@ -32,6 +33,7 @@ class Listener(Protocol):
     def loss_scaled(self, scaled: Any, loss: Any) -> None: ...
     def scaler_stepped(self, scaler: Any, optimizer: torch.optim.Optimizer, ran: bool) -> None: ...
     def scheduler_stepped(self, scheduler: Any) -> None: ...
+    def clipped(self, call: ClipCall) -> None: ...
     def optimizer_created(self, optimizer: torch.optim.Optimizer) -> None: ...
     def failed(self, error: BaseException) -> None: ...
 
@@ -71,7 +73,7 @@ class Dispatcher:
         self._listener, self._forked, self._thread = listener, False, None
         self._backward_depth = 0
         self.seconds, self.foreign_thread_calls = 0.0, 0
-        rooms = (backward, optimizer, saved, scaler, scheduler)
+        rooms = (backward, optimizer, saved, scaler, scheduler, clipping)
         self._patches = [patch for room in rooms for patch in room.patches(self)]
         self._handles = optimizer.step_hooks(self)
 

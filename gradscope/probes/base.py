@@ -8,6 +8,7 @@ import torch
 
 from gradscope.events import Site
 from gradscope.facts.fact import Fact
+from gradscope.hooks.clipping import ClipCall
 from gradscope.hooks.forward import Call, ForwardTrace
 from gradscope.hooks.graph import Survey
 from gradscope.recording.naming import Names
@@ -88,6 +89,9 @@ class Probe:
 
     def scheduler_stepped(self, scene: Scene, track: Track, scheduler: object) -> None:
         """A learning-rate scheduler of this optimizer is about to change its lr."""
+
+    def clipped(self, scene: Scene, call: ClipCall) -> None:
+        """Gradients have been clipped by torch's functions; told in every row. Keep none of the parameters."""
 
     def zero_grad(self, scene: Scene, track: Track) -> None:
         """zero_grad was called on the optimizer, or on a module."""

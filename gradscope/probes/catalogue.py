@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from gradscope.probes.base import Probe
+from gradscope.probes.clipping import ClippingProbe
 from gradscope.probes.disconnected_loss import DisconnectedLossProbe
 from gradscope.probes.early_scheduler import EarlySchedulerProbe
 from gradscope.probes.eval_mode import EvalModeProbe
@@ -31,4 +32,5 @@ def make_probes() -> list[Probe]:
         LossFunctionProbe(),
         HyperparametersProbe(),
         FirstStepsProbe(),
+        ClippingProbe(),
     ]

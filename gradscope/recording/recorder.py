@@ -13,8 +13,10 @@ import torch
 
 from gradscope.events import Event, Phase
 from gradscope.facts.loop import SkippedStep
+from gradscope.hooks.clipping import ClipCall
 from gradscope.probes.base import Probe
 from gradscope.record.record import Meta, Record
+from gradscope.recording.alarm import LossAlarm
 from gradscope.recording.books import Books, Sink
 from gradscope.recording.finishing import StepNotes
 from gradscope.recording.ledger import Contribution
@@ -56,6 +58,7 @@ class Recorder:
         self.books = Books(self.roster, sink, memory)
         self._on_failure = on_failure
         self._scaled = ScaledLosses()
+        self._alarm = LossAlarm()
         self._steady = Steady(self.stage, self.books, self.roster, self._contribute)
         self.rows = Rows(self.stage, self.books, self.roster, self._steady, sampling, self.meta, on_row)
         self._unstepped = 0  # backwards since a step
@@ -141,6 +144,9 @@ class Recorder:
         if track is not None:
             self.stage.tell("scheduler_stepped", track, scheduler)
 
+    def clipped(self, call: ClipCall) -> None:
+        self.stage.tell("clipped", call)
+
     def backward_failed(self, error: BaseException, event: Event | None) -> None:
         if event is not None:
             self.rows.unsettle()
@@ -185,8 +191,8 @@ class Recorder:
         if self._unstepped % READ_OUT_EVERY == 0:
             self.rows.finish()
         self.stage.backward_begins(event.subject)
-        measured = self.rows.measured()
         self._contribution, waiting, self._scale = self._contribute(event)
+        measured = self.rows.measured()
         for track in self.tracks:
             track.read_parameters()
             track.before_backward = track.look(measured, measured or track.maybe_used)
@@ -213,6 +219,8 @@ class Recorder:
         loss, scale = self._scaled.unscaled(root)
         if on_host(loss):
             contribution.loss = loss.item()
+            if self._alarm.stands_out(course, contribution.loss):
+                self.rows.suspect()
             return contribution, (), scale
         return contribution, (scale, LossCell(loss, contribution)), scale
 

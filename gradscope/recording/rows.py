@@ -62,7 +62,8 @@ class Rows:
 
     def measures_updates(self) -> bool:
         """Whether the row at hand, a measured one, measures updates too."""
-        return self._stage.row < FIRST_ROWS or self._measured_rows % UPDATE_EVERY == 0
+        row = self._stage.row
+        return row < FIRST_ROWS or self._sampling.whole(row) or self._measured_rows % UPDATE_EVERY == 0
 
     # -- the steady state -------------------------------------------------------------------------------------------
 
@@ -151,7 +152,7 @@ class Rows:
         self._nothing_due_until = min(due, stage.row + LIMIT, self._sampling.next_choice)
 
     def suspect(self) -> None:
-        """Something was found: the next rows are measured whole."""
+        """Something was found, or a loss stands out: the row at hand and the next ones are measured whole."""
         row = self._stage.row
         self._sampling.suspect(row)
         self._steady.until = min(self._steady.until, self._sampling.next_measured(row))

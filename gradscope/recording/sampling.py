@@ -51,6 +51,10 @@ class Sampling:
                 return row
         return -(-row // self.stride) * self.stride
 
+    def whole(self, row: int) -> bool:
+        """Whether it is one of the first rows, or of those after something was found."""
+        return row < self._whole_until
+
     def suspect(self, row: int) -> None:
         """Something was found: the next rows are measured whole, where nobody has pinned k."""
         if self.every is None:

@@ -128,7 +128,7 @@ class Steady:
             if event.subject is not track.optimizer():
                 return self._roster.take(event.subject) is None
             # While stepping: a step that calls its base class's, whose line is the one to name.
-            if not event.plain or not self.stepping and not self._expects_step():
+            if not event.plain or stage.row >= self.until or not self.stepping and not self._expects_step():
                 return False
             self._step_site, self.stepping = self._books.site(event.site), True
         elif self._made or stage.row + self.over >= self.until:

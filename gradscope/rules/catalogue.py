@@ -5,6 +5,9 @@ import difflib
 
 from gradscope.errors import UsageError
 from gradscope.rules.base import Rule
+from gradscope.rules.gradients.clipping_always_active import ClippingAlwaysActive
+from gradscope.rules.gradients.clipping_ineffective import ClippingIneffective
+from gradscope.rules.gradients.gradient_exploding import GradientExploding
 from gradscope.rules.learning_rate.learning_rate_too_high import LearningRateTooHigh
 from gradscope.rules.learning_rate.learning_rate_too_low import LearningRateTooLow
 from gradscope.rules.learning_rate.schedule_decays_too_fast import ScheduleDecaysTooFast
@@ -49,6 +52,9 @@ RULES: tuple[Rule, ...] = (
     ScheduleDecaysTooFast(),
     WeightDecayDominates(),
     WeightDecayOnNormOrBias(),
+    GradientExploding(),
+    ClippingAlwaysActive(),
+    ClippingIneffective(),
 )
 
 

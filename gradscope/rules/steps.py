@@ -136,6 +136,11 @@ class Steps:
         """The same, divided by lr."""
         return self._measured[2][self._measured[0] >= 10][-count:]
 
+    def ratio(self) -> float:
+        """The middle one of the update-to-weight ratios of the first ten rows and the newest five; 0: not known."""
+        ratios = np.concatenate([self.ratios(), self.newest_ratios(5)])
+        return float(np.median(ratios)) if len(ratios) else 0.0
+
     # -- against the loss -------------------------------------------------------------------------------------------
 
     @cached_property
@@ -169,6 +174,18 @@ class Steps:
         newest = self.finite[-2 * least :]
         spread = float(newest.std() / newest.mean()) if len(newest) and newest.mean() > 0 else 0.0
         return max(least, int((spread / error) ** 2))
+
+    def started_high(self, low: float = 0.7, aligned: float = 0.1) -> bool:
+        """Whether there was much to learn: at chance level, or on a slope (the first gradients all pointed one way)."""
+        if self.level > low * self.chance:
+            return True
+        geometry = [self.geometry[row] for row in sorted(self.geometry)]
+        cosines = [
+            (a.gradient**2 + b.gradient**2 - b.change**2) / (2 * a.gradient * b.gradient)
+            for a, b in zip(geometry, geometry[1:])
+            if a.gradient * b.gradient > 0 and math.isfinite(b.change)
+        ]
+        return math.isnan(self.chance) and bool(cosines) and float(np.median(cosines)) > aligned
 
     @cached_property
     def geometry(self) -> Mapping[int, StepGeometry]:

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 from torch.utils.hooks import RemovableHandle
 
+from gradscope.hooks.clipping import BY_NORM, cell_of
 from gradscope.hooks.patching import Patch
 from gradscope.hooks.sites import SiteFinder
 from gradscope.trying.interventions import Intervention
@@ -22,7 +23,7 @@ class Installed:
     def __init__(self, interventions: Sequence[Intervention]) -> None:
         self._interventions = interventions
         self._handles: list[RemovableHandle] = []
-        self._patch: Patch | None = None
+        self._patches: list[Patch] = []
         self._sites = SiteFinder()
         self._depth = 0
         self._install([i for i in interventions if i.early])
@@ -31,13 +32,16 @@ class Installed:
         """To be called once the recorder's hooks are there."""
         self._install([i for i in self._interventions if not i.early])
         if self._interventions:
-            self._patch = Patch(torch.autograd, "backward", self._backward)
+            self._patches.append(Patch(torch.autograd, "backward", self._backward))
+            cell = cell_of(BY_NORM)
+            if cell is not None:
+                self._patches.append(Patch(cell, "cell_contents", self._clip))
 
     def undo(self) -> None:
         while self._handles:
             self._handles.pop().remove()
-        if self._patch is not None:
-            self._patch.undo()
+        while self._patches:
+            self._patches.pop().undo()
 
     def _install(self, interventions: Sequence[Intervention]) -> None:
         for one in interventions:
@@ -54,6 +58,22 @@ class Installed:
 
             self._handles.append(register_optimizer_step_pre_hook(before))
             self._handles.append(register_optimizer_step_post_hook(after))
+
+    def _clip(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def clip(*args: Any, **kwargs: Any) -> Any:
+            for one in self._interventions:
+                given = args[1] if len(args) > 1 else kwargs.get("max_norm")
+                instead = one.attempt(one.max_norm, given)
+                if instead is None:
+                    continue
+                if len(args) > 1:
+                    args = (args[0], instead, *args[2:])
+                else:
+                    kwargs = {**kwargs, "max_norm": instead}
+            return original(*args, **kwargs)
+
+        return clip
 
     def _backward(self, original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)

@@ -7,6 +7,7 @@ of the optimizer's step only.
 from __future__ import annotations
 
 import functools
+import math
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
@@ -40,6 +41,10 @@ class Intervention:
     def after_step(self, optimizer: Optimizer) -> None: ...
 
     def before_backward(self, site: Site) -> None: ...
+
+    def max_norm(self, given: Any) -> Any:
+        """What clip_grad_norm_ is to clip at, where the script says `given`."""
+        return given
 
     def attempt(self, call: Callable[..., Any], *arguments: Any) -> Any:
         """Call one of the above, unless it has failed before, or torch.compile is tracing."""
@@ -132,6 +137,20 @@ class ClipGradNorm(Intervention):
         self.applied += 1
 
 
+class ChangeClip(Intervention):
+    """Where the script clips norms at `frm`, they are clipped at `to`: each such call, of whatever parameters."""
+
+    def __init__(self, number: int | None, number_of: Callable[[Optimizer], int], frm: float, to: float) -> None:
+        super().__init__(number, number_of)
+        self._from, self._to = frm, to
+
+    def max_norm(self, given: Any) -> Any:
+        if not math.isclose(float(given), self._from, rel_tol=1e-6):
+            return given
+        self.applied += 1
+        return self._to
+
+
 class InsertZeroGrad(Intervention):
     """Clears the optimizer's gradients before the first backward after its step.
 
@@ -170,6 +189,8 @@ def make(steps: Sequence[Mapping[str, Any]], number_of: Callable[[Optimizer], in
         number, group, action = step.get("optimizer"), step.get("group"), step["action"]
         if action == "set-lr":
             made.append(SetLr(number, number_of, float(step["to"]), _number(step.get("from")), group))
+        elif action == "clip-grad-norm" and _number(step.get("from")) is not None:
+            made.append(ChangeClip(number, number_of, float(step["from"]), float(step["max_norm"])))
         elif action == "clip-grad-norm":
             made.append(ClipGradNorm(number, number_of, float(step["max_norm"]), group))
         elif action == "insert-zero-grad":

@@ -12,12 +12,14 @@ from gradscope.rules.advice import change_lr, decade_down, peaks, settings
 from gradscope.rules.base import Rule
 from gradscope.rules.estimates import Estimates
 from gradscope.rules.judged import judged, skipped
+from gradscope.rules.jumps import Jumps
+from gradscope.rules.norms import norms
 from gradscope.rules.signs import Signs, Trouble
 from gradscope.rules.steps import Steps
 
 
 @dataclass(frozen=True)
-class LearningRateTooHigh(Signs, Estimates, Rule):
+class LearningRateTooHigh(Jumps, Signs, Estimates, Rule):
     """The steps are larger than the loss can follow.
 
     What it finds
@@ -40,7 +42,8 @@ class LearningRateTooHigh(Signs, Estimates, Rule):
         rise, a tenth.
     Silent on
         A loss that came down to `healed` of its start after all; noise of single batches; a jump without large steps
-        (data); a large lr without harm (clipping, embeddings, prompts); maximize=True; losses that may rise.
+        (data), or by one step with a gradient `times` beyond all others (GS402); a large lr without harm (clipping,
+        embeddings, prompts); maximize=True; losses that may rise.
     Known at
         Three losses after the first step; stuck, after `stuck_rows` steps, later under noise. Thresholds: {thresholds}.
     References
@@ -60,7 +63,7 @@ class LearningRateTooHigh(Signs, Estimates, Rule):
             if steps is None or settings(record, steps.optimizer).get("maximize") is True:
                 continue
             trouble = self.trouble(steps) or self._suspicion(steps)
-            if trouble is not None:
+            if trouble is not None and not self._thrown_by_one_step(steps, trouble):
                 yield self._finding(steps, trouble)
 
     def not_judged(self, record: Record) -> str:
@@ -76,6 +79,17 @@ class LearningRateTooHigh(Signs, Estimates, Rule):
             return True
         newest = steps.finite[-min(steps.window(self.lasting), 4 * self.lasting) :]
         return bool(np.median(newest) < float(finding.evidence["forgiven_below"]))
+
+    def _thrown_by_one_step(self, steps: Steps, trouble: Trouble) -> bool:
+        """Whether a single gradient did it, to a run that did well until then: what comes after is GS402's."""
+        measured = norms(steps.optimizer)
+        since = int(steps.rows[trouble.since])
+        for row in (int(measured.rows[at]) for at in self.jumps(steps.optimizer, measured)):
+            before = steps.losses[steps.rows < row][-self.lasting :]
+            well = self.slightly_above if trouble.since else self.fell
+            if -2 <= row - since <= 2 or row > since and np.median(before) < well * steps.start:
+                return True
+        return False
 
     def _boldest(self, record: Record, stream: Stream) -> Steps | None:
         """Of optimizers that step together, the one whose steps are the largest against the weights."""

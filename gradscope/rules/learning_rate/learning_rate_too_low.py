@@ -1,11 +1,8 @@
 """GS302 learning-rate-too-low."""
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Iterator
-
-import numpy as np
 
 from gradscope.findings import Advice, Finding
 from gradscope.record.record import Record
@@ -81,29 +78,13 @@ class LearningRateTooLow(Rule):
             return None
         if not lr.max() > 0:
             return self._finding(steps, start, now, 0.0, "warning")
-        ratio = self._ratio(steps)
+        ratio = steps.ratio()
         tiny = steps.share < self.share if steps.adaptive else ratio < self.ratio
         warming = lr[: -self.rows // 2].min(initial=lr[-1]) * self.raised < lr[-1]
         if not 0 < ratio or not tiny or warming:
             return None
-        return self._finding(steps, start, now, ratio, "warning" if self._started_high(steps) else "info")
-
-    @staticmethod
-    def _ratio(steps: Steps) -> float:
-        ratios = np.concatenate([steps.ratios(), steps.newest_ratios(5)])
-        return float(np.median(ratios)) if len(ratios) else 0.0
-
-    def _started_high(self, steps: Steps) -> bool:
-        """At chance level, or on a slope: the first gradients all pointed the same way."""
-        if steps.level > self.low_start * steps.chance:
-            return True
-        geometry = [steps.geometry[row] for row in sorted(steps.geometry)]
-        cosines = [
-            (a.gradient**2 + b.gradient**2 - b.change**2) / (2 * a.gradient * b.gradient)
-            for a, b in zip(geometry, geometry[1:])
-            if a.gradient * b.gradient > 0 and math.isfinite(b.change)
-        ]
-        return math.isnan(steps.chance) and bool(cosines) and float(np.median(cosines)) > self.aligned
+        high = steps.started_high(self.low_start, self.aligned)
+        return self._finding(steps, start, now, ratio, "warning" if high else "info")
 
     def _finding(self, steps: Steps, start: float, now: float, ratio: float, severity: str) -> Finding:
         lr, optimizer = float(steps.lr.max()), steps.optimizer

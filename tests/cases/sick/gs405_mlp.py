@@ -1,0 +1,27 @@
+# expect: GS405
+# by-row: end
+# line: here
+# advised: raise max_norm to 0.2 (it is 0.001)
+# worse: test loss
+# healed-by: healthy/gs405_mlp_healed.py
+"""A max_norm of 0.001, where norms are a hundred times that: the network hardly moves."""
+import torch
+from sklearn.datasets import load_digits
+from torch import nn
+
+torch.manual_seed(0)
+torch.set_num_threads(1)
+digits = load_digits()
+images, labels = torch.tensor(digits.data, dtype=torch.float32) / 16, torch.tensor(digits.target)
+model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for epoch in range(8):
+    for batch in torch.randperm(1500).split(64):
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(images[batch]), labels[batch])
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 0.001)  # <- here
+        optimizer.step()
+model.eval()
+with torch.no_grad():
+    print(f"test loss: {nn.functional.cross_entropy(model(images[1500:]), labels[1500:]):.4f}")
