@@ -1,0 +1,1 @@
+"""GS4: what is wrong with the gradients."""
