@@ -19,6 +19,7 @@ from gradscope.facts.loop import (
     UnownedParameter,
 )
 from gradscope.facts.loss import LossFunction, LossKind, SharedLoss
+from gradscope.facts.not_finite import GradientOrigin, LossOrigin, Replayed
 
 KINDS: dict[str, type[Fact]] = {
     kind.__name__: kind
@@ -38,6 +39,9 @@ KINDS: dict[str, type[Fact]] = {
         LossFunction,
         Hyperparameters,
         StepGeometry,
+        LossOrigin,
+        GradientOrigin,
+        Replayed,
     )
 }
 
@@ -57,6 +61,5 @@ def from_json(data: dict[str, Any]) -> Fact:
     for name in ("values", "settings"):
         if not isinstance(values.get(name, {}), dict):
             raise TypeError(name)
-    if "shape" in values:
-        values["shape"] = tuple(values["shape"])
-    return kind(**values)
+    plain: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    return kind(**plain)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from math import isfinite
 from typing import Any
 
 import torch
@@ -239,6 +240,8 @@ class Recorder:
         loss, scale = self._scaled.unscaled(root)
         if on_host(loss):
             contribution.loss = loss.item()
+            if not isfinite(contribution.loss):
+                self.stage.tell("loss_not_finite", roots, event.site)
             return contribution, (), scale
         return contribution, (scale, LossCell(loss, contribution)), scale
 

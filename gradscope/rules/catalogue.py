@@ -5,6 +5,8 @@ import difflib
 
 from gradscope.errors import UsageError
 from gradscope.rules.base import Rule
+from gradscope.rules.data.input_not_finite import InputNotFinite
+from gradscope.rules.gradients.gradient_not_finite import GradientNotFinite
 from gradscope.rules.learning_rate.learning_rate_too_high import LearningRateTooHigh
 from gradscope.rules.learning_rate.learning_rate_too_low import LearningRateTooLow
 from gradscope.rules.learning_rate.schedule_decays_too_fast import ScheduleDecaysTooFast
@@ -49,6 +51,8 @@ RULES: tuple[Rule, ...] = (
     ScheduleDecaysTooFast(),
     WeightDecayDominates(),
     WeightDecayOnNormOrBias(),
+    GradientNotFinite(),
+    InputNotFinite(),
 )
 
 
