@@ -19,7 +19,7 @@ from gradscope.facts.loop import (
     UnownedParameter,
 )
 from gradscope.facts.loss import LossFunction, LossKind, SharedLoss
-from gradscope.facts.not_finite import GradientOrigin, LossOrigin, Replayed
+from gradscope.facts.not_finite import GradientOrigin, LossOrigin
 
 KINDS: dict[str, type[Fact]] = {
     kind.__name__: kind
@@ -41,7 +41,6 @@ KINDS: dict[str, type[Fact]] = {
         StepGeometry,
         LossOrigin,
         GradientOrigin,
-        Replayed,
     )
 }
 

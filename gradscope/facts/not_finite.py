@@ -21,7 +21,7 @@ class LossOrigin(Fact):
     `samples` of its `batch` entries hold what is `broken`; `features`: the columns that are broken in each sample.
     Of parameters: `count` of `of` are not finite; `cause`: lr, setting, gradient, update, start or elsewhere, with
     `detail`. `optimizers`: the numbers of those that the loss reaches, as far as they had one. `replayed`: by running
-    the forward again.
+    the forward again, which tells the `module` and the line.
     """
 
     kind: str
@@ -45,6 +45,7 @@ class LossOrigin(Fact):
     optimizers: tuple[int, ...] = ()
     site: Site | None = None
     replayed: bool = False
+    module: str = ""
 
     def key(self) -> tuple[Any, ...]:
         return (type(self).__name__, self.row, self.replayed)
@@ -57,7 +58,8 @@ class GradientOrigin(Fact):
     `operations`: those of the graph that can do so and that only, or all, of these parameters stand before (`singular`
     in words; empty where none is known). `before` and `after`: names of the nearest parameters around. `late`: seen by
     the parameters, at the next loss; then `row` is that of the next loss, and the gradients those of the row before it.
-    `replayed`: the one operation, by running the forward and the backward again.
+    `replayed`: the one operation, by running the forward and the backward again, and `what` it met.
+    `masked`: it stands before a torch.where or the like.
     """
 
     optimizers: tuple[int, ...]
@@ -72,13 +74,7 @@ class GradientOrigin(Fact):
     replayed: bool = False
     what: str = ""
     site: Site | None = None
+    masked: bool = False
 
     def key(self) -> tuple[Any, ...]:
         return (type(self).__name__, self.row, self.optimizers, self.replayed)
-
-
-@dataclass(frozen=True)
-class Replayed(Fact):
-    """The forward was run again, and `said`: what came of it where it found no origin."""
-
-    said: str

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -9,30 +10,39 @@ from typing import Any
 import torch
 
 from gradscope.hooks.birth import Birth
-from gradscope.hooks.operations import base_name, dims, normalizes, written
+from gradscope.hooks.operations import as_written, base_name, dims, normalizes
+from gradscope.hooks.sites import SiteFinder
 from gradscope.hooks.values import Values, leaf
 
 Given = list[Any]  # the inputs: tensors, numbers, None where not known
 _THROUGH = ("t", "transpose", "view", "expand", "to_copy", "unsqueeze", "reshape_alias", "permute", "alias", "clone")
 _NEAR = 400  # nodes
+_REPLAY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "replay.py")
 
 
 def special(values: Values, born: Birth) -> str:
     """What the operation met: "log of 0 (3 of 640 values, which run from 0 to 0.97)"."""
     node = born.node
     name, given, result = base_name(node), values.inputs(node), values.value(node)
-    say = _SAYS.get(name)
     if name == "pow" and len(given) == 1:
         given.append(node._saved_exponent)
     try:
-        text = "" if say is None or given[0] is None else say(given)
+        text = _attention(values, node) if "scaled_dot_product" in name else ""
+    except (RuntimeError, IndexError):
+        text = ""
+    return text or describe(name, given, result, dims(node, "dim"))
+
+
+def describe(name: str, given: Given, result: torch.Tensor | None, along: tuple[int, ...] = ()) -> str:
+    """The same of any operation, by its base name, inputs and result."""
+    say = _SAYS.get(name)
+    try:
+        text = "" if say is None or not given or given[0] is None else say(given)
         if not text and normalizes(name):
-            text = _masked(written(node), result, node)
-        if not text and "scaled_dot_product" in name:
-            text = _attention(values, node)
-        return text or _plainly(written(node), given, result)
+            text = _masked(as_written(name), result, along)
+        return text or _plainly(as_written(name), given, result)
     except (RuntimeError, TypeError, IndexError, AttributeError, ValueError):
-        return _plainly(written(node), [], result)
+        return _plainly(as_written(name), [], result)
 
 
 def number(value: float) -> str:
@@ -162,11 +172,10 @@ def _rows(name: str) -> Callable[[Given], str]:
     return say
 
 
-def _masked(name: str, result: torch.Tensor | None, node: Any) -> str:
+def _masked(name: str, result: torch.Tensor | None, along: tuple[int, ...]) -> str:
     """Its input is not known, but for the mask that was put on finite scores."""
     if result is None or result.dim() < 1:
         return ""
-    along = dims(node, "dim")
     rows = torch.isnan(result).all(dim=along[0]) if len(along) == 1 and name != "logsumexp" else torch.isnan(result)
     if not bool(rows.any()):
         return ""
@@ -243,12 +252,13 @@ def _nearest(node: Any, following: Callable[[Any], Iterable[Any]]) -> torch.Tens
 
 def users_line(node: Any) -> tuple[str, int] | None:
     """The user's line that ran the operation, where anomaly detection has noted it."""
-    lines = node.metadata.get("traceback_") or ()
-    for entry in reversed(list(lines)):
-        head = str(entry).strip().splitlines()[0] if str(entry).strip() else ""
-        if head.startswith('File "') and "torch" + "/" not in head:
-            file, _, rest = head[6:].partition('", line ')
-            digits = rest.partition(",")[0]
-            if digits.isdigit():
+    for entry in reversed(list(node.metadata.get("traceback_") or ())):
+        head = str(entry).strip().partition("\n")[0]
+        file, _, rest = head.removeprefix('File "').partition('", line ')
+        digits = rest.partition(",")[0]
+        if head.startswith('File "') and digits.isdigit():
+            if file == _REPLAY:
+                return None  # what is further out is not what ran it
+            if SiteFinder.rank(file) == 2:
                 return file, int(digits)
     return None

@@ -256,8 +256,8 @@ def _gradients(
     else:
         healthy = [v for v in map(leaf, values.nodes) if v is not None and id(v) not in ids]
         after = _name(scene, healthy[0]) if len(healthy) == 1 else ""
-    what = "masked" if seen.masked and not seen.certain else ""
     operations = tuple(dict.fromkeys(written(node) for node in seen.nodes))
     return GradientOrigin(
-        scene.row, optimizers, parameters, count, of, operations, tuple(seen.words), before, after, late, what=what
-    )
+        scene.row, optimizers, parameters, count, of, operations, tuple(seen.words), before, after, late,
+        masked=seen.masked and not seen.certain,
+    )  # fmt: skip

@@ -68,7 +68,7 @@ def began(fact: LossOrigin | None) -> str:
     if fact.kind == "unknown":
         return f". Where it began cannot be told: {_WHY[fact.why]}" if fact.why in _WHY else ""
     line = "" if fact.site is None else f" (line {fact.site.line})"
-    where = place(fact.inside, fact.before, fact.after)
+    where = f", in {_shown(fact.module)}" if fact.module else place(fact.inside, fact.before, fact.after)
     if fact.kind == "operation":
         return f". Where it began: {fact.what}{where}{line}"
     why = f" ({_WHY[fact.why]})" if fact.why in _WHY else " (what lies between is not kept)"
@@ -84,16 +84,21 @@ def module(parameter: str) -> str:
 def place(inside: str, before: str, after: str) -> str:
     """, in encoder.norm | , between encoder.norm and head | , after head, on the way to the loss | , before stem"""
     if inside:
-        return f", in {module(inside)}"
+        return f", in {_shown(module(inside))}"
     first, last = module(before) if before else "", module(after) if after else ""
     if first and first == last:
-        return f", inside {first}"
+        return f", inside {_shown(first)}"
     if first and last:
         common = _common(first, last)
-        return f", between {first} and {last}" + (f", in {common}" if common else "")
+        return f", between {_shown(first)} and {_shown(last)}" + (f", in {_shown(common)}" if common else "")
     if first:
-        return f", after {first}, on the way to the loss"
-    return f", before {last}" if last else ""
+        return f", after {_shown(first)}, on the way to the loss"
+    return f", before {_shown(last)}" if last else ""
+
+
+def _shown(name: str) -> str:
+    """A module of a Sequential has but a number."""
+    return f"layer {name}" if name.isdigit() else name
 
 
 def _common(first: str, last: str) -> str:

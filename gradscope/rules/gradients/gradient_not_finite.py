@@ -149,7 +149,7 @@ def _origin(fact: GradientOrigin | None) -> str:
         return f". Where it began: {fact.what}{where}{line}"
     if not fact.singular:
         return "" if not fact.after else f". They were lost on the way back through {fact.after}"
-    hidden = ", behind a torch.where or a mask" if fact.what == "masked" else ""
+    hidden = ", behind a torch.where or a mask" if fact.masked else ""
     if len(fact.singular) == 1 and not hidden:
         return f". Of the operations on the way there, the one that can do so: {fact.singular[0]}{where}"
     return f". Operations on the way there that can do so: {', '.join(fact.singular)}{hidden}{where}"
@@ -157,7 +157,7 @@ def _origin(fact: GradientOrigin | None) -> str:
 
 def _advice(fact: GradientOrigin | None) -> str:
     if fact is not None:
-        text = help_for(fact.operations, fact.what == "masked")
+        text = help_for(fact.operations, fact.masked)
         if text:
             return text
     return (
