@@ -26,9 +26,13 @@ def special(values: Values, born: Birth) -> str:
     name, given, result = base_name(node), values.inputs(node), values.value(node)
     if name == "pow" and len(given) == 1:
         given.append(node._saved_exponent)
+    if name == "mean" and getattr(node, "_saved_self_sym_numel", 1) == 0:
+        return "the mean of nothing (an empty tensor)"
     try:
         text = _attention(values, node) if "scaled_dot_product" in name else ""
-    except (RuntimeError, IndexError):
+        if name.startswith("nll_loss") and float(node._saved_total_weight) == 0:
+            text = "cross_entropy without a single target (each is ignore_index, or has weight 0)"
+    except (RuntimeError, IndexError, AttributeError, ValueError):
         text = ""
     return text or describe(name, given, result, dims(node, "dim"))
 

@@ -137,14 +137,14 @@ def dims(node: Any, name: str) -> tuple[int, ...]:
     return tuple(d - (1 << 64) if d >= 1 << 63 else d for d in several)
 
 
-def again(node: Any, inputs: Sequence[torch.Tensor | float | None]) -> torch.Tensor | None:
-    """The operation's result, computed once more from its inputs (as `next_functions` lists them); None: not known."""
-    make = _AGAIN.get(base_name(node))
+def again(node: Any, number: int, inputs: Sequence[torch.Tensor | float | None]) -> torch.Tensor | None:
+    """Result `number` of an operation, once more from its inputs (as `next_functions` lists them); None: not known."""
+    make = _AGAIN.get(base_name(node)) if number == 0 else _AGAIN_OF_SEVERAL.get(base_name(node))
     if make is None:
         return None
     try:
         with torch.no_grad():
-            result = make(node, *inputs)
+            result = make(node, *inputs) if number == 0 else make(node, number, *inputs)
     except (RuntimeError, TypeError, IndexError, AttributeError, ValueError):
         return None
     return result if isinstance(result, torch.Tensor) else None
@@ -159,6 +159,15 @@ def _sum(node: Any, x: Any, of: Any = torch.sum) -> Any:
 def _scaled(node: Any, x: Any, name: str) -> Any:
     factor = getattr(node, f"_saved_{name}", 1)
     return x if factor == 1 else factor * x
+
+
+def _shape(node: Any) -> Any:
+    return tuple(node._input_metadata[0].shape)
+
+
+def _parts(node: Any, x: Any) -> Any:
+    size = node._saved_split_size if hasattr(node, "_saved_split_size") else dims(node, "split_sizes")
+    return x.split(size, *dims(node, "dim"))
 
 
 def _alike(function: Any) -> Any:
@@ -190,5 +199,19 @@ _AGAIN: dict[str, Any] = {
     "softmax": lambda n, x: x.softmax(*dims(n, "dim")),
     "log_softmax": lambda n, x: x.log_softmax(*dims(n, "dim")),
     "logsumexp": lambda n, x: x.logsumexp(dims(n, "dim"), bool(n._saved_keepdim)),
+    **{name: lambda n, x: x.reshape(_shape(n)) for name in (
+        "view", "unsafe_view", "reshape_alias", "squeeze", "flatten", "unflatten", "contiguous",
+    )},
+    "expand": lambda n, x: x.expand(_shape(n)),
+    "to_copy": lambda n, x: x.to(n._input_metadata[0].dtype),
+    "split": lambda n, x: _parts(n, x)[0],
+    "split_with_sizes": lambda n, x: _parts(n, x)[0],
+    "unbind": lambda n, x: x.unbind(*dims(n, "dim"))[0],
+    "slice": lambda n, x: x[(slice(None),) * dims(n, "dim")[0] + (slice(n._saved_start, n._saved_end, n._saved_step),)],
     "softplus": lambda n, x: torch.nn.functional.softplus(x, n._saved_beta, n._saved_threshold),
 }  # fmt: skip
+_AGAIN_OF_SEVERAL: dict[str, Any] = {
+    "split": lambda n, number, x: _parts(n, x)[number],
+    "split_with_sizes": lambda n, number, x: _parts(n, x)[number],
+    "unbind": lambda n, number, x: x.unbind(*dims(n, "dim"))[number],
+}

@@ -85,11 +85,11 @@ class Values:
     def value(self, node: Any, number: int = 0, depth: int = _DEPTH) -> torch.Tensor | None:
         """What a node has made: as somebody has saved it, or computed again; None where it cannot be known."""
         found = self._known.get((node, number))
-        if found is not None or number or depth == 0 or node in self.unread or self._left < 0:
+        if found is not None or depth == 0 or node in self.unread or self._left < 0:
             return found
-        result = again(node, self.inputs(node, depth - 1))
+        result = again(node, number, self.inputs(node, depth - 1))
         if result is not None:
-            self._known[node, 0] = result
+            self._known[node, number] = result
             self._left -= result.numel()
         return result
 

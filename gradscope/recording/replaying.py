@@ -1,6 +1,7 @@
 """A recorder that runs the step once more where it makes the first NaN, before the optimizer uses it (`--replay`)."""
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import isfinite
 from typing import Any
 
@@ -10,6 +11,7 @@ from gradscope.events import Event, Phase
 from gradscope.facts.not_finite import GradientOrigin, LossOrigin
 from gradscope.hooks.calls import Calls, Kept
 from gradscope.hooks.dispatcher import DISPATCHER
+from gradscope.hooks.forward import tensors_in
 from gradscope.hooks.operations import SINGULAR
 from gradscope.hooks.replay import Found, run_again
 from gradscope.hooks.values import condition
@@ -76,8 +78,11 @@ class ReplayingRecorder(Recorder):
         assert self.calls is not None
         said = "the loss of step {row} is not a module's doing: their results were finite"
         for kept in several:
-            if all(condition(output.detach())[0] is None for output in kept.outputs):
+            if _all_finite(kept.outputs):
                 continue
+            if not _all_finite([*tensors_in((kept.args, kept.kwargs)), *kept.module.parameters()]):
+                self.stop()  # it began before the forward, as the graph tells
+                return
             said = ""
             found, bad = (None, False) if not kept.unchanged() else run_again(self.calls, kept, backward=False)
             if found is not None:
@@ -99,7 +104,7 @@ class ReplayingRecorder(Recorder):
             given = list(kept.gradients.values())
             if not given:
                 continue
-            if any(condition(gradient)[0] is not None for gradient in given):
+            if not _all_finite(given):
                 name = type(kept.module).__name__
                 said = f"the gradients of step {{row}} were lost between the loss and the result of {name}"
                 break
@@ -135,6 +140,10 @@ def _why_not(kept: Kept, bad: bool) -> str:
     if bad:
         return "run again, step {row} gave no finite result, but no operation of finite inputs made it so"
     return "run again, step {row} was finite: what made it NaN is not in the model's inputs, weights and random numbers"
+
+
+def _all_finite(tensors: Iterable[torch.Tensor]) -> bool:
+    return all(condition(tensor.detach())[0] is None for tensor in tensors)
 
 
 def _is_bad(roots: Any) -> bool:
