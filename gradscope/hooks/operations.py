@@ -207,7 +207,9 @@ _AGAIN: dict[str, Any] = {
     "split": lambda n, x: _parts(n, x)[0],
     "split_with_sizes": lambda n, x: _parts(n, x)[0],
     "unbind": lambda n, x: x.unbind(*dims(n, "dim"))[0],
-    "slice": lambda n, x: x[(slice(None),) * dims(n, "dim")[0] + (slice(n._saved_start, n._saved_end, n._saved_step),)],
+    "slice": lambda n, x: x[
+        (slice(None),) * (dims(n, "dim")[0] % x.dim()) + (slice(n._saved_start, n._saved_end, n._saved_step),)
+    ],
     "softplus": lambda n, x: torch.nn.functional.softplus(x, n._saved_beta, n._saved_threshold),
 }  # fmt: skip
 _AGAIN_OF_SEVERAL: dict[str, Any] = {

@@ -3,8 +3,9 @@
 # line: here
 # worse: test loss
 # healed-by: healthy/gs201_fully_masked_row_healed.py
-"""A small language model with tied weights and an attention written by hand. One sentence in the data is empty: all padding,
-and softmax over nothing but -inf is NaN."""
+"""A small language model with tied weights and an attention written by hand. One sentence in the data is empty:
+all padding, and softmax over nothing but -inf is NaN.
+"""
 import torch
 from torch import nn
 

@@ -3,8 +3,9 @@
 # line: here
 # worse: test loss
 # healed-by: healthy/gs401_distance_of_equals_healed.py
-"""Pairs of digits: those of a class are to lie near each other. A pair of one image with itself is at distance 0, where the
-derivative of sqrt is infinite."""
+"""Pairs of digits: those of a class are to lie near each other. A pair of one image with itself is at distance 0,
+where the derivative of sqrt is infinite.
+"""
 import torch
 from sklearn.datasets import load_digits
 from torch import nn

@@ -3,7 +3,9 @@
 # line: here
 # worse: test loss
 # healed-by: healthy/gs401_where_hides_nan_healed.py
-"""A CNN that pools over the lit part of an image. Of images without any, torch.where hides 0 / 0, but not its derivative."""
+"""A CNN that pools over the lit part of an image. Of images without any, torch.where hides 0 / 0, but not its
+derivative.
+"""
 import torch
 from sklearn.datasets import load_digits
 from torch import nn
