@@ -56,7 +56,8 @@ def commands() -> None:
 @click.option("--disk", type=float, metavar="MB", help="Bound of the run folder (default: 512).")
 @click.option("--every", type=click.IntRange(min=1), help="Measure norms at every k-th step (default: by cost).")
 @click.option("--replay", is_flag=True, default=None,
-              help="Run a step that makes a NaN once more: names the operation, its line (costs 0.2 ms a step, 0.5 with ten BatchNorms; waits for a GPU).")  # fmt: skip
+              help="Run a step that makes a NaN once more and name the operation and its line. Costs 0.2 ms a step "
+              "(0.5 with ten BatchNorms), and on a GPU waits for each loss.")  # fmt: skip
 @click.option("-q", "--quiet", is_flag=True, help="Print no report where nothing was found.")
 @click.argument("script")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)

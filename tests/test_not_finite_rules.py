@@ -173,8 +173,8 @@ def test_gs401_names_parameters_operation_and_place() -> None:
         finding.severity, finding.steps, finding.where, finding.parameters
     )  # fmt: skip
     assert (
-        "the gradients of layer.weight were not finite at step 2, though the loss was 1.4. Of the operations on the way "
-        "there, the one that can do so: sqrt at 0, between a and b" == finding.text
+        "the gradients of layer.weight were not finite at step 2, though the loss was 1.4. Of the operations on the "
+        "way there, the one that can do so: sqrt at 0, between a and b" == finding.text
     )
     diagnosis = diagnose(record(optimizer(losses=losses), facts=[fact]), RULES)
     assert [("GS401", None), ("GS201", "GS401")] == [(f.code, f.caused_by) for f in diagnosis.findings]
