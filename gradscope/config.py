@@ -23,13 +23,14 @@ class Limits:
 
     `budget`: share of the loop's own time for statistics, rules and writing (watching the calls comes on top); 0: only
     calls and losses. `every`: norms are measured at every k-th step, whatever that costs. `memory`: bytes of the record
-    in memory. `disk`: bytes of the run folder.
+    in memory. `disk`: bytes of the run folder. `replay`: keep what it takes to run a step again that makes a NaN.
     """
 
     budget: float = 0.02
     every: int | None = None
     memory: int = 64 << 20
     disk: int = 512 << 20
+    replay: bool = False
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,15 @@ class Config:
     budget: float | None = None  # percent
     memory: float | None = None  # MiB
     disk: float | None = None  # MiB
+    replay: bool = False
 
     def limits(
-        self, budget: float | None, every: int | None, memory: float | None, disk: float | None
+        self,
+        budget: float | None,
+        every: int | None,
+        memory: float | None,
+        disk: float | None,
+        replay: bool | None = None,
     ) -> Limits:
         """What is asked for, else what is set here, else the defaults. `budget`: percent; `memory`, `disk`: MiB.
 
@@ -60,6 +67,7 @@ class Config:
             every,
             given.memory if megabytes is None else int(megabytes * (1 << 20)),
             given.disk if on_disk is None else int(on_disk * (1 << 20)),
+            bool(self.replay if replay is None else replay),
         )
 
 
@@ -101,7 +109,8 @@ def read_config(directory: Path) -> Config:
     if unknown:
         raise UsageError(f"unknown gradscope setting {unknown[0]!r} (there are: {', '.join(known)})")
     numbers = {name: _parsed(settings[name]) for name in ("budget", "memory", "disk") if name in settings}
-    config = Config(codes(settings.get("select", "")), codes(settings.get("ignore", "")), **numbers)
+    switches = {"replay": _switch(settings["replay"])} if "replay" in settings else {}
+    config = Config(codes(settings.get("select", "")), codes(settings.get("ignore", "")), **numbers, **switches)
     config.limits(None, None, None, None)
     return config
 
@@ -112,6 +121,16 @@ def _parsed(value: Any) -> Any:
         return float(value) if isinstance(value, str) else value
     except ValueError:
         return value
+
+
+def _switch(value: Any) -> bool:
+    """true or false; in setup.cfg any of the words that configparser takes for these."""
+    known = configparser.ConfigParser.BOOLEAN_STATES
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in known:
+        return known[value.lower()]
+    raise UsageError(f"replay must be true or false, not {value!r}")
 
 
 def codes(value: Any) -> tuple[str, ...]:

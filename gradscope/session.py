@@ -20,6 +20,7 @@ from gradscope.probes.catalogue import make_probes
 from gradscope.progress import Progress
 from gradscope.record.record import Record
 from gradscope.recording.recorder import Recorder
+from gradscope.recording.replaying import ReplayingRecorder
 from gradscope.recording.sampling import Sampling
 from gradscope.reporters.report import Report
 from gradscope.rules.base import Rule
@@ -59,7 +60,8 @@ class Session:
         self._started = time.perf_counter()
         self._aside = 0.0  # seconds of our own outside of the loop's calls
         sampling = Sampling(limits.every, limits.budget)
-        self.recorder = Recorder(
+        kind = ReplayingRecorder if limits.replay else Recorder
+        self.recorder = kind(
             sampling, make_probes(), self._outputs, self._row_finished, self._recorder_failed, limits.memory
         )
         meta = self.recorder.meta
@@ -80,6 +82,8 @@ class Session:
             for optimizer in living_optimizers():
                 self.recorder.optimizer_created(optimizer)
             self.recorder.stage.trace.start()
+            if isinstance(self.recorder, ReplayingRecorder):
+                self.recorder.start()
         except Exception as error:
             DISPATCHER.detach()
             self._recorder_failed(error)
@@ -92,6 +96,8 @@ class Session:
         atexit.unregister(self.close)
         self.closed = True
         DISPATCHER.detach()
+        if isinstance(self.recorder, ReplayingRecorder):
+            self.recorder.stop()
         self.recorder.stage.trace.stop()
         if self._progress is not None:
             self._progress.clear()

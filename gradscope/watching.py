@@ -66,6 +66,7 @@ def watch(
     ignore: Iterable[str] | str = (),
     select_codes: Iterable[str] | str = (),
     writer: Any = None,
+    replay: bool | None = None,
 ) -> Scope:
     """Watch a training loop: every zero_grad, backward and step, until the scope is closed.
 
@@ -78,7 +79,8 @@ def watch(
     of the loop's time that statistics, rules and writing may take (0.02, 2 %; calls and losses are watched at every
     step, and come on top; 0: nothing else). `every`: measure norms at every k-th step, whatever that costs.
     `memory_mb`, `disk_mb`: bounds of the record in memory (64) and of the run folder (512). `ignore`, `select_codes`:
-    codes of rules, "GS102" or "GS1".
+    codes of rules, "GS102" or "GS1". `replay`: keep the newest batch, so that a step that makes a NaN is run once more
+    and the operation named, with its line (0.2 ms a step, 0.5 ms with ten BatchNorms; on a GPU it waits for each loss).
 
     Raises UsageError (a ValueError) for arguments of the wrong kind, and for a model without its optimizer.
     """
@@ -89,7 +91,7 @@ def watch(
     config = read_config(Path.cwd())
     rules = select(selected or config.select, (*ignored, *config.ignore))
     percent = 100 * budget if isinstance(budget, (int, float)) and not isinstance(budget, bool) else budget
-    limits = config.limits(percent, every, memory_mb, disk_mb)
+    limits = config.limits(percent, every, memory_mb, disk_mb, replay)
     for scope in list(_PROCESS.scopes):
         if scope.orphaned:
             scope.close()

@@ -20,6 +20,7 @@ from gradscope.facts.loop import (
     UnownedParameter,
 )
 from gradscope.facts.loss import LossFunction, LossKind, SharedLoss
+from gradscope.facts.not_finite import GradientOrigin, LossOrigin
 
 KINDS: dict[str, type[Fact]] = {
     kind.__name__: kind
@@ -40,6 +41,8 @@ KINDS: dict[str, type[Fact]] = {
         Hyperparameters,
         StepGeometry,
         Clipping,
+        LossOrigin,
+        GradientOrigin,
     )
 }
 
@@ -59,6 +62,5 @@ def from_json(data: dict[str, Any]) -> Fact:
     for name in ("values", "settings"):
         if not isinstance(values.get(name, {}), dict):
             raise TypeError(name)
-    if "shape" in values:
-        values["shape"] = tuple(values["shape"])
-    return kind(**values)
+    plain: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    return kind(**plain)

@@ -72,6 +72,9 @@ class Probe:
     def before_backward(self, scene: Scene, roots: Sequence[torch.Tensor], site: Site) -> None:
         """The graph of `roots` is alive."""
 
+    def loss_not_finite(self, scene: Scene, roots: Sequence[torch.Tensor], site: Site) -> None:
+        """backward is about to run on a loss that is NaN or infinite (on the CPU; in every row). The graph is alive."""
+
     def after_backward(self, scene: Scene, reached: Sequence[Track], site: Site) -> None:
         """`reached` are the watched optimizers with a parameter that this backward reached."""
 

@@ -13,6 +13,7 @@ from gradscope.probes.loss_function import LossFunctionProbe
 from gradscope.probes.loss_kind import LossKindProbe
 from gradscope.probes.missing_step import MissingStepProbe
 from gradscope.probes.no_gradient import NoGradientProbe
+from gradscope.probes.not_finite import GradientOriginProbe, LossOriginProbe
 from gradscope.probes.schedule import ScheduleProbe
 from gradscope.probes.unowned_parameters import UnownedParametersProbe
 
@@ -33,4 +34,6 @@ def make_probes() -> list[Probe]:
         HyperparametersProbe(),
         FirstStepsProbe(),
         ClippingProbe(),
+        LossOriginProbe(),
+        GradientOriginProbe(),
     ]

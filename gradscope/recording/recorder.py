@@ -7,6 +7,7 @@ derive the states (`Track.replay`).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import isfinite
 from typing import Any
 
 import torch
@@ -221,6 +222,8 @@ class Recorder:
             contribution.loss = loss.item()
             if self._alarm.stands_out(course, contribution.loss):
                 self.rows.suspect()
+            if not isfinite(contribution.loss):
+                self.stage.tell("loss_not_finite", roots, event.site)
             return contribution, (), scale
         return contribution, (scale, LossCell(loss, contribution)), scale
 

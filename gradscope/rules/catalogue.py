@@ -5,9 +5,11 @@ import difflib
 
 from gradscope.errors import UsageError
 from gradscope.rules.base import Rule
+from gradscope.rules.data.input_not_finite import InputNotFinite
 from gradscope.rules.gradients.clipping_always_active import ClippingAlwaysActive
 from gradscope.rules.gradients.clipping_ineffective import ClippingIneffective
 from gradscope.rules.gradients.gradient_exploding import GradientExploding
+from gradscope.rules.gradients.gradient_not_finite import GradientNotFinite
 from gradscope.rules.learning_rate.learning_rate_too_high import LearningRateTooHigh
 from gradscope.rules.learning_rate.learning_rate_too_low import LearningRateTooLow
 from gradscope.rules.learning_rate.schedule_decays_too_fast import ScheduleDecaysTooFast
@@ -52,9 +54,11 @@ RULES: tuple[Rule, ...] = (
     ScheduleDecaysTooFast(),
     WeightDecayDominates(),
     WeightDecayOnNormOrBias(),
+    GradientNotFinite(),
     GradientExploding(),
     ClippingAlwaysActive(),
     ClippingIneffective(),
+    InputNotFinite(),
 )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from gradscope.rules.origins import loss_origin
 from gradscope.rules.rising import RiseTest
 from gradscope.rules.steps import Floats, Steps
 
@@ -121,6 +122,9 @@ class Signs:
         first = int(np.argmin(finite))
         if finite[first:].any():
             return None
+        origin = loss_origin(steps.record, steps.stream, int(steps.rows[first]))
+        if origin is not None and origin.kind == "constant":
+            return None  # of the batch
         before = losses[:first]
         grew = before[-1] > self.above * steps.start
         if not grew and not (before[-1] > self.slightly_above * steps.start and self._driven(steps)):

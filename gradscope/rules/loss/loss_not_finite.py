@@ -6,9 +6,11 @@ from typing import Iterator
 
 import numpy as np
 
+from gradscope.facts.not_finite import LossOrigin
 from gradscope.findings import Advice, Finding, show
 from gradscope.record.record import Record, Stream, Wiring
 from gradscope.rules.base import Rule
+from gradscope.rules.origins import began, grew, help_for, loss_origin, module
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,10 @@ class LossNotFinite(Rule):
     What it finds
         A loss that is NaN or infinite, whose gradients reached a step of the optimizer, and no loss since was a number.
         Where later ones are numbers again the weights were spared (the mean over an empty selection): info, at the end.
+        Where it began: the first operation whose inputs were finite and whose result was not (log, sqrt, division, exp,
+        softmax ...), what was special in its input, and which layers it stands between; or the parameters, or the
+        batch, that were no numbers before. Read from what the loss's graph has saved; where an operation on the way has
+        kept nothing, the few that come into question are named.
     Why it matters
         The gradients of such a loss are NaN, and so is every weight they touch: from there on nothing is learned, and
         a checkpoint saved later is worthless.
@@ -30,8 +36,10 @@ class LossNotFinite(Rule):
         loss.backward()
         optimizer.step()
     What to do
-        Look at what the loss divides by, takes the logarithm or the square root of; if it grew beyond all bounds
-        before, lower the learning rate. Go back to a checkpoint from before the named step.
+        Keep the argument of the named operation away from what it cannot take; if the loss grew beyond all bounds
+        before, lower the learning rate. Go back to a checkpoint from before the named step. Where no operation is
+        named (activation checkpointing, tensors changed in place, accelerators): `gradscope run --replay` runs the step
+        once more and names it, with its line.
     Silent on
         Steps that GradScaler skips; backwards whose gradients were cleared, or that no step followed; losses that are
         not scalars.
@@ -44,7 +52,7 @@ class LossNotFinite(Rule):
     code = "GS201"
     name = "loss-not-finite"
     severity = "error"
-    message = "the loss was {value} at step {first}, {history}{since}"
+    message = "the loss was {value} at step {first}, {history}{since}{origin}"
     explains = ("GS203", "GS204", "GS205", "GS206", "GS401")
 
     in_a_row: int = 3
@@ -73,6 +81,7 @@ class LossNotFinite(Rule):
             alone = count == 1 or not bad[at:].all()
             since = ", and is no number now" if alone else f", and {count - 1} times in a row since"
         value = float(stream.loss[at])
+        origin = loss_origin(record, stream, first)
         where = record.site(int(optimizer.scalars["backward_site"][at]))
         return self.finding(
             (first, int(stream.rows[last])),
@@ -83,16 +92,32 @@ class LossNotFinite(Rule):
                 "history": f"{show(float(before[-1]))} a step before" if len(before) else "the first one",
                 "since": since if len(bad) > 1 else "",
                 "count": count,
+                "origin": began(origin),
+                **_details(origin),
             },
             stream=stream.number,
             optimizer=optimizer.number,
             where=where,
             label="this loss is no number" if np.isnan(value) else "this loss is infinite",
-            advice=(_advice(before),),
+            advice=(_advice(before, origin),),
         )
 
 
-def _advice(before: np.ndarray) -> Advice:
-    if len(before) >= 2 and before[-1] > 10 * abs(before[0]):
+def _details(origin: LossOrigin | None) -> dict[str, object]:
+    """For machines: the operation (or those it may be) and the modules around."""
+    if origin is None or origin.kind not in ("operation", "between"):
+        return {}
+    names = {"module": origin.inside, "after_module": origin.before, "before_module": origin.after}
+    return {"operations": origin.operations, **{key: module(name) for key, name in names.items() if name}}
+
+
+def _advice(before: np.ndarray, origin: LossOrigin | None) -> Advice:
+    if grew(before):
         return Advice("the loss grew without bound before: lower the learning rate, or clip the gradients")
+    if origin is not None and origin.kind in ("operation", "between"):
+        text = help_for(origin.operations)
+        if text:
+            return Advice(text)
+    if origin is not None and origin.cause in ("lr", "setting"):
+        return Advice(f"look at where {origin.detail.split()[0]} is set: a schedule that divides by 0, or overflows")
     return Advice("look for a logarithm, a division, a square root or an exponential of values that can be 0 or huge")

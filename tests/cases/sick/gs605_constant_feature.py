@@ -1,7 +1,7 @@
-# expect: GS201
+# expect: GS605
 # by-row: 2
 # line: here
-# healed-by: healthy/gs201_constant_feature_healed.py
+# healed-by: healthy/gs605_constant_feature_healed.py
 """Features are divided by their standard deviation; some pixels are always 0, and 0 / 0 is NaN in every batch."""
 import torch
 from sklearn.datasets import load_digits

@@ -1,0 +1,1 @@
+"""GS6: what goes in."""

@@ -1,0 +1,104 @@
+"""GS605 input-not-finite."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Iterator
+
+import numpy as np
+
+from gradscope.facts.not_finite import LossOrigin
+from gradscope.findings import Advice, Finding
+from gradscope.record.record import Record, Stream
+from gradscope.rules.base import Rule
+from gradscope.rules.origins import known_losses, loss_origin, place
+
+
+@dataclass(frozen=True)
+class InputNotFinite(Rule):
+    """The batch itself holds NaN or Inf.
+
+    What it finds
+        A loss that is not finite because a tensor that came without a gradient was so already: the input of a layer,
+        the target of the loss. It says which, in how many samples, and in which features where it is in all of them.
+    Why it matters
+        One NaN in a batch makes the loss, the gradients and then every weight NaN. Nothing in the model is wrong.
+    Sick
+        features = (table - table.mean(0)) / table.std(0)  # a constant column: 0 / 0
+    Healed
+        features = (table - table.mean(0)) / table.std(0).clamp_min(1e-8)
+    What to do
+        Check the data once, before training: `torch.isfinite(features).all()`. Repair or drop what is broken: a
+        standard deviation of 0, a logarithm of 0, missing values in the file.
+    Silent on
+        Masks of -inf; NaN that the loop masks out before the loss; losses that were finite; as info where later losses
+        were numbers again (the weights were spared).
+    Known at
+        Three rows of such losses, or the end of the run. On the CPU: on an accelerator the loss is read too late.
+        Thresholds: {thresholds}.
+    References
+        https://pytorch.org/docs/stable/generated/torch.isfinite.html
+    """
+
+    code = "GS605"
+    name = "input-not-finite"
+    severity = "error"
+    message = "the batch of step {first} is not finite: {which}{how}{where}, and the loss was {value}"
+    explains = ("GS201", "GS203", "GS204", "GS205", "GS206", "GS401")
+
+    in_a_row: int = 3
+
+    def check(self, record: Record) -> Iterator[Finding]:
+        for stream in record.streams:
+            bad = known_losses(stream) & ~np.isfinite(stream.loss)
+            for at in np.flatnonzero(bad):
+                fact = loss_origin(record, stream, int(stream.rows[at]))
+                if fact is not None and fact.kind == "constant" and fact.role != "statistics":
+                    lasts = bool(bad[at:][known_losses(stream)[at:]].all())
+                    if record.meta.ended or lasts and len(bad) - at >= self.in_a_row:
+                        yield self._finding(record, stream, fact, int(at), lasts)
+                    break
+
+    def _finding(self, record: Record, stream: Stream, fact: LossOrigin, at: int, lasts: bool) -> Finding:
+        variable = f" `{fact.variable}`" if fact.variable else ""
+        of = f" of {fact.operations[0]}"
+        which = {"input": f"the input{variable}{of}", "target": f"the target{variable}{of}"}.get(
+            fact.role, f"what{variable or ' has no gradient'} goes into {fact.operations[0]}"
+        )
+        return self.finding(
+            (int(stream.rows[at]), int(stream.rows[-1])),
+            severity="error" if lasts else "info",
+            evidence={
+                "first": fact.row,
+                "which": which,
+                "how": f" ({_how(fact)})" if fact.broken else "",
+                "where": place(fact.inside, fact.before, fact.after),
+                "value": str(float(stream.loss[at])),
+                "role": fact.role,
+                "samples": fact.samples,
+                "batch": fact.batch,
+            },
+            stream=stream.number,
+            optimizer=stream.optimizers[0].number,
+            where=record.site(int(stream.optimizers[0].scalars["backward_site"][at])),
+            label="this loss is no number",
+            advice=(Advice(_advice(fact)),),
+        )
+
+
+def _how(fact: LossOrigin) -> str:
+    if not fact.batch:
+        return fact.broken
+    samples = f"{fact.broken}, in {fact.samples} of {fact.batch} samples"
+    if fact.features and fact.samples == fact.batch:
+        many = "feature" if len(fact.features) == 1 else "features"
+        return f"{samples}: {many} {', '.join(map(str, fact.features[:8]))}{' ...' if len(fact.features) > 8 else ''}"
+    return samples
+
+
+def _advice(fact: LossOrigin) -> str:
+    if fact.batch > 1 and fact.samples == fact.batch:
+        return (
+            "it is so in every sample: look at how the data is prepared (a division by a standard deviation of 0, a "
+            "logarithm of 0), or at what computes it under no_grad"
+        )
+    return "repair or drop such samples before training: `keep = torch.isfinite(x).flatten(1).all(1)`"
