@@ -247,6 +247,24 @@ def test_the_discriminator_is_clipped_where_the_generator_steps() -> None:
     assert fact.times >= 11 and fact.optimizer == numbers["judges"]
 
 
+def test_another_optimizers_backward_in_between_does_no_harm() -> None:
+    """Actor: backward, clip; critic: backward, clip; then both step. Each clip is that of what its step uses."""
+    torch.manual_seed(0)
+    actor, critic = nn.Linear(4, 1), nn.Linear(4, 1)
+    acts, judges = (torch.optim.SGD(m.parameters(), lr=0.01) for m in (actor, critic))
+    with gradscope.watch() as scope:
+        for _ in range(12):
+            for net, optimizer in ((actor, acts), (critic, judges)):
+                optimizer.zero_grad()
+                net(X).square().mean().backward()
+                bound_before(net.parameters(), 1e-3)
+            acts.step()
+            judges.step()
+    for fact in facts(scope.record):
+        assert fact.acted >= 10 and 0 == fact.idle
+    assert 2 == len(facts(scope.record))
+
+
 def test_an_error_of_the_function_is_the_users() -> None:
     """`error_if_nonfinite` raises as it does, and the watch goes on."""
     parameter = nn.Parameter(torch.ones(2))

@@ -5,6 +5,7 @@ import math
 import weakref
 from collections import deque
 from dataclasses import dataclass, field
+from typing import Sequence
 
 import numpy as np
 import torch
@@ -63,7 +64,7 @@ class Target:
     cut: int = 0
     norms: deque[float] = field(default_factory=lambda: deque(maxlen=NORMS))
     waiting: bool = False  # for the step that uses what the newest call has clipped
-    ready: bool = False  # that call came after a backward, and found gradients
+    ready: bool = False  # that call found gradients that no step has used, and no backward has added to them since
     backwards: int = -1  # seen in the run at that call
     next: int = 1  # to be told when there are so many calls
 
@@ -149,17 +150,23 @@ class ClippingProbe(Probe):
         targets.append(Target(site, ref, -1 if track is None else track.number, scene.row))
         return targets[-1]
 
+    def after_backward(self, scene: Scene, reached: Sequence[Track], site: Site) -> None:
+        for targets in self._targets.values():
+            for target in targets:
+                if target.waiting and target.of() in reached:
+                    target.ready = False  # more has been added to what was clipped
+
     def after_step(self, scene: Scene, track: Track) -> None:
         for targets in self._targets.values():
             covers = any(target.of() is track for target in targets)
             for target in targets:
                 if not target.waiting:
                     continue
-                acts = target.ready and target.backwards == scene.backwards
+                newest = target.ready and target.backwards == scene.backwards
                 if target.of() is track:
-                    target.acted, target.idle = target.acted + acts, target.idle + (not acts)
+                    target.acted, target.idle = target.acted + target.ready, target.idle + (not target.ready)
                     target.waiting = False
-                elif not covers and (acts or target.track is None):
+                elif not covers and (newest or target.track is None):
                     target.ahead, target.times = track.number, target.times + 1
                     target.idle += target.track is None
                     target.waiting = target.track is not None
