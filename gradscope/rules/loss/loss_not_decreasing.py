@@ -13,7 +13,7 @@ from gradscope.record.record import Array, Record, Stream
 from gradscope.rules.advice import decade_down
 from gradscope.rules.base import Rule
 from gradscope.rules.chance import chances
-from gradscope.rules.gradients import Gradients, look
+from gradscope.rules.flow import Gradients, look
 from gradscope.rules.judged import judged, skipped
 
 
