@@ -19,6 +19,7 @@ from gradscope.facts.loop import (
     UnownedParameter,
 )
 from gradscope.facts.loss import LossFunction, LossKind, SharedLoss
+from gradscope.facts.model import BlockedGradient, LossBroadcast, NormalizedOutput, StackedLinear
 
 KINDS: dict[str, type[Fact]] = {
     kind.__name__: kind
@@ -38,6 +39,10 @@ KINDS: dict[str, type[Fact]] = {
         LossFunction,
         Hyperparameters,
         StepGeometry,
+        NormalizedOutput,
+        LossBroadcast,
+        StackedLinear,
+        BlockedGradient,
     )
 }
 

@@ -26,6 +26,8 @@ from gradscope.rules.loss.loss_not_finite import LossNotFinite
 from gradscope.rules.loss.loss_oscillating import LossOscillating
 from gradscope.rules.loss.loss_rising import LossRising
 from gradscope.rules.loss.loss_spike import LossSpike
+from gradscope.rules.model.loss_broadcast import LossBroadcasts
+from gradscope.rules.model.normalized_output_into_loss import NormalizedOutputIntoLoss
 
 RULES: tuple[Rule, ...] = (
     MissingZeroGrad(),
@@ -49,6 +51,8 @@ RULES: tuple[Rule, ...] = (
     ScheduleDecaysTooFast(),
     WeightDecayDominates(),
     WeightDecayOnNormOrBias(),
+    NormalizedOutputIntoLoss(),
+    LossBroadcasts(),
 )
 
 

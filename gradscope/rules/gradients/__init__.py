@@ -1,0 +1,1 @@
+"""GS4: what the gradients do on their way through the model."""
