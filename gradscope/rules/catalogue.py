@@ -5,6 +5,8 @@ import difflib
 
 from gradscope.errors import UsageError
 from gradscope.rules.base import Rule
+from gradscope.rules.gradients.gradient_all_zero import GradientAllZero
+from gradscope.rules.gradients.gradient_vanishing import GradientVanishing
 from gradscope.rules.learning_rate.learning_rate_too_high import LearningRateTooHigh
 from gradscope.rules.learning_rate.learning_rate_too_low import LearningRateTooLow
 from gradscope.rules.learning_rate.schedule_decays_too_fast import ScheduleDecaysTooFast
@@ -28,6 +30,7 @@ from gradscope.rules.loss.loss_rising import LossRising
 from gradscope.rules.loss.loss_spike import LossSpike
 from gradscope.rules.model.loss_broadcast import LossBroadcasts
 from gradscope.rules.model.normalized_output_into_loss import NormalizedOutputIntoLoss
+from gradscope.rules.model.stacked_linear_layers import StackedLinearLayers
 
 RULES: tuple[Rule, ...] = (
     MissingZeroGrad(),
@@ -51,8 +54,11 @@ RULES: tuple[Rule, ...] = (
     ScheduleDecaysTooFast(),
     WeightDecayDominates(),
     WeightDecayOnNormOrBias(),
+    GradientVanishing(),
+    GradientAllZero(),
     NormalizedOutputIntoLoss(),
     LossBroadcasts(),
+    StackedLinearLayers(),
 )
 
 
