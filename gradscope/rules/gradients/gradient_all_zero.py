@@ -57,7 +57,8 @@ class GradientAllZero(Rule):
         Gates and adapters that start at zero; straight-through estimators; x - x.floor(), which has another way; rows of
         embeddings; losses of exactly 0 (a margin that is kept); frozen parameters; terms multiplied by 0.
     Known at
-        `rows_blocked` measured rows behind such an operation; else `rows` rows. Thresholds: {thresholds}.
+        `rows_blocked` measured rows behind such an operation, `rows_clamped` behind a clamp (and the loss must stay where
+        it is); else `rows` rows. Thresholds: {thresholds}.
     References
         Bengio, Leonard and Courville 2013, https://arxiv.org/abs/1308.3432 (the straight-through estimator).
     """
@@ -69,6 +70,7 @@ class GradientAllZero(Rule):
     explains = ("GS204", "GS302", "GS403")
 
     rows_blocked: int = 3
+    rows_clamped: int = 50
     rows: int = 100
     measured: int = 20
     most: float = 0.5  # of the weights
@@ -81,11 +83,11 @@ class GradientAllZero(Rule):
                 continue
             stream = next((s for s in record.streams if optimizer in s.optimizers), None)
             fact = self._blocked(record, optimizer, zero)
-            if fact is not None:
-                share = self._share(optimizer, zero)
-                certain = fact.operation not in ("clamp", "softmax-of-one", "normalised-one") or share >= self.most
+            if fact is not None and stream is not None:
+                severity = self._severity(record, stream, optimizer, fact, self._share(optimizer, zero))
                 why, cure = _explained(fact.operation)
-                yield self._finding(record, optimizer, zero, why, cure, "warning" if certain else "info", fact)
+                if severity:
+                    yield self._finding(record, optimizer, zero, why, cure, severity, fact)
             elif rows >= self.measured and len(optimizer.rows) >= self.rows and stream is not None:
                 yield from self._unexplained(record, stream, optimizer, zero)
 
@@ -96,6 +98,19 @@ class GradientAllZero(Rule):
             if fact.optimizer == optimizer.number and fact.parameter < len(zero) and zero[fact.parameter]:
                 return fact
         return None
+
+    def _severity(
+        self, record: Record, stream: Stream, optimizer: OptimizerRecord, fact: BlockedGradient, share: float
+    ) -> str:
+        """A clamp is a margin, too, which may be kept; and attention to one key is attention."""
+        if fact.operation in ("softmax-of-one", "normalised-one"):
+            return "warning" if share >= self.most else "info"
+        if fact.operation != "clamp":
+            return "warning"
+        if not np.abs(stream.loss[-self.rows_clamped :]).max(initial=0.0) > 0 or stream not in judged(record):
+            return ""
+        stays = stuck(Steps(record, stream, optimizer), self.rows_clamped, self.kept) is not None
+        return "warning" if stays and share >= self.most else ""
 
     def _unexplained(
         self, record: Record, stream: Stream, optimizer: OptimizerRecord, zero: Array
