@@ -30,7 +30,7 @@ class NormalizedOutput(Fact):
 class LossBroadcast(Fact):
     """Prediction and target, of the shapes told, were broadcast against each other, each with each.
 
-    `loss`: mse, smooth-l1, huber, or by-hand.
+    `loss`: mse, smooth-l1, huber, by-hand (a difference written out) or product.
     """
 
     optimizer: int

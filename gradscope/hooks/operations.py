@@ -46,7 +46,7 @@ def leaf(node: Any) -> Any:
 
 
 def weight(node: Any, at: int) -> Any:
-    """The leaf that is the input `at` of a layer, also where it is transposed or cast; None where it is made of more."""
+    """The leaf that is the input `at` of a layer, transposed and cast or not; None where it is made of more."""
     return leaf(given(node, at))
 
 

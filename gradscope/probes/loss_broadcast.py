@@ -77,8 +77,8 @@ class LossBroadcastProbe(Probe):
         for crossing, parameter in self._found:
             for track in reached:
                 if id(parameter) in track.parameter_ids:
-                    shapes = map(str, (crossing.prediction, crossing.target, crossing.result))
-                    fact = LossBroadcast(scene.row, track.number, crossing.loss, *shapes, site)
+                    prediction, target, result = map(str, (crossing.prediction, crossing.target, crossing.result))
+                    fact = LossBroadcast(scene.row, track.number, crossing.loss, prediction, target, result, site)
                     if crossing.proof is None:
                         scene.emit(fact)
                     else:
@@ -89,17 +89,17 @@ class LossBroadcastProbe(Probe):
 def crossings(nodes: frozenset[Any]) -> list[Crossing]:
     """The losses over all pairs in a graph with these nodes."""
     reduced = {
-        given(node, 0, _AS_IT_IS)
+        given(node, 0, _AS_IT_IS | {"Neg"})
         for node in nodes
         if operation(node) in ("Mean", "Sum") and not hasattr(node, "_saved_dim")  # over all dimensions at once
     }
     found = []
     for node in nodes:
         crossing, name = None, operation(node)
-        if name in _LOSSES and (getattr(node, "_saved_reduction", 1) or node in reduced):
+        if name in _LOSSES and (getattr(node, "_saved_reduction", None) != 0 or node in reduced):
             crossing = _of_torch(node)
         elif name in _WRITTEN_OUT and node in reduced:
-            crossing = _by_hand(node)
+            crossing = _by_hand(node) or _product(node)
         if crossing is not None:
             found.append(crossing)
     return found
@@ -152,6 +152,25 @@ def _by_hand(node: Any) -> Crossing | None:
     return None
 
 
+def _product(node: Any) -> Crossing | None:
+    """A product, such as that of log-probabilities and advantages: torch keeps what each is multiplied by."""
+    result = shape_made(node)
+    if operation(node) != "Mul" or result is None:
+        return None
+    kept = {one.name: one.tensor for one in saved(node) if one.tensor is not None}
+    for at, other in enumerate(("other", "self")):
+        source, index = node.next_functions[at]
+        shape = None if source is None else _unstretched(source, index)
+        across = _across(shape, result)
+        if across is None or other not in kept or tuple(kept[other].shape) != _other(result, across):
+            continue
+        behind = given(node, at, _AS_IT_IS)
+        if operation(behind) != "Unsqueeze" and leaf(behind) is None and _plain_other(node, 1 - at):
+            assert shape is not None
+            return Crossing("product", shape, _other(result, across), result, behind)
+    return None
+
+
 def _unstretched(source: Any, index: int) -> Shape | None:
     """The shape of an operand before it was stretched."""
     if operation(source) == "Expand":
@@ -179,7 +198,7 @@ def _other(result: Shape, across: int) -> Shape:
 def _stretched(tensor: torch.Tensor, across: int) -> bool:
     """Whether a tensor is one row, or one column, over and over."""
     strides = tensor.stride()
-    return strides[across] == 0 and strides[1 - across] != 0
+    return bool(strides[across] == 0 and strides[1 - across] != 0)
 
 
 def _plain_other(node: Any, at: int) -> bool:

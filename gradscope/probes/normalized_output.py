@@ -14,7 +14,7 @@ from gradscope.recording.track import Track
 
 _SQUASHED = {"Softmax": "softmax", "Sigmoid": "sigmoid", "LogSoftmax": "log-softmax"}
 _NLL = ("NllLoss", "NllLoss2D")
-_LAYERS = ("Addmm", "Linear", "Convolution", "Mm")
+_LAYERS = ("Addmm", "Linear", "Convolution", "Mm", "Relu", "NativeBatchNorm")
 _SHARE = 1e-2  # how far from 1 the probabilities of a row may sum up to
 
 
@@ -65,8 +65,8 @@ def misfit(node: Any) -> tuple[str, str, Any] | None:
         return (_SQUASHED[made], "bce-with-logits", source) if made in _SQUASHED else None
     if name in _NLL:
         source = given(node)
-        if operation(source) == "Softmax":
-            return "softmax", "nll", source
+        if operation(source) in ("Softmax", "Sigmoid"):
+            return _SQUASHED[operation(source)], "nll", source
         if _layer(source) and not _log_probabilities(node):
             return "logits", "nll", source
     return None

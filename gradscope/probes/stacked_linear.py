@@ -9,7 +9,7 @@ import torch
 
 from gradscope.events import Site
 from gradscope.facts.model import StackedLinear
-from gradscope.hooks.operations import RESHAPING, given, leaf, operation, weight
+from gradscope.hooks.operations import RESHAPING, leaf, operation, weight
 from gradscope.probes.base import Probe, Scene
 from gradscope.recording.track import Track
 
@@ -23,7 +23,7 @@ _SAME_AXES = frozenset(("View", "UnsafeView", "ReshapeAlias", "Squeeze", "Unsque
 
 @dataclass(frozen=True)
 class Pair:
-    """Two layers, by their weights; what is between them; and whether that is narrower than what they go from and to."""
+    """Two layers, by their weights; what is between them; and whether it is narrower there than before and behind."""
 
     first: torch.Tensor
     second: torch.Tensor

@@ -49,7 +49,7 @@ def profile(stream: Stream) -> Profile | None:
             flows = norms / optimizer.arrays["weight_norm"][:, matrix]
         flows = np.where(np.isfinite(flows) & (flows > 0), flows, np.nan)
         there = ~np.isnan(flows[:HEAD]).all(axis=0) & ~np.isnan(flows[-TAIL:]).all(axis=0)
-        names += [name for name, hit in zip(optimizer.names(matrix), there) if hit]
+        names += [name for name, hit in zip(optimizer.names(matrix), np.atleast_1d(there)) if hit]
         first.append(np.nanmedian(flows[:HEAD, there], axis=0))
         newest.append(np.nanmedian(flows[-TAIL:, there], axis=0))
     if not names:

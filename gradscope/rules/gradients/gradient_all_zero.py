@@ -39,8 +39,8 @@ class GradientAllZero(Rule):
 
     What it finds
         Behind an operation without a slope (round, sign, floor, a softmax over one value, a clamp that cuts off every
-        value) that stands on all ways to them: parameters whose gradient was exactly 0 in each measured row. Where no such
-        operation is known: most of the weights, for `rows` rows, while the loss stays where it is. Other weights: info.
+        value) that stands on all ways to them: parameters whose gradient was exactly 0 in each measured row. Where no
+        such operation is known: most of the weights, for `rows` rows, while the loss stays where it is. Fewer: info.
     Why it matters
         They are trained in name only. None (GS102) would have shown; 0 looks like a gradient.
     Sick
@@ -54,11 +54,11 @@ class GradientAllZero(Rule):
         Let the gradient pass by the operation, or replace it by one that has a slope. Where units never fire: a smaller
         learning rate, another initialisation.
     Silent on
-        Gates and adapters that start at zero; straight-through estimators; x - x.floor(), which has another way; rows of
-        embeddings; losses of exactly 0 (a margin that is kept); frozen parameters; terms multiplied by 0.
+        Gates and adapters that start at zero; straight-through estimators; x - x.floor(), which has another way; rows
+        of embeddings; losses of exactly 0 (a margin that is kept); frozen parameters; terms multiplied by 0.
     Known at
-        `rows_blocked` measured rows behind such an operation, `rows_clamped` behind a clamp (and the loss must stay where
-        it is); else `rows` rows. Thresholds: {thresholds}.
+        `rows_blocked` measured rows behind such an operation, `rows_clamped` behind a clamp (and the loss must stay
+        where it is); else `rows` rows. Thresholds: {thresholds}.
     References
         Bengio, Leonard and Courville 2013, https://arxiv.org/abs/1308.3432 (the straight-through estimator).
     """

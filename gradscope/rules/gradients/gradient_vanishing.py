@@ -18,9 +18,9 @@ class GradientVanishing(Rule):
     """The first layers get next to nothing of the gradient that the last ones get, and the loss does not fall.
 
     What it finds
-        The gradient of each weight matrix against the size of its weights: it shrinks from the last layer to the first,
-        by more than a factor of 1 / `ratio` (adaptive optimizers, whose steps do not shrink with it: 1 / `adaptive`), in
-        the first rows and in the newest; and in all this time the loss has stayed at what it is worth to know nothing.
+        The gradient of each weight matrix against the size of its weights: it shrinks from the last layer to the first
+        by more than a factor of 1 / `ratio` (adaptive optimizers, whose steps do not shrink with it: 1 / `adaptive`),
+        in the first rows and in the newest; and all the time the loss has stayed at what it is worth to know nothing.
     Why it matters
         What the first layers hand on stays noise, and what the last ones learn from noise is nothing.
     Sick
@@ -34,10 +34,10 @@ class GradientVanishing(Rule):
         Let each layer hand on what it gets: ReLU and the initialisation that belongs to it, a short cut around each
         layer, or a normalisation between them. A larger learning rate does not help the first layers.
     Silent on
-        A loss that falls or has ever fallen, whatever the gradients; fine-tuning, which begins below chance level; fewer
-        than `matrices` weights; gradients that are small in the middle only; losses that may rise.
+        A loss that falls or has ever fallen, whatever the gradients; fine-tuning, which begins below chance level;
+        fewer than `matrices` weights; gradients that are small in the middle only; losses that may rise.
     Known at
-        `rows` rows; with adaptive optimizers `rows_adaptive`, which often come through by themselves. Thresholds:
+        `rows` rows; with adaptive optimizers, which often come through by themselves, `rows_adaptive`. Thresholds:
         {thresholds}.
     References
         Glorot and Bengio 2010, Understanding the difficulty of training deep feedforward neural networks; 1e-3 between

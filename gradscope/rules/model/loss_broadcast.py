@@ -16,8 +16,9 @@ class LossBroadcasts(Rule):
     """Each prediction is compared with each target: their shapes are (N, 1) and (N,).
 
     What it finds
-        An elementwise loss (mse, l1, smooth l1, huber, or a difference that is squared and averaged) of two tensors
-        that had to be stretched against each other, both of them, to (N, N): read from the graph of the loss.
+        An elementwise loss (mse, l1, smooth l1, huber, a difference that is squared and averaged, a product that is
+        averaged, as of log-probabilities and advantages) of two tensors that had to be stretched against each other,
+        both of them, to (N, N): read from the graph of the loss.
     Why it matters
         The best that a model can do then is to predict the mean of all targets, whatever the input. The loss falls to
         their variance and stays there; nothing else shows it, but for a warning of torch's in some of these losses.

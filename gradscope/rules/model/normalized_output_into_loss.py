@@ -100,7 +100,7 @@ def _cure(fact: NormalizedOutput) -> str:
     if fact.output == "logits":
         return "hand NLLLoss log_softmax(output, dim=1), or hand the output itself to CrossEntropyLoss"
     if fact.loss == "nll":
-        return "hand NLLLoss log_softmax in place of softmax; or leave out the softmax and take CrossEntropyLoss"
+        return f"hand NLLLoss log_softmax in place of {fact.output}; or leave it out and take CrossEntropyLoss"
     if fact.output == "log-softmax":
         return "it changes nothing: leave out the log_softmax, or take NLLLoss, which does not make another one"
     if fact.output == "sigmoid" and fact.loss == "cross-entropy":

@@ -20,11 +20,11 @@ class StackedLinearLayers(Rule):
     """A linear layer is fed straight into another: together they are one linear layer.
 
     What it finds
-        The graph of the loss: a Linear whose input is the output of a Linear, a Conv whose input is that of a Conv, with
-        nothing in between but shapes. As info; as a warning where nothing in the whole model is other than linear, and
-        the loss has stayed at what it is worth to know nothing for `rows` rows in which the weights moved.
+        The graph of the loss: a Linear whose input is the output of a Linear, a Conv whose input is that of a Conv,
+        with nothing in between but shapes. As info; as a warning where nothing in the whole model is other than linear,
+        and the loss has stayed at what it is worth to know nothing for `rows` rows in which the weights moved.
     Why it matters
-        Without a nonlinearity between them two layers can say no more than one. A model without any draws straight lines.
+        Without a nonlinearity between them two layers say no more than one. A model without any draws straight lines.
     Sick
         model = nn.Sequential(nn.Linear(4, 32), nn.Linear(32, 32), nn.Linear(32, 2))
     Healed
@@ -33,8 +33,8 @@ class StackedLinearLayers(Rule):
         Put an activation between them, or make one of them.
     Silent on
         Bottlenecks (fewer features between the two than on both sides: low-rank adapters, factorised embeddings,
-        autoencoders); depthwise and grouped convolutions; attention's projections; an output that is used by itself, too;
-        models with one layer. Whole linear models whose loss falls get the info only.
+        autoencoders); depthwise and grouped convolutions; attention's projections; an output that is used by itself,
+        too; models with one layer. Whole linear models whose loss falls get the info only.
     Known at
         The first step; the warning at `rows`. Thresholds: {thresholds}.
     References

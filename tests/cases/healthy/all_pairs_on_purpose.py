@@ -1,6 +1,6 @@
 # expect: none
-"""Losses that compare all pairs: distances between two batches, a kernel, a ranking, an ensemble's spread; and the spread
-of the outputs about each other, squared and averaged.
+"""Losses that compare all pairs: distances between two batches, a kernel, a ranking, an ensemble's spread; and the
+spread of the outputs about each other, squared and averaged.
 """
 import torch
 from torch import nn

@@ -1,6 +1,6 @@
 # expect: none
-"""One side is stretched, and meant to be: quantiles against one target, an ensemble against one batch, one target for all,
-a column of weights, quantiles against quantiles (as many as samples), a batch of one.
+"""One side is stretched, and meant to be: quantiles against one target, an ensemble against one batch, one target for
+all, a column of weights, quantiles against quantiles (as many as samples), a batch of one.
 """
 import torch
 from torch import nn

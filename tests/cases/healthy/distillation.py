@@ -1,5 +1,5 @@
 # expect: none
-"""A student learns from a teacher's softmax by KL, and from the labels; and an ensemble's mean probability by NLLLoss."""
+"""A student learns from a teacher's softmax by KL, and from labels; and an ensemble's mean probability by NLLLoss."""
 import torch
 from sklearn.datasets import load_digits
 from torch import nn

@@ -1,5 +1,5 @@
 # expect: none
-"""NLLLoss picks a column of log densities, which may be above 0 and sum up to nothing; then a mixture density network."""
+"""NLLLoss picks a column of log densities, which may be above 0 and sum up to nothing; then a mixture density net."""
 import math
 
 import torch

@@ -1,6 +1,6 @@
 # expect: none
-"""Gradients that shrink towards the first layers, in runs that learn all the same: a deep sigmoid network under Adam, tanh
-behind each other with small learning rates for the first layers, fine-tuning of what has converged.
+"""Gradients that shrink towards the first layers, in runs that learn all the same: a deep sigmoid network under Adam,
+tanh behind each other with small learning rates for the first layers, fine-tuning of what has converged.
 """
 import torch
 from sklearn.datasets import load_digits

@@ -1,6 +1,6 @@
 # expect: none
-"""Round, sign and floor with the gradient passed by them: by detach, by a Function of one's own called Round, by x minus
-its floor, with a learned step size; and where they only count.
+"""Round, sign and floor with the gradient passed by them: by detach, by a Function of one's own called Round, by x
+minus its floor, with a learned step size; and where they only count.
 """
 import torch
 from sklearn.datasets import load_digits

@@ -1,5 +1,5 @@
 # expect: none
-"""What begins at zero: short cuts with a gate of 0 around deep blocks, the last BatchNorm of each block, adapters, heads."""
+"""What begins at zero: short cuts with a gate of 0 around deep blocks, the BatchNorm of each, adapters, heads."""
 import torch
 from sklearn.datasets import load_digits
 from torch import nn

@@ -1,6 +1,7 @@
 # expect: none
-"""Gradients of exactly 0 that are meant: a pruned layer, padding, an expert with a weight of 0, all parameters times 0 for
-the sake of data parallelism, a divergence that is not weighed in yet, free bits, a clamped scale, one key to attend to.
+"""Gradients of exactly 0 that are meant: a pruned layer, padding, an expert with a weight of 0, all parameters times 0
+for the sake of data parallelism, a divergence that is not weighed in yet, free bits, a clamped scale, one key to attend
+to.
 """
 import torch
 from sklearn.datasets import load_digits
