@@ -13,7 +13,7 @@ from gradscope.events import GradState, Point
 from gradscope.facts.catalogue import from_json, to_json
 from gradscope.facts.fact import Fact
 from gradscope.facts.loss import LossFunction, LossKind
-from gradscope.facts.model import BlockedGradient, LossBroadcast, NormalizedOutput, StackedLinear
+from gradscope.facts.model import BlockedGradient, LossBroadcast, NormalizedOutput, StackedLinear, TargetSpread
 from gradscope.findings import Finding
 from gradscope.record.record import OptimizerRecord, Record
 from gradscope.record.table import array_columns
@@ -127,6 +127,40 @@ def test_gs403_of_a_regression_asks_for_the_first_losses() -> None:
     assert VANISHES == told(GradientVanishing(), net(FADING, noisy(1.0, 200, 0.05)), facts=[other])
     fallen = noisy(np.r_[np.full(16, 5.0), np.full(184, 1.0)], 200)
     assert [] == told(GradientVanishing(), net(FADING, fallen), facts=[other])
+
+
+def spreads(count: int = 4, variance: float = 1.0) -> list[Fact]:
+    return [LossFunction(0, 0, "other"), *(TargetSpread(row, 0, variance) for row in range(count))]
+
+
+@pytest.mark.parametrize(
+    "level, facts, expected",
+    [
+        (1.0, spreads(), VANISHES),
+        (0.95, spreads(), []),
+        (1.0, spreads(3), []),  # too few batches to know
+        (1.0, spreads(variance=3.0), []),  # it knows much already
+    ],
+)
+def test_gs403_of_a_squared_error_asks_for_the_spread_of_the_targets(
+    level: float, facts: list[Fact], expected: list[tuple[str, str]]
+) -> None:
+    """A mean that is learned first is no learning: what counts is the variance of the targets."""
+    losses = noisy(np.r_[np.full(20, 50.0), np.full(280, level)], 300)
+    assert expected == told(GradientVanishing(), net(FADING, losses), facts=facts)
+
+
+def test_gs403_stays_until_the_loss_comes_down() -> None:
+    """Then it is a thing of the past."""
+    rule, flat = GradientVanishing(), net(FADING, noisy(CHANCE, 200))
+    log = FindingLog((rule,))
+    for newest in (CHANCE, 0.1):  # one batch says nothing
+        losses = noisy(np.r_[np.full(199, CHANCE), newest], 200)
+        log.update(diagnose(record(net(FADING, losses), facts=[TEN]), (rule,)), 200, record(flat))
+        assert ["warning"] == [f.severity for f in log.findings]
+    fallen = record(net(FADING, noisy(np.r_[np.full(200, CHANCE), np.full(100, 1.0)], 300)), facts=[TEN])
+    log.update(diagnose(fallen, (rule,)), 300, fallen)
+    assert ["info"] == [f.severity for f in log.findings]
 
 
 def test_gs403_gs404_and_gs506_come_before_what_follows_from_them() -> None:
@@ -297,6 +331,7 @@ def test_gs506_of_a_deep_linear_network_that_learns_is_info() -> None:
         LossBroadcast(3, 0, "mse", "(2, 1)", "(2,)", "(2, 2)", BACKWARD),
         pair(),
         BlockedGradient(3, 0, "round", 1, None),
+        TargetSpread(3, 0, 0.5),
     ],
 )
 def test_facts_survive_json(fact: Fact) -> None:

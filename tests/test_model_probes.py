@@ -18,6 +18,7 @@ from gradscope.probes.blocked_gradient import blocked
 from gradscope.probes.loss_broadcast import crossings
 from gradscope.probes.normalized_output import misfit
 from gradscope.probes.stacked_linear import pairs
+from gradscope.probes.target_spread import variance
 
 # torch warns of shapes that differ, in some losses
 pytestmark = pytest.mark.filterwarnings("ignore:Using a target size")
@@ -271,6 +272,21 @@ def blocked_by(how: Callable[..., Tensor]) -> list[str]:
 def test_operations_without_a_slope(how: Callable[..., Tensor], expected: list[str]) -> None:
     """Only where no other way leads to the layer behind; one's own Function of that name has its own gradient."""
     assert expected == blocked_by(how)
+
+
+# -- what the mean alone is worth ------------------------------------------------------------------------------------
+
+
+def test_the_spread_of_the_targets() -> None:
+    """Of each output by itself; not of a sum of losses, nor of targets that are computed."""
+    targets = torch.randn(8, 3) + torch.tensor([0.0, 50.0, 100.0])
+    output = nn.Linear(4, 3)(X)
+    spread = variance(nodes_of(F.mse_loss(output, targets)))
+    assert spread is not None and torch.isclose(spread, targets.var(dim=0).mean())
+    assert variance(nodes_of(F.mse_loss(output, targets, reduction="sum"))) is None
+    assert variance(nodes_of(F.mse_loss(output, targets) + F.mse_loss(output, 2 * targets))) is None
+    assert variance(nodes_of(F.mse_loss(output, 2 * output))) is None
+    assert variance(nodes_of(F.mse_loss(output[:7], targets[:7]))) is None
 
 
 # -- all of them in a run ----------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from gradscope.facts.loop import (
     UnownedParameter,
 )
 from gradscope.facts.loss import LossFunction, LossKind, SharedLoss
-from gradscope.facts.model import BlockedGradient, LossBroadcast, NormalizedOutput, StackedLinear
+from gradscope.facts.model import BlockedGradient, LossBroadcast, NormalizedOutput, StackedLinear, TargetSpread
 
 KINDS: dict[str, type[Fact]] = {
     kind.__name__: kind
@@ -43,6 +43,7 @@ KINDS: dict[str, type[Fact]] = {
         LossBroadcast,
         StackedLinear,
         BlockedGradient,
+        TargetSpread,
     )
 }
 

@@ -17,6 +17,7 @@ from gradscope.probes.no_gradient import NoGradientProbe
 from gradscope.probes.normalized_output import NormalizedOutputProbe
 from gradscope.probes.schedule import ScheduleProbe
 from gradscope.probes.stacked_linear import StackedLinearProbe
+from gradscope.probes.target_spread import TargetSpreadProbe
 from gradscope.probes.unowned_parameters import UnownedParametersProbe
 
 
@@ -39,4 +40,5 @@ def make_probes() -> list[Probe]:
         LossBroadcastProbe(),
         StackedLinearProbe(),
         BlockedGradientProbe(),
+        TargetSpreadProbe(),
     ]

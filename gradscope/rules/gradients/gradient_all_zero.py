@@ -91,6 +91,11 @@ class GradientAllZero(Rule):
             elif rows >= self.measured and len(optimizer.rows) >= self.rows and stream is not None:
                 yield from self._unexplained(record, stream, optimizer, zero)
 
+    def over(self, finding: Finding, record: Record) -> bool:
+        """Once found it stays, as long as the gradients are 0."""
+        mine = [optimizer for optimizer in record.optimizers if optimizer.number == finding.optimizer]
+        return not any(set(finding.parameters) & set(optimizer.names(zeros(optimizer)[0])) for optimizer in mine)
+
     def _blocked(self, record: Record, optimizer: OptimizerRecord, zero: Array) -> BlockedGradient | None:
         for entry in record.facts.of(BlockedGradient):
             fact = entry.examples[0]

@@ -10,7 +10,7 @@ from gradscope.rules.base import Rule
 from gradscope.rules.judged import judged, skipped
 from gradscope.rules.profile import Profile, profile
 from gradscope.rules.steps import Steps
-from gradscope.rules.stuck import Level, stuck
+from gradscope.rules.stuck import Level, came_down, stuck
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,10 @@ class GradientVanishing(Rule):
 
     def not_judged(self, record: Record) -> str:
         return skipped(record)
+
+    def over(self, finding: Finding, record: Record) -> bool:
+        """Once found it stays, until the loss has come down."""
+        return came_down(record, finding.stream, float(finding.evidence["level"]))
 
     def _vanishes(self, found: Profile, limit: float) -> bool:
         few = len(found.names) < self.matrices

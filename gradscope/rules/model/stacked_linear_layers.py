@@ -12,7 +12,7 @@ from gradscope.rules.base import Rule
 from gradscope.rules.flow import look
 from gradscope.rules.judged import judged
 from gradscope.rules.steps import Steps
-from gradscope.rules.stuck import Level, stuck
+from gradscope.rules.stuck import Level, came_down, stuck
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,9 @@ class StackedLinearLayers(Rule):
                 yield self._finding(record, optimizer, plain, None)
 
     def over(self, finding: Finding, record: Record) -> bool:
-        """The loss has come off its level."""
-        return True
+        """What the graph showed stays; the warning until the loss has come down."""
+        level = float(finding.evidence["level"])
+        return level > 0 and came_down(record, finding.stream, level)
 
     def _stuck(self, record: Record, optimizer: OptimizerRecord) -> Level | None:
         for stream in judged(record):
@@ -93,7 +94,7 @@ class StackedLinearLayers(Rule):
         return self.finding(
             (entries[0].first, int(optimizer.rows[-1])),
             severity=None if level is None else "warning",
-            evidence={"what": what, "stays": stays, "pairs": pairs, "whole": level is not None},
+            evidence={"what": what, "stays": stays, "pairs": pairs, "level": 0.0 if level is None else level.level},
             stream=record.stream_of(optimizer.number),
             optimizer=optimizer.number,
             parameters=names,

@@ -1,4 +1,5 @@
 # expect: GS403
+# by-row: 110
 # advised: ReLU
 # worse: test loss
 # line: here

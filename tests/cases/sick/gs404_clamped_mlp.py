@@ -1,4 +1,5 @@
 # expect: GS404
+# by-row: 60
 # advised: clamp
 # worse: test loss
 # line: here

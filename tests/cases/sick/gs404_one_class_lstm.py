@@ -1,4 +1,5 @@
 # expect: GS404
+# by-row: 5
 # advised: BCEWithLogitsLoss
 # worse: test loss
 # line: here

@@ -1,4 +1,5 @@
 # expect: GS404
+# by-row: 5
 # advised: straight-through
 # worse: test loss
 # line: here

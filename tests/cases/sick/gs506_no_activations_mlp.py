@@ -1,4 +1,5 @@
 # expect: GS506
+# by-row: 210
 # advised: nn.ReLU() between
 # worse: test loss
 # line: here
