@@ -224,6 +224,17 @@ def test_gs404_without_a_known_operation(gradients: list[float], losses: list[fl
     assert [expected] * (expected is not None) == severities
 
 
+@pytest.mark.parametrize("rest, count", [(0.9e-4, 1), (1.1e-4, 0)])
+def test_gs404_of_a_single_value_normalised_allows_for_rounding(rest: float, count: int) -> None:
+    """What is left there is an error of rounding; elsewhere 0 is 0."""
+    small = net([rest, rest, 1.0], noisy(1.0, 10))
+    fact = BlockedGradient(0, 0, "normalised-one", 0, BACKWARD)
+    findings = found(GradientAllZero(), small, facts=[fact])
+    assert count == len(findings)
+    assert all("but for rounding 0" in finding.text for finding in findings)
+    assert [] == found(GradientAllZero(), small, facts=[BlockedGradient(0, 0, "round", 0, BACKWARD)])
+
+
 def test_gs404_says_since_when() -> None:
     """Units may die late."""
     sick = net([0, 0, 1], noisy(1.0, 300))

@@ -57,12 +57,18 @@ def profile(stream: Stream) -> Profile | None:
     return Profile(tuple(names), np.concatenate(first), np.concatenate(newest))
 
 
-def zeros(optimizer: OptimizerRecord, last: int = 64) -> tuple[Array, int]:
+def zeros(optimizer: OptimizerRecord, rounding: float = 0.0, last: int = 64) -> tuple[Array, int]:
     """Which parameters # (params,) had a gradient in each of the newest measured rows, and it was exactly 0.
 
-    And how many measured rows there were. Rows in which a parameter was not looked at do not count.
+    Or, but for `rounding`: below that share of the largest. And how many measured rows there were; rows in which
+    nothing was looked at do not count.
     """
     states = optimizer.grad_state(Point.BEFORE_STEP)[-last:]
+    if rounding and len(states):
+        norms = optimizer.grad_norm(Point.BEFORE_STEP)[-last:]
+        largest = np.nan_to_num(norms).max(axis=1, initial=0.0)
+        with np.errstate(invalid="ignore"):
+            states = np.where(norms < rounding * largest[:, None], np.uint8(GradState.ZERO), states)
     looked = states[(states != GradState.NOT_SEEN).any(axis=1)] if len(states) else states
     if not len(looked):
         return np.zeros(len(optimizer.parameters), np.bool_), 0

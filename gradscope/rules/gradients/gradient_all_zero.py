@@ -66,7 +66,7 @@ class GradientAllZero(Rule):
     code = "GS404"
     name = "gradient-all-zero"
     severity = "warning"
-    message = "the gradient of {which} is exactly 0 since step {since}: {why}"
+    message = "the gradient of {which} is {exactly}0 since step {since}: {why}"
     explains = ("GS204", "GS302", "GS403")
 
     rows_blocked: int = 3
@@ -75,14 +75,19 @@ class GradientAllZero(Rule):
     measured: int = 20
     most: float = 0.5  # of the weights
     kept: float = 0.97  # of the loss at the start
+    rounding: float = 1e-4  # of the largest gradient
 
     def check(self, record: Record) -> Iterator[Finding]:
         for optimizer in record.optimizers:
             zero, rows = zeros(optimizer)
-            if rows < self.rows_blocked or not zero.any():
-                continue
             stream = next((s for s in record.streams if optimizer in s.optimizers), None)
             fact = self._blocked(record, optimizer, zero)
+            if fact is None and not zero.any():  # what is normalised to 0 leaves an error of rounding
+                near = zeros(optimizer, self.rounding)[0]
+                fact = self._blocked(record, optimizer, near, "normalised-one")
+                zero = near if fact is not None else zero
+            if rows < self.rows_blocked or not zero.any():
+                continue
             if fact is not None and stream is not None:
                 severity = self._severity(record, stream, optimizer, fact, self._share(optimizer, zero))
                 why, cure = _explained(fact.operation)
@@ -94,13 +99,18 @@ class GradientAllZero(Rule):
     def over(self, finding: Finding, record: Record) -> bool:
         """Once found it stays, as long as the gradients are 0."""
         mine = [optimizer for optimizer in record.optimizers if optimizer.number == finding.optimizer]
-        return not any(set(finding.parameters) & set(optimizer.names(zeros(optimizer)[0])) for optimizer in mine)
+        rounding = self.rounding if finding.evidence["operation"] == "normalised-one" else 0.0
+        zero = {name for optimizer in mine for name in optimizer.names(zeros(optimizer, rounding)[0])}
+        return not zero & set(finding.parameters)
 
-    def _blocked(self, record: Record, optimizer: OptimizerRecord, zero: Array) -> BlockedGradient | None:
+    def _blocked(
+        self, record: Record, optimizer: OptimizerRecord, zero: Array, only: str = ""
+    ) -> BlockedGradient | None:
         for entry in record.facts.of(BlockedGradient):
             fact = entry.examples[0]
             assert isinstance(fact, BlockedGradient)
-            if fact.optimizer == optimizer.number and fact.parameter < len(zero) and zero[fact.parameter]:
+            mine = only in ("", fact.operation) and fact.optimizer == optimizer.number
+            if mine and fact.parameter < len(zero) and zero[fact.parameter]:
                 return fact
         return None
 
@@ -148,7 +158,8 @@ class GradientAllZero(Rule):
         severity: str,
         fact: BlockedGradient | None,
     ) -> Finding:
-        names, since = optimizer.names(zero), zero_since(optimizer, zero)
+        names, exact = optimizer.names(zero), fact is None or fact.operation != "normalised-one"
+        since = zero_since(optimizer, zero) if exact else int(optimizer.rows[0])
         newest = int(optimizer.scalars["backward_site"][-1])
         return self.finding(
             (since, int(optimizer.rows[-1])),
@@ -156,6 +167,7 @@ class GradientAllZero(Rule):
             evidence={
                 "which": list_names(names),
                 "since": since,
+                "exactly": "exactly " if exact else "but for rounding ",
                 "why": why,
                 "operation": "" if fact is None else fact.operation,
                 "weights": self._share(optimizer, zero),
