@@ -20,6 +20,7 @@ from gradscope.facts.loop import (
     UnownedParameter,
 )
 from gradscope.facts.loss import LossFunction, LossKind, SharedLoss
+from gradscope.facts.model import BlockedGradient, LossBroadcast, NormalizedOutput, StackedLinear, TargetSpread
 from gradscope.facts.not_finite import GradientOrigin, LossOrigin
 
 KINDS: dict[str, type[Fact]] = {
@@ -43,6 +44,11 @@ KINDS: dict[str, type[Fact]] = {
         Clipping,
         LossOrigin,
         GradientOrigin,
+        NormalizedOutput,
+        LossBroadcast,
+        StackedLinear,
+        BlockedGradient,
+        TargetSpread,
     )
 }
 

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from gradscope.probes.base import Probe
+from gradscope.probes.blocked_gradient import BlockedGradientProbe
 from gradscope.probes.clipping import ClippingProbe
 from gradscope.probes.disconnected_loss import DisconnectedLossProbe
 from gradscope.probes.early_scheduler import EarlySchedulerProbe
@@ -9,12 +10,16 @@ from gradscope.probes.eval_mode import EvalModeProbe
 from gradscope.probes.first_steps import FirstStepsProbe
 from gradscope.probes.graph_age import GraphAgeProbe
 from gradscope.probes.hyperparameters import HyperparametersProbe
+from gradscope.probes.loss_broadcast import LossBroadcastProbe
 from gradscope.probes.loss_function import LossFunctionProbe
 from gradscope.probes.loss_kind import LossKindProbe
 from gradscope.probes.missing_step import MissingStepProbe
 from gradscope.probes.no_gradient import NoGradientProbe
+from gradscope.probes.normalized_output import NormalizedOutputProbe
 from gradscope.probes.not_finite import GradientOriginProbe, LossOriginProbe
 from gradscope.probes.schedule import ScheduleProbe
+from gradscope.probes.stacked_linear import StackedLinearProbe
+from gradscope.probes.target_spread import TargetSpreadProbe
 from gradscope.probes.unowned_parameters import UnownedParametersProbe
 
 
@@ -36,4 +41,9 @@ def make_probes() -> list[Probe]:
         ClippingProbe(),
         LossOriginProbe(),
         GradientOriginProbe(),
+        NormalizedOutputProbe(),
+        LossBroadcastProbe(),
+        StackedLinearProbe(),
+        BlockedGradientProbe(),
+        TargetSpreadProbe(),
     ]

@@ -8,8 +8,10 @@ from gradscope.rules.base import Rule
 from gradscope.rules.data.input_not_finite import InputNotFinite
 from gradscope.rules.gradients.clipping_always_active import ClippingAlwaysActive
 from gradscope.rules.gradients.clipping_ineffective import ClippingIneffective
+from gradscope.rules.gradients.gradient_all_zero import GradientAllZero
 from gradscope.rules.gradients.gradient_exploding import GradientExploding
 from gradscope.rules.gradients.gradient_not_finite import GradientNotFinite
+from gradscope.rules.gradients.gradient_vanishing import GradientVanishing
 from gradscope.rules.learning_rate.learning_rate_too_high import LearningRateTooHigh
 from gradscope.rules.learning_rate.learning_rate_too_low import LearningRateTooLow
 from gradscope.rules.learning_rate.schedule_decays_too_fast import ScheduleDecaysTooFast
@@ -31,6 +33,9 @@ from gradscope.rules.loss.loss_not_finite import LossNotFinite
 from gradscope.rules.loss.loss_oscillating import LossOscillating
 from gradscope.rules.loss.loss_rising import LossRising
 from gradscope.rules.loss.loss_spike import LossSpike
+from gradscope.rules.model.loss_broadcast import LossBroadcasts
+from gradscope.rules.model.normalized_output_into_loss import NormalizedOutputIntoLoss
+from gradscope.rules.model.stacked_linear_layers import StackedLinearLayers
 
 RULES: tuple[Rule, ...] = (
     MissingZeroGrad(),
@@ -56,8 +61,13 @@ RULES: tuple[Rule, ...] = (
     WeightDecayOnNormOrBias(),
     GradientNotFinite(),
     GradientExploding(),
+    GradientVanishing(),
+    GradientAllZero(),
     ClippingAlwaysActive(),
     ClippingIneffective(),
+    NormalizedOutputIntoLoss(),
+    LossBroadcasts(),
+    StackedLinearLayers(),
     InputNotFinite(),
 )
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from gradscope.rules.origins import loss_origin
 from gradscope.rules.rising import RiseTest
-from gradscope.rules.steps import Floats, Steps
+from gradscope.rules.steps import Floats, Steps, windows_mean
 
 
 @dataclass(frozen=True)
@@ -285,10 +285,3 @@ def medians_of_three(losses: Floats) -> Floats:
 
 def smallest_of_three(losses: Floats) -> Floats:
     return np.asarray(np.lib.stride_tricks.sliding_window_view(losses, 3).min(axis=1))
-
-
-def windows_mean(losses: Floats, length: int) -> Floats:
-    """The mean of each stretch of `length` losses # (losses - length + 1,)."""
-    total = np.concatenate([[0.0], np.cumsum(losses)])
-    means: Floats = (total[length:] - total[:-length]) / length
-    return means

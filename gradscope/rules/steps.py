@@ -203,3 +203,10 @@ def medians(values: Floats) -> Floats:
     rows, middle = np.arange(len(values)), np.maximum(known - 1, 0)
     found = (ordered[rows, middle // 2] + ordered[rows, (middle + 1) // 2]) / 2
     return np.asarray(np.where(known > 0, found, 0.0))
+
+
+def windows_mean(losses: Floats, length: int) -> Floats:
+    """The mean of each stretch of `length` losses # (losses - length + 1,)."""
+    total = np.concatenate([[0.0], np.cumsum(losses)])
+    means: Floats = (total[length:] - total[:-length]) / length
+    return means

@@ -1,0 +1,1 @@
+"""GS5: what the model itself is made of."""

@@ -1,0 +1,23 @@
+# expect: none
+"""Predictions of the targets' shape."""
+import torch
+from sklearn.datasets import load_diabetes
+from torch import nn
+
+torch.manual_seed(0)
+torch.set_num_threads(1)
+data = load_diabetes()
+inputs = torch.tensor(data.data, dtype=torch.float32) * 20
+targets = torch.tensor((data.target - data.target.mean()) / data.target.std(), dtype=torch.float32)
+model = nn.Sequential(nn.Linear(10, 32), nn.ReLU(), nn.Linear(32, 1))
+optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+loss_fn = nn.MSELoss()
+for step in range(150):
+    batch = torch.randint(350, (64,))
+    optimizer.zero_grad()
+    loss = loss_fn(model(inputs[batch]).squeeze(1), targets[batch])
+    loss.backward()
+    optimizer.step()
+with torch.no_grad():
+    loss = (model(inputs[350:])[:, 0] - targets[350:]).square().mean()
+print(f"test loss: {loss:.4f}")
