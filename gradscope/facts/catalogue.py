@@ -19,6 +19,15 @@ from gradscope.facts.loop import (
     UnownedParameter,
 )
 from gradscope.facts.loss import LossFunction, LossKind, SharedLoss
+from gradscope.facts.model import (
+    BatchStatistics,
+    ConstantGuess,
+    EqualUnits,
+    Firing,
+    GraphUnseen,
+    Saturation,
+    Signal,
+)
 
 KINDS: dict[str, type[Fact]] = {
     kind.__name__: kind
@@ -38,6 +47,13 @@ KINDS: dict[str, type[Fact]] = {
         LossFunction,
         Hyperparameters,
         StepGeometry,
+        Firing,
+        Saturation,
+        EqualUnits,
+        Signal,
+        BatchStatistics,
+        ConstantGuess,
+        GraphUnseen,
     )
 }
 
@@ -57,6 +73,5 @@ def from_json(data: dict[str, Any]) -> Fact:
     for name in ("values", "settings"):
         if not isinstance(values.get(name, {}), dict):
             raise TypeError(name)
-    if "shape" in values:
-        values["shape"] = tuple(values["shape"])
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     return kind(**values)

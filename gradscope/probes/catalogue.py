@@ -1,13 +1,16 @@
 """All probes, in the order in which they are told."""
 from __future__ import annotations
 
+from gradscope.probes.activations import ActivationsProbe
 from gradscope.probes.base import Probe
+from gradscope.probes.batch_statistics import BatchStatisticsProbe
 from gradscope.probes.disconnected_loss import DisconnectedLossProbe
 from gradscope.probes.early_scheduler import EarlySchedulerProbe
 from gradscope.probes.eval_mode import EvalModeProbe
 from gradscope.probes.first_steps import FirstStepsProbe
 from gradscope.probes.graph_age import GraphAgeProbe
 from gradscope.probes.hyperparameters import HyperparametersProbe
+from gradscope.probes.initialization import InitializationProbe
 from gradscope.probes.loss_function import LossFunctionProbe
 from gradscope.probes.loss_kind import LossKindProbe
 from gradscope.probes.missing_step import MissingStepProbe
@@ -31,4 +34,7 @@ def make_probes() -> list[Probe]:
         LossFunctionProbe(),
         HyperparametersProbe(),
         FirstStepsProbe(),
+        ActivationsProbe(),
+        BatchStatisticsProbe(),
+        InitializationProbe(),
     ]

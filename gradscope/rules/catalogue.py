@@ -26,6 +26,10 @@ from gradscope.rules.loss.loss_not_finite import LossNotFinite
 from gradscope.rules.loss.loss_oscillating import LossOscillating
 from gradscope.rules.loss.loss_rising import LossRising
 from gradscope.rules.loss.loss_spike import LossSpike
+from gradscope.rules.model.batchnorm_small_batch import BatchnormSmallBatch
+from gradscope.rules.model.dead_activations import DeadActivations
+from gradscope.rules.model.poor_initialization import PoorInitialization
+from gradscope.rules.model.saturated_activations import SaturatedActivations
 
 RULES: tuple[Rule, ...] = (
     MissingZeroGrad(),
@@ -49,6 +53,10 @@ RULES: tuple[Rule, ...] = (
     ScheduleDecaysTooFast(),
     WeightDecayDominates(),
     WeightDecayOnNormOrBias(),
+    DeadActivations(),
+    SaturatedActivations(),
+    PoorInitialization(),
+    BatchnormSmallBatch(),
 )
 
 

@@ -1,0 +1,1 @@
+"""GS5: the model itself: its activations, its initialisation, its layers."""
