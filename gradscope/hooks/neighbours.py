@@ -69,6 +69,12 @@ def weight_of(layer: Any) -> torch.Tensor | None:
     return None
 
 
+def bias_of(layer: Any) -> torch.Tensor | None:
+    """What a layer or a normalisation adds to each unit: the last of its parameters of one dimension."""
+    found = [getattr(following, "variable", None) for following, _ in layer.next_functions]
+    return next((v for v in reversed(found) if isinstance(v, torch.Tensor) and v.dim() == 1), None)
+
+
 def layer_before(node: Any) -> Any:
     """The nearest layer with a weight of its own, towards the inputs; None where there is none."""
     return next((one for one in before(node, 4 * _NODES) if is_layer(one) and weight_of(one) is not None), None)

@@ -12,7 +12,7 @@ import torch
 
 from gradscope.events import Site
 from gradscope.facts.model import WINDOWS, Firing, GraphUnseen, Saturation
-from gradscope.hooks.neighbours import layer_before, module_of, neighbour, order, unit_dimension, weight_of
+from gradscope.hooks.neighbours import bias_of, layer_before, module_of, neighbour, order, unit_dimension, weight_of
 from gradscope.hooks.saved import saved
 from gradscope.probes.arrivals import Arrivals, by_unit, readable
 from gradscope.probes.base import Probe, Scene
@@ -33,7 +33,7 @@ class Place:
     parameter: weakref.ref[torch.Tensor]
     counts: list[torch.Tensor] = field(default_factory=list)  # (units,) samples that fire, or are flat, in this row
     samples: int = 0  # in the row at hand
-    layer: torch.Tensor | None = None  # (3,) in the row at hand: see `_about`
+    layer: torch.Tensor | None = None  # in the row at hand: see `_about`; or the mean bias
     fan_in: int = 0
     first: bool = False
     idle: np.ndarray | None = None  # (units,) rows looked at since each unit fired
@@ -101,12 +101,11 @@ class ActivationsProbe(Probe):
                 self._about(place, near.layer)
         else:
             hit = sampled > _threshold(node, function)
+            bias = None if near.layer is None else bias_of(near.layer)
+            if place.layer is None and bias is not None and readable(bias):
+                place.layer = bias.detach().float().mean()
         place.counts.append(hit.sum(0, dtype=torch.float32))
         place.samples += len(sampled)
-        if place.layer is None:
-            near_bias = near.parameter.detach()
-            is_bias = near_bias.dim() == 1 and readable(near_bias)
-            place.layer = near_bias.float().mean() if is_bias else torch.full((), np.nan, device=values.device)
 
     @staticmethod
     def _about(place: Place, layer: Any) -> None:
@@ -139,8 +138,6 @@ class ActivationsProbe(Probe):
                 del self._places[key]
             elif place.counts and id(parameter) in track.parameter_ids:
                 name = scene.names.name(parameter) or ""
-                if place.function not in STEEP and not name.endswith("bias"):
-                    place.layer = None  # a norm's weight
                 parts = [torch.stack(place.counts).sum(0)] + ([] if place.layer is None else [place.layer])
                 module = module_of(name) or "a layer without a name"
                 made.append(self._maker(scene, track.number, place, module, len(parts[0])))

@@ -4,7 +4,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Iterator
 
-from gradscope.facts.fact import FactEntry
+from gradscope.facts.fact import FactEntry, newest_of
 from gradscope.facts.model import Firing, GraphUnseen
 from gradscope.findings import Advice, Finding, list_names
 from gradscope.record.record import Record, Stream
@@ -64,8 +64,8 @@ class DeadActivations(Rule):
     name = "dead-activations"
     severity = "warning"
     message = (
-        "{dead} of {units} units of the {function} after {place} have not fired for any of {samples} samples since "
-        "step {since}, and the loss is at {now}{reference}"
+        "{dead} of {units} units of the {function} after {place} have not fired since step {since}, for none of the "
+        "{samples} samples last looked at, and the loss is at {now}{reference}"
     )
     explains = ("GS204", "GS302", "GS403", "GS404")
 
@@ -91,7 +91,7 @@ class DeadActivations(Rule):
                 yield self._finding(record, stream, stands, found)
 
     def not_judged(self, record: Record) -> str:
-        unseen = {f"{e.newest.why} hides what is activated" for e in record.facts.of(GraphUnseen)}  # type: ignore[attr-defined]
+        unseen = {f"{f.why} hides what is activated" for f in newest_of(record.facts.of(GraphUnseen))}
         return "; ".join([*sorted(unseen), *filter(None, [skipped(record)])])
 
     def over(self, finding: Finding, record: Record) -> bool:
@@ -108,10 +108,18 @@ class DeadActivations(Rule):
         for window, least in ((1, 3), (2, self.looks), (3, 9)):
             if entry.count >= least and (window > 1 or newest.samples[window] >= self.samples):
                 share = newest.silent[window] / newest.units
-                if share >= self.half:
-                    return Dead(newest, first, share, newest.since[window], newest.samples[window])
-                return None
+                since = min(self._since(entry), newest.since[window])
+                return Dead(newest, first, share, since, newest.samples[window]) if share >= self.half else None
         return None
+
+    def _since(self, entry: FactEntry) -> int:
+        """The first row from which on, in each one that is known, so many did not fire."""
+        since = entry.last
+        for fact in reversed(entry.examples):
+            if not isinstance(fact, Firing) or fact.silent[0] < self.half * fact.units:
+                break
+            since = fact.row
+        return since
 
     def _severity(self, dead: Dead, stands: Standing) -> str:
         if stands.trained_before:

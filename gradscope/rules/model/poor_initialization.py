@@ -25,7 +25,7 @@ class PoorInitialization(Rule):
     What it finds
         Units of a layer that began with the same weights and get the same gradients (or none at all, and the loss is
         stuck): they stay one unit. In models without normalisation: a signal that is below `dying` of the input's
-        deviation at the last layer, while the loss is stuck at chance; or one that grows by `growing` a layer, from a
+        deviation (of 1, if that is less) at the last layer, while the loss is stuck at chance; or one that grows by `growing` a layer, from a
         first loss of `beyond` times a blind guess, while the loss is still no better than that guess.
     Why it matters
         Equal units never become different ones. What does not reach the last layer cannot be learned from, and a loss
@@ -126,7 +126,7 @@ class PoorInitialization(Rule):
             f"all units of {list_names(names)} began with the same weights{value} and {gets}: they stay one unit",
             {"equal": bool(equal), "value": one.value, "fan_in": one.fan_in, "std": std},
             names,
-            (_kaiming(list_names(names), "relu", 0.0, std),),
+            (_kaiming(list_names(names), "relu", "now they are all alike", std),),
         )
 
     # -- the signal -------------------------------------------------------------------------------------------------
@@ -137,9 +137,9 @@ class PoorInitialization(Rule):
             sizes = np.asarray(fact.deviations)
             if fact.optimizer not in numbers or fact.normalised or len(sizes) < self.deep or not sizes[0] > 0:
                 continue
-            ratio = float(sizes[-1] / sizes[0])
-            growth = ratio ** (1 / (len(sizes) - 1))
-            if ratio < self.dying and self._stuck(record, stands, self.stuck):
+            ratio = float(sizes[-1] / min(sizes[0], 1.0))  # of inputs that are large, little may be left
+            growth = float(sizes[-1] / sizes[0]) ** (1 / (len(sizes) - 1))
+            if 0 < ratio < self.dying and self._stuck(record, stands, self.stuck):
                 what = "dies"
             elif growth >= self.growing and self._far_off(record, stands):
                 what = "grows"
@@ -165,17 +165,18 @@ class PoorInitialization(Rule):
         """For the layer whose weights are farthest from gain / sqrt(fan_in)."""
         layers = list(zip(fact.layers, fact.functions, fact.weights, fact.fan_in))[:-1]
         want = [GAINS.get(function, 1.0) / math.sqrt(fan) for _, function, _, fan in layers]
-        far = [abs(math.log(max(now, 1e-30) / to)) for (_, _, now, _), to in zip(layers, want)]
-        at = int(np.argmax(far))
-        name, function, now, _ = layers[at]
-        advice = [_kaiming(name, function, now, want[at])]
+        far = [math.log(max(now, 1e-30) / to) for (_, _, now, _), to in zip(layers, want)]
+        at = int(np.argmax(np.abs(far)))
+        _, function, now, _ = layers[at]
+        alike = [layer[0] for layer, its in zip(layers, far) if its * far[at] > 0 and abs(its) > 0.5 * abs(far[at])]
+        advice = [_kaiming(list_names(tuple(alike)), function, f"it is {now:.2g}", want[at])]
         if function == "sigmoid":
             advice.insert(0, Advice("use nn.ReLU() instead of nn.Sigmoid(), which shrinks what passes it fourfold"))
         return (*advice, Advice("or normalise between the layers: nn.BatchNorm or nn.LayerNorm"))
 
 
-def _kaiming(name: str, function: str, now: float, std: float) -> Advice:
+def _kaiming(name: str, function: str, now: str, std: float) -> Advice:
     how = f'nn.init.kaiming_normal_(weight, nonlinearity="{function}")'
     if function in ("", "sigmoid", "selu"):
         how = f"nn.init.normal_(weight, std={std:.2g})"
-    return Advice(f"start {name} with {how}: a std of {std:.2g} (it is {now:.2g})")
+    return Advice(f"start {name} with {how}: a std of {std:.2g} ({now})")

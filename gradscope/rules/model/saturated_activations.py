@@ -5,10 +5,11 @@ import math
 from dataclasses import dataclass
 from typing import Iterator
 
-from gradscope.facts.fact import newest_of
+from gradscope.facts.fact import FactEntry, newest_of
 from gradscope.facts.model import GraphUnseen, Saturation
 from gradscope.findings import Advice, Finding
 from gradscope.record.record import Record, Stream
+from gradscope.rules.advice import decade_down
 from gradscope.rules.base import Rule
 from gradscope.rules.judged import judged, skipped
 from gradscope.rules.standing import Standing, standing
@@ -20,7 +21,8 @@ class SaturatedActivations(Rule):
 
     What it finds
         A sigmoid or tanh of which `saturated` of the values lie where its slope is below 2 % of the steepest, while
-        the loss is still above `stuck` of what it is worth to know nothing.
+        the loss is still above `stuck` of what it is worth to know nothing. Info where they came there by and by: too
+        long steps do that, and GS301 tells.
     Why it matters
         Next to no gradient passes: what stands before does not learn. Large inputs or large weights do this.
     Sick
@@ -47,7 +49,7 @@ class SaturatedActivations(Rule):
         "{share} of the {function} after {place} is flat (its slope below 2 % of the steepest), and the loss is stuck "
         "at {now} (a blind guess: {chance}): {why}"
     )
-    explains = ("GS204", "GS302", "GS403", "GS404")
+    explains = ("GS204", "GS205", "GS301", "GS302", "GS403", "GS404")
 
     saturated: float = 0.6
     stuck: float = 0.8
@@ -62,10 +64,14 @@ class SaturatedActivations(Rule):
             if stands.rows < self.rows / (1 + record.meta.ended) or stands.share < self.stuck:
                 continue
             numbers = {o.number for o in stream.optimizers}
-            facts = [f for f in newest_of(record.facts.of(Saturation)) if f.optimizer in numbers]
-            flat = [f for f in facts if f.saturated >= self.saturated and f.row >= stands.rows / 4]
+            entries = [e for e in record.facts.of(Saturation) if getattr(e.newest, "optimizer", -1) in numbers]
+            flat = [e for e in entries if self._flat(e.newest) and e.last >= stands.rows / 4]
+            born = [e for e in flat if self._flat(e.examples[0])]
             if flat:
-                yield self._finding(record, stream, stands, flat)
+                yield self._finding(record, stream, stands, born or flat, "warning" if born else "info")
+
+    def _flat(self, fact: object) -> bool:
+        return isinstance(fact, Saturation) and fact.saturated >= self.saturated
 
     def not_judged(self, record: Record) -> str:
         unseen = {f"{f.why} hides what is activated" for f in newest_of(record.facts.of(GraphUnseen))}
@@ -77,14 +83,21 @@ class SaturatedActivations(Rule):
         stands = None if stream is None else standing(record, stream)
         return stands is not None and stands.share < 0.9 * self.stuck
 
-    def _finding(self, record: Record, stream: Stream, stands: Standing, flat: list[Saturation]) -> Finding:
+    def _finding(
+        self, record: Record, stream: Stream, stands: Standing, entries: list[FactEntry], severity: str
+    ) -> Finding:
+        flat: list[Saturation] = newest_of(entries)
         first = min(flat, key=lambda fact: not fact.first)  # the one that the inputs go into, where it is among them
         worst = first if first.first and first.inputs > self.large else max(flat, key=lambda fact: fact.saturated)
         why, advice = self._why(worst)
         optimizer = stream.optimizers[0]
-        since = min(e.first for e in record.facts.of(Saturation) if e.newest in flat)
+        since = min(fact.row for e in entries for fact in e.examples if self._flat(fact))
+        if severity == "info":
+            why = "it was not so at first: the steps have done it"
+            advice = (*decade_down(record, optimizer), *advice)
         return self.finding(
             (since, int(stream.rows[-1])),
+            severity=severity,
             evidence={
                 "share": f"{100 * worst.saturated:.0f} %",
                 "function": worst.function,
