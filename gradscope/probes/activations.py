@@ -36,6 +36,7 @@ class Place:
     layer: torch.Tensor | None = None  # in the row at hand: see `_about`; or the mean bias
     fan_in: int = 0
     first: bool = False
+    gate: bool = False  # at least once: in the first step of a recurrent layer there may be nothing to let through
     idle: np.ndarray | None = None  # (units,) rows looked at since each unit fired
     looks: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=WINDOWS[-1]))  # (row, samples)
 
@@ -66,13 +67,12 @@ class ActivationsProbe(Probe):
             elif name.startswith(tuple(_UNSEEN)):
                 self._unseen = next(why for start, why in _UNSEEN.items() if name.startswith(start))
         gates = _gates(survey.nodes) if any(function in STEEP for function, _ in found) else set()
-        found = [pair for pair in found if pair[1] not in gates]
         found.sort(key=lambda pair: order(pair[1]), reverse=True)  # a recurrent layer begins with a state of zeros
         with torch.no_grad():
             for function, node in found[:: -(len(found) // SITES + 1)]:
-                self._look(function, node)
+                self._look(function, node, node in gates)
 
-    def _look(self, function: str, node: Any) -> None:
+    def _look(self, function: str, node: Any, gate: bool) -> None:
         read = next((one for one in saved(node) if one.name in ("self", "result")), None)
         if read is None or not readable(read.tensor):
             if read is not None and read.why == "hooks":
@@ -86,6 +86,9 @@ class ActivationsProbe(Probe):
         if place is None or place.parameter() is not near.parameter:
             place = Place(function, weakref.ref(near.parameter))
             self._places[function, id(near.parameter)] = place
+        place.gate = place.gate or gate
+        if place.gate:
+            return
         values = read.tensor
         dimension = unit_dimension(node, near.layer, values.dim())
         units = values.shape[dimension]
@@ -136,6 +139,8 @@ class ActivationsProbe(Probe):
             parameter = place.parameter()
             if parameter is None:
                 del self._places[key]
+            elif place.gate:
+                place.clear()
             elif place.counts and id(parameter) in track.parameter_ids:
                 name = scene.names.name(parameter) or ""
                 parts = [torch.stack(place.counts).sum(0)] + ([] if place.layer is None else [place.layer])

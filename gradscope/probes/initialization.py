@@ -181,10 +181,13 @@ def _signal(survey: Survey, root: Any) -> tuple[list[torch.Tensor], list[Any], b
     normalised = any("Norm" in name or name.startswith("RsqrtBackward") for name in names)
     numbers: list[torch.Tensor] = []
     layers: list[tuple[weakref.ref[torch.Tensor], str, int]] = []
-    after, layer, seen = root, None if root is None else layer_before(root), set()
-    while layer is not None and len(layers) < LAYERS and layer not in seen:
-        seen.add(layer)
+    seen: set[int] = set()
+    after, layer = root, None if root is None else layer_before(root)
+    while layer is not None and len(layers) < LAYERS:
         weight = weight_of(layer)
+        if id(weight) in seen:  # recurrent: its depth is time
+            return None
+        seen.add(id(weight))
         given = next((one.tensor for one in saved(layer) if one.name in ("input", "mat1", "self")), None)
         if weight is None or not readable(weight) or given is None or not readable(given):
             return None

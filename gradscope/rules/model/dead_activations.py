@@ -75,6 +75,7 @@ class DeadActivations(Rule):
     stuck: float = 0.8
     looks: int = 6
     samples: int = 256
+    units: int = 4  # of fewer, some are soon dead
     rows: int = 50
     bias: float = -0.2
     all_stuck: float = 0.9
@@ -109,7 +110,8 @@ class DeadActivations(Rule):
             if entry.count >= least and (window > 1 or newest.samples[window] >= self.samples):
                 share = newest.silent[window] / newest.units
                 since = min(self._since(entry), newest.since[window])
-                return Dead(newest, first, share, since, newest.samples[window]) if share >= self.half else None
+                many = share >= self.half and (newest.units >= self.units or share == 1)
+                return Dead(newest, first, share, since, newest.samples[window]) if many else None
         return None
 
     def _since(self, entry: FactEntry) -> int:
@@ -126,8 +128,6 @@ class DeadActivations(Rule):
             return "info"
         if dead.share == 1.0 and stands.share >= self.all_stuck:
             return "warning"
-        if dead.newest.units < 4:  # of few units, a few are soon dead
-            return "info"
         if dead.share >= self.most and stands.share >= self.poor:
             return "warning"
         return "warning" if stands.chance and stands.share >= self.stuck else "info"

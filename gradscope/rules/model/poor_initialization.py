@@ -25,8 +25,8 @@ class PoorInitialization(Rule):
     What it finds
         Units of a layer that began with the same weights and get the same gradients (or none at all, and the loss is
         stuck): they stay one unit. In models without normalisation: a signal that is below `dying` of the input's
-        deviation (of 1, if that is less) at the last layer, while the loss is stuck at chance; or one that grows by `growing` a layer, from a
-        first loss of `beyond` times a blind guess, while the loss is still no better than that guess.
+        deviation (of 1, if that is less) at the last layer, while the loss is stuck at chance; or one that grows by
+        `growing` a layer, from a first loss of `beyond` times a blind guess, and a loss no better than that guess yet.
     Why it matters
         Equal units never become different ones. What does not reach the last layer cannot be learned from, and a loss
         of a hundred times a guess takes all of the training to come down.

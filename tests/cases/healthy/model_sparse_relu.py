@@ -1,0 +1,26 @@
+# expect: none
+"""Nine of ten activations are zero: biases below zero and a penalty on what fires; each unit fires for some images."""
+import torch
+from sklearn.datasets import load_digits
+from torch import nn
+
+torch.manual_seed(0)
+torch.set_num_threads(1)
+digits = load_digits()
+images, labels = torch.tensor(digits.data, dtype=torch.float32) / 16, torch.tensor(digits.target)
+first, second, head = nn.Linear(64, 256), nn.Linear(256, 128), nn.Linear(128, 10)
+nn.init.constant_(first.bias, -3.0)
+nn.init.constant_(second.bias, -3.0)
+nn.init.normal_(first.weight, std=0.4)
+nn.init.normal_(second.weight, std=0.2)
+model = nn.ModuleList([first, second, head])
+optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+for epoch in range(5):
+    for batch in torch.randperm(1200).split(32):
+        optimizer.zero_grad()
+        hidden = torch.relu(first(images[batch]))
+        more = torch.relu(second(hidden))
+        loss = nn.functional.cross_entropy(head(more), labels[batch]) + 1e-3 * (hidden.mean() + more.mean())
+        loss.backward()
+        optimizer.step()
+print(f"zeros: {(hidden == 0).float().mean():.2f} {(more == 0).float().mean():.2f}, loss {loss.item():.3f}")
