@@ -102,14 +102,14 @@ class Signal(Fact):
 class BatchStatistics(Fact):
     """From how many values a batch normalisation in train mode takes the statistics of a channel.
 
-    `values` in this row, `least` and `usual` (the median) in all `looks` so far; `batch` is the number of samples.
+    `number` of values in this row, `least` and `usual` (the median) in all `looks` so far; `batch` is the number of samples.
     """
 
     optimizer: int
     place: str
     channels: int
     batch: int
-    values: int
+    number: int
     least: int
     usual: int
     looks: int

@@ -11,6 +11,7 @@ from gradscope.record.record import Record, Stream
 from gradscope.rules.chance import chances
 
 _FIRST, _NEWEST = 2, 32  # losses
+_SECOND_LOOK = 66  # the row by which graphs have been looked at again
 
 
 @dataclass(frozen=True)
@@ -70,3 +71,8 @@ def known_chance(record: Record, stream: Stream) -> float:
         return float(np.mean(guesses))
     classes = chances(record, stream)
     return math.log(min(classes)) if classes else 0.0
+
+
+def lately(row: int, rows: int) -> bool:
+    """Whether what was seen at `row` may still be there after so many rows: it would have been looked at again."""
+    return rows <= _SECOND_LOOK or row >= rows / 4

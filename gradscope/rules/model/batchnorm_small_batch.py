@@ -10,6 +10,7 @@ from gradscope.facts.model import BatchStatistics
 from gradscope.findings import Advice, Finding
 from gradscope.record.record import Record, Stream
 from gradscope.rules.base import Rule
+from gradscope.rules.standing import lately
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class BatchnormSmallBatch(Rule):
         for stream in record.streams:
             numbers = {o.number for o in stream.optimizers}
             facts = [f for f in newest_of(record.facts.of(BatchStatistics)) if f.optimizer in numbers]
-            facts = [f for f in facts if f.looks >= self.looks and f.row >= int(stream.rows[-1]) / 4]
+            facts = [f for f in facts if f.looks >= self.looks and lately(f.row, int(stream.rows[-1]))]
             always = [f for f in facts if f.usual < self.few]
             sometimes = [f for f in facts if f.usual < self.rather_few or f.least < self.few]
             if always or sometimes:

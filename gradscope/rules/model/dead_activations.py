@@ -11,7 +11,7 @@ from gradscope.record.record import Record, Stream
 from gradscope.rules.advice import decade_down
 from gradscope.rules.base import Rule
 from gradscope.rules.judged import judged, skipped
-from gradscope.rules.standing import Standing, standing
+from gradscope.rules.standing import Standing, lately, standing
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class DeadActivations(Rule):
     def _dead(self, entry: FactEntry, stands: Standing) -> Dead | None:
         newest, first = entry.newest, entry.examples[0]
         assert isinstance(newest, Firing) and isinstance(first, Firing)
-        if newest.row < stands.rows / 4:  # looked at no more
+        if not lately(newest.row, stands.rows):  # looked at no more
             return None
         for window, least in ((1, 3), (2, self.looks), (3, 9)):
             if entry.count >= least and (window > 1 or newest.samples[window] >= self.samples):

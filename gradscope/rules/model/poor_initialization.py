@@ -23,10 +23,11 @@ class PoorInitialization(Rule):
     """The weights began so that the model cannot learn: all the same, or of a size that loses the signal.
 
     What it finds
-        Units of a layer that began with the same weights and get the same gradients (or none at all, and the loss is
-        stuck): they stay one unit. In models without normalisation: a signal that is below `dying` of the input's
-        deviation (of 1, if that is less) at the last layer, while the loss is stuck at chance; or one that grows by
-        `growing` a layer, from a first loss of `beyond` times a blind guess, and a loss no better than that guess yet.
+        Units of a layer that began with the same weights and get the same gradients, consecutive layers that began with
+        one number each, or weights all the same that get no gradient at all, and the loss is stuck: such units stay
+        one. In models without normalisation: a signal that is below `dying` of the input's deviation (of 1, if that is
+        less) at the last layer, while the loss is stuck at chance; or one that grows by `growing` a layer, from a first
+        loss of `beyond` times a blind guess, and a loss no better than that guess yet.
     Why it matters
         Equal units never become different ones. What does not reach the last layer cannot be learned from, and a loss
         of a hundred times a guess takes all of the training to come down.
@@ -114,20 +115,37 @@ class PoorInitialization(Rule):
                 equal.append(looks[0])
             elif len(looks) > self.together and all(e.zero and e.spread <= self.same for e in looks):
                 zero.append(looks[0])
-        if not equal and not (zero and self._stuck(record, stands, self.stuck)):
+        constant = self._constant(record, numbers)
+        if not (equal or constant) and not (zero and self._stuck(record, stands, self.stuck)):
             return None
-        facts = equal or zero
+        facts = constant or equal or zero
         names = tuple(fact.parameter for fact in facts)
         one = facts[0]
         value = "" if math.isnan(one.value) else f" ({one.value:.3g})"
-        gets = "get the same gradients" if equal else "get no gradient"
+        gets = "get the same gradients" if equal or constant else "get no gradient"
         std = math.sqrt(2 / one.fan_in)
         return (
             f"all units of {list_names(names)} began with the same weights{value} and {gets}: they stay one unit",
-            {"equal": bool(equal), "value": one.value, "fan_in": one.fan_in, "std": std},
+            {"equal": bool(equal or constant), "value": one.value, "fan_in": one.fan_in, "std": std},
             names,
             (_kaiming(list_names(names), "relu", "now they are all alike", std),),
         )
+
+    @staticmethod
+    def _constant(record: Record, numbers: set[int]) -> list[EqualUnits]:
+        """Layers in a row of one number each: their gradients are equal, or, summed up to 0, nothing but rounding."""
+        first = {
+            (e.optimizer, e.parameter.split("=")[0].rpartition(".")[0]): e
+            for entry in record.facts.of(EqualUnits)
+            for e in entry.examples[:1]
+            if isinstance(e, EqualUnits) and e.optimizer in numbers and e.value and not math.isnan(e.value)
+        }
+        found: list[EqualUnits] = []
+        for fact in newest_of(record.facts.of(Signal)):
+            for one, other in zip(fact.layers, fact.layers[1:]):
+                pair = [first.get((fact.optimizer, name)) for name in (one, other)]
+                found += [e for e in pair if e is not None and all(pair) and e not in found]
+        return found
 
     # -- the signal -------------------------------------------------------------------------------------------------
 

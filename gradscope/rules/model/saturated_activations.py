@@ -12,7 +12,7 @@ from gradscope.record.record import Record, Stream
 from gradscope.rules.advice import decade_down
 from gradscope.rules.base import Rule
 from gradscope.rules.judged import judged, skipped
-from gradscope.rules.standing import Standing, standing
+from gradscope.rules.standing import Standing, lately, standing
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class SaturatedActivations(Rule):
                 continue
             numbers = {o.number for o in stream.optimizers}
             entries = [e for e in record.facts.of(Saturation) if getattr(e.newest, "optimizer", -1) in numbers]
-            flat = [e for e in entries if self._flat(e.newest) and e.last >= stands.rows / 4]
+            flat = [e for e in entries if self._flat(e.newest) and lately(e.last, stands.rows)]
             born = [e for e in flat if self._flat(e.examples[0])]
             if flat:
                 yield self._finding(record, stream, stands, born or flat, "warning" if born else "info")
