@@ -91,7 +91,7 @@ def test_units_must_have_been_silent_over_many_batches() -> None:
     """Four batches of 32 say too little; four of 128 are enough."""
     assert [] == found(DeadActivations(), firings(1.0, looks=4), STUCK[:60])
     large = [
-        Firing(row, 0, "fc1", "ReLU", 9, (9,) * 4, (128, 384, 512, 512), (row, 1, 0, 0), 0.0, 0.0) for row in range(4)
+        Firing(row, 0, "f", "ReLU", 9, (9,) * 4, (128, 384, 512, 512), (row, 1, 0, 0), 0.0, 0.0) for row in range(4)
     ]
     assert 1 == len(found(DeadActivations(), [TEN, *large], STUCK[:60]))
 

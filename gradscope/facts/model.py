@@ -102,7 +102,7 @@ class Signal(Fact):
 class BatchStatistics(Fact):
     """From how many values a batch normalisation in train mode takes the statistics of a channel.
 
-    `number` of values in this row, `least` and `usual` (the median) in all `looks` so far; `batch` is the number of samples.
+    `number` in this row, `least` and `usual` (the median) in all `looks` so far; `batch` samples.
     """
 
     optimizer: int

@@ -90,7 +90,7 @@ class BatchnormSmallBatch(Rule):
 
     def _advice(self, fact: BatchStatistics) -> tuple[Advice, ...]:
         groups = next(g for g in (32, 16, 8, 4, 2, 1) if fact.channels % g == 0 and (fact.channels >= 4 * g or g == 1))
-        per_sample = max(1, fact.values // max(1, fact.batch))
+        per_sample = max(1, fact.number // max(1, fact.batch))
         batch = -(-self.enough // per_sample)
         return (
             Advice(f"use nn.GroupNorm({groups}, {fact.channels}) in place of {fact.place}"),
