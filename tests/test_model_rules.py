@@ -43,14 +43,16 @@ def stands(share: float, rows: int = 140) -> list[float]:
 # -- GS501 -------------------------------------------------------------------------------------------------------------
 
 
-def firings(dead: float, born: float | None = None, units: int = 100, bias: float = 0.0, looks: int = 7) -> list[Fact]:
+def firings(
+    dead: float, born: float | None = None, units: int = 100, bias: float = 0.0, looks: int = 7, batch: int = 32
+) -> list[Fact]:
     """A ReLU layer looked at in the usual rows: at first, and since then, so many of its units were silent."""
     facts: list[Fact] = [TEN]
     for i, row in enumerate(LOOKS[:looks]):
         share = (dead if born is None else born) if row == 0 else dead
         windows = [min(w, i + 1) for w in (1, 3, 6, 9)]
         silent = tuple(round(units * share) for _ in windows)
-        samples, since = tuple(32 * w for w in windows), tuple(LOOKS[i + 1 - w] for w in windows)
+        samples, since = tuple(batch * w for w in windows), tuple(LOOKS[i + 1 - w] for w in windows)
         facts.append(Firing(row, 0, "fc1", "ReLU", units, silent, samples, since, 0.3, bias))
     return facts
 
@@ -88,8 +90,10 @@ def test_dead_units_are_weighed_against_the_loss(dead: float, share: float, seve
 
 
 def test_units_must_have_been_silent_over_many_batches() -> None:
-    """Four batches of 32 say too little; four of 128 are enough."""
-    assert [] == found(DeadActivations(), firings(1.0, looks=4), STUCK[:60])
+    """Four batches of 32 say too little, so do ten of 4; four of 128 are enough, and nine of 4 where all is dead."""
+    assert [] == found(DeadActivations(), firings(0.9, looks=4), STUCK[:60])
+    assert [] == found(DeadActivations(), firings(0.9, looks=10, batch=4))
+    assert 1 == len(found(DeadActivations(), firings(1.0, looks=10, batch=4)))
     large = [
         Firing(row, 0, "f", "ReLU", 9, (9,) * 4, (128, 384, 512, 512), (row, 1, 0, 0), 0.0, 0.0) for row in range(4)
     ]
@@ -117,7 +121,7 @@ def test_what_cannot_be_seen_is_said() -> None:
 def saturations(share: float, born: float | None = None, **more: object) -> list[Fact]:
     values = {"inputs": 1.0, "weights": 2.0, "fan_in": 64, "first": True} | more
     shares = [(row, share if born is None or row > 0 else born) for row in LOOKS]
-    return [TEN, *(Saturation(row, 0, "fc1", "Tanh", 64, 9, s, **values) for row, s in shares)]  # type: ignore[arg-type]
+    return [TEN, *(Saturation(row, 0, "fc1", "Tanh", 64, 9, s, **values) for row, s in shares)]
 
 
 @pytest.mark.parametrize("share, count", [(0.59, 0), (0.61, 1)])

@@ -18,8 +18,8 @@ from gradscope.probes.arrivals import Arrivals, by_unit, readable
 from gradscope.probes.base import Probe, Scene
 from gradscope.recording.track import Track
 
-SITES = 64  # activations looked at in a graph, spread over its depth
-VALUES, UNITS = 1 << 18, 2048  # at most, of one activation
+SITES = 32  # activations looked at in a graph, spread over its depth
+VALUES, UNITS = 1 << 16, 2048  # at most, of one activation
 STEEP = {"Sigmoid": 0.495, "Tanh": 0.99}  # from the middle: beyond, the slope is below 2 % of the steepest
 PINNED = 0.95  # of a unit's samples
 _UNSEEN = {"CompiledFunctionBackward": "torch.compile", "CheckpointFunctionBackward": "activation checkpointing"}
@@ -47,7 +47,7 @@ class Place:
 class ActivationsProbe(Probe):
     """Counts, for each unit, the samples it fires for (ReLU and its like) or is flat for (sigmoid, tanh)."""
 
-    cost = "about 60 us for each of at most 64 activations of a graph, in the rows that are looked at closely"
+    cost = "about 60 us for each of at most 32 activations of a graph, in the rows that are looked at closely"
 
     def __init__(self) -> None:
         self._places: dict[tuple[str, int], Place] = {}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Iterator
 
 from gradscope.facts.fact import FactEntry, newest_of
-from gradscope.facts.model import Firing, GraphUnseen
+from gradscope.facts.model import WINDOWS, Firing, GraphUnseen
 from gradscope.findings import Advice, Finding, list_names
 from gradscope.record.record import Record, Stream
 from gradscope.rules.advice import decade_down
@@ -36,9 +36,9 @@ class DeadActivations(Rule):
 
     What it finds
         ReLU, ReLU6, Hardswish, GELU or clamp(min=0) of which `most` of the units have not fired for any sample of the
-        newest rows looked at (`looks`, or three rows of at least `samples` samples), while the loss is above `poor` of
-        what it is worth to know nothing; or `half` of them, while it is above `stuck` of that. As info: `half` of
-        them, in a run that trains all the same.
+        newest rows looked at (`looks` of half of `samples` samples, or three of `samples`), while the loss is above
+        `poor` of what it is worth to know nothing; or `half` of them, while it is above `stuck` of that. As info:
+        `half` of them, in a run that trains all the same.
     Why it matters
         A unit that is 0 for every sample gets no gradient: it stays dead. What is left is a smaller network, or, where
         a whole layer is dead, one whose output does not depend on its input.
@@ -106,12 +106,14 @@ class DeadActivations(Rule):
         assert isinstance(newest, Firing) and isinstance(first, Firing)
         if not lately(newest.row, stands.rows):  # looked at no more
             return None
-        for window, least in ((1, 3), (2, self.looks), (3, 9)):
-            if entry.count >= least and (window > 1 or newest.samples[window] >= self.samples):
-                share = newest.silent[window] / newest.units
-                since = min(self._since(entry), newest.since[window])
-                many = share >= self.half and (newest.units >= self.units or share == 1)
-                return Dead(newest, first, share, since, newest.samples[window]) if many else None
+        half, units = self.samples // 2, newest.units
+        for window, looks, samples in ((1, 3, self.samples), (2, self.looks, half), (len(WINDOWS) - 1, 9, half)):
+            share, seen = newest.silent[window] / units, newest.samples[window]
+            whole = share == 1 and looks >= self.looks and seen >= self.samples // 8
+            if entry.count >= looks and (whole or seen >= samples):
+                if not whole and (share < self.half or units < self.units and share < 1):
+                    return None
+                return Dead(newest, first, share, min(self._since(entry), newest.since[window]), seen)
         return None
 
     def _since(self, entry: FactEntry) -> int:

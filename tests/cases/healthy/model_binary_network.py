@@ -28,7 +28,8 @@ class Binary(nn.Linear):
 
 
 model = nn.Sequential(
-    Binary(64, 128, bias=False), nn.BatchNorm1d(128), nn.Hardtanh(), Binary(128, 128, bias=False), nn.BatchNorm1d(128), nn.Hardtanh(),
+    Binary(64, 128, bias=False), nn.BatchNorm1d(128), nn.Hardtanh(),
+    Binary(128, 128, bias=False), nn.BatchNorm1d(128), nn.Hardtanh(),
     nn.Linear(128, 10),
 )
 optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
