@@ -13,7 +13,7 @@ from gradscope.events import GradState, Point
 from gradscope.facts.catalogue import from_json, to_json
 from gradscope.facts.fact import Fact
 from gradscope.facts.loss import LossFunction, LossKind
-from gradscope.facts.model import BlockedGradient, LossBroadcast, NormalizedOutput, StackedLinear, TargetSpread
+from gradscope.facts.operations import BlockedGradient, LossBroadcast, NormalizedOutput, StackedLinear, TargetSpread
 from gradscope.findings import Finding
 from gradscope.record.record import OptimizerRecord, Record
 from gradscope.record.table import array_columns

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 import gradscope
-from gradscope.facts.model import BlockedGradient, LossBroadcast, NormalizedOutput, StackedLinear
+from gradscope.facts.operations import BlockedGradient, LossBroadcast, NormalizedOutput, StackedLinear
 from gradscope.hooks.graph import survey
 from gradscope.probes.blocked_gradient import blocked
 from gradscope.probes.loss_broadcast import crossings

@@ -20,8 +20,9 @@ from gradscope.facts.loop import (
     UnownedParameter,
 )
 from gradscope.facts.loss import LossFunction, LossKind, SharedLoss
-from gradscope.facts.model import BlockedGradient, LossBroadcast, NormalizedOutput, StackedLinear, TargetSpread
+from gradscope.facts.model import BatchStatistics, ConstantGuess, EqualUnits, Firing, GraphUnseen, Saturation, Signal
 from gradscope.facts.not_finite import GradientOrigin, LossOrigin
+from gradscope.facts.operations import BlockedGradient, LossBroadcast, NormalizedOutput, StackedLinear, TargetSpread
 
 KINDS: dict[str, type[Fact]] = {
     kind.__name__: kind
@@ -49,6 +50,13 @@ KINDS: dict[str, type[Fact]] = {
         StackedLinear,
         BlockedGradient,
         TargetSpread,
+        Firing,
+        Saturation,
+        EqualUnits,
+        Signal,
+        BatchStatistics,
+        ConstantGuess,
+        GraphUnseen,
     )
 }
 

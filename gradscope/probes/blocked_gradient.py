@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from gradscope.events import Site
-from gradscope.facts.model import BlockedGradient
+from gradscope.facts.operations import BlockedGradient
 from gradscope.hooks.lineage import leaf, nearest_leaf, operation, shape_made
 from gradscope.hooks.saved import saved
 from gradscope.probes.base import Probe, Scene

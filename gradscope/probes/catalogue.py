@@ -1,7 +1,9 @@
 """All probes, in the order in which they are told."""
 from __future__ import annotations
 
+from gradscope.probes.activations import ActivationsProbe
 from gradscope.probes.base import Probe
+from gradscope.probes.batch_statistics import BatchStatisticsProbe
 from gradscope.probes.blocked_gradient import BlockedGradientProbe
 from gradscope.probes.clipping import ClippingProbe
 from gradscope.probes.disconnected_loss import DisconnectedLossProbe
@@ -10,6 +12,7 @@ from gradscope.probes.eval_mode import EvalModeProbe
 from gradscope.probes.first_steps import FirstStepsProbe
 from gradscope.probes.graph_age import GraphAgeProbe
 from gradscope.probes.hyperparameters import HyperparametersProbe
+from gradscope.probes.initialization import InitializationProbe
 from gradscope.probes.loss_broadcast import LossBroadcastProbe
 from gradscope.probes.loss_function import LossFunctionProbe
 from gradscope.probes.loss_kind import LossKindProbe
@@ -46,4 +49,7 @@ def make_probes() -> list[Probe]:
         StackedLinearProbe(),
         BlockedGradientProbe(),
         TargetSpreadProbe(),
+        ActivationsProbe(),
+        BatchStatisticsProbe(),
+        InitializationProbe(),
     ]

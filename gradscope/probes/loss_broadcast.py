@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from gradscope.events import Site
-from gradscope.facts.model import LossBroadcast
+from gradscope.facts.operations import LossBroadcast
 from gradscope.hooks.lineage import given, leaf, nearest_leaf, operation, shape_made
 from gradscope.hooks.saved import saved
 from gradscope.probes.base import Probe, Scene

@@ -6,7 +6,7 @@ from typing import Any, Sequence
 import torch
 
 from gradscope.events import Site
-from gradscope.facts.model import NormalizedOutput
+from gradscope.facts.operations import NormalizedOutput
 from gradscope.hooks.lineage import given, leaf, nearest_leaf, operation, shape_made
 from gradscope.hooks.saved import saved
 from gradscope.probes.base import Probe, Scene

@@ -8,7 +8,7 @@ from typing import Any, Iterable, Iterator, Sequence
 import torch
 
 from gradscope.events import Site
-from gradscope.facts.model import StackedLinear
+from gradscope.facts.operations import StackedLinear
 from gradscope.hooks.lineage import RESHAPING, leaf, operation, weight
 from gradscope.probes.base import Probe, Scene
 from gradscope.recording.track import Track

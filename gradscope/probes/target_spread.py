@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from gradscope.events import Site
-from gradscope.facts.model import TargetSpread
+from gradscope.facts.operations import TargetSpread
 from gradscope.hooks.lineage import operation
 from gradscope.hooks.saved import saved
 from gradscope.probes.base import Probe, Scene

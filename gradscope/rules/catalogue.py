@@ -33,8 +33,12 @@ from gradscope.rules.loss.loss_not_finite import LossNotFinite
 from gradscope.rules.loss.loss_oscillating import LossOscillating
 from gradscope.rules.loss.loss_rising import LossRising
 from gradscope.rules.loss.loss_spike import LossSpike
+from gradscope.rules.model.batchnorm_small_batch import BatchnormSmallBatch
+from gradscope.rules.model.dead_activations import DeadActivations
 from gradscope.rules.model.loss_broadcast import LossBroadcasts
 from gradscope.rules.model.normalized_output_into_loss import NormalizedOutputIntoLoss
+from gradscope.rules.model.poor_initialization import PoorInitialization
+from gradscope.rules.model.saturated_activations import SaturatedActivations
 from gradscope.rules.model.stacked_linear_layers import StackedLinearLayers
 
 RULES: tuple[Rule, ...] = (
@@ -65,9 +69,13 @@ RULES: tuple[Rule, ...] = (
     GradientAllZero(),
     ClippingAlwaysActive(),
     ClippingIneffective(),
+    DeadActivations(),
+    SaturatedActivations(),
     NormalizedOutputIntoLoss(),
     LossBroadcasts(),
+    PoorInitialization(),
     StackedLinearLayers(),
+    BatchnormSmallBatch(),
     InputNotFinite(),
 )
 

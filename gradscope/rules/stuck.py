@@ -8,7 +8,7 @@ import numpy as np
 
 from gradscope.facts.fact import newest_of
 from gradscope.facts.loss import LossFunction
-from gradscope.facts.model import TargetSpread
+from gradscope.facts.operations import TargetSpread
 from gradscope.record.record import Record
 from gradscope.rules.steps import Steps, windows_mean
 

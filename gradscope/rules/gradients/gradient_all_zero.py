@@ -6,7 +6,7 @@ from typing import Iterator
 
 import numpy as np
 
-from gradscope.facts.model import BlockedGradient
+from gradscope.facts.operations import BlockedGradient
 from gradscope.findings import Advice, Finding, list_names
 from gradscope.record.record import Array, OptimizerRecord, Record, Stream
 from gradscope.rules.base import Rule

@@ -1,1 +1,1 @@
-"""GS5: what the model itself is made of."""
+"""GS5: the model itself: its activations, its initialisation, its layers."""

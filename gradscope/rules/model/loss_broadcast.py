@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Iterator
 
 from gradscope.facts.fact import FactEntry
-from gradscope.facts.model import LossBroadcast
+from gradscope.facts.operations import LossBroadcast
 from gradscope.findings import Advice, Finding
 from gradscope.record.record import OptimizerRecord, Record
 from gradscope.rules.base import Rule

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Iterator
 
 from gradscope.facts.fact import FactEntry
-from gradscope.facts.model import NormalizedOutput
+from gradscope.facts.operations import NormalizedOutput
 from gradscope.findings import Advice, Finding
 from gradscope.record.record import OptimizerRecord, Record
 from gradscope.rules.base import Rule

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Iterator, Sequence
 
 from gradscope.facts.fact import FactEntry
-from gradscope.facts.model import StackedLinear
+from gradscope.facts.operations import StackedLinear
 from gradscope.findings import Advice, Finding, list_names
 from gradscope.record.record import OptimizerRecord, Record
 from gradscope.rules.base import Rule

@@ -1,0 +1,200 @@
+"""GS505 poor-initialization."""
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Iterator
+
+import numpy as np
+
+from gradscope.facts.fact import newest_of
+from gradscope.facts.model import EqualUnits, Signal
+from gradscope.findings import Advice, Finding, list_names
+from gradscope.record.record import Record, Stream
+from gradscope.rules.base import Rule
+from gradscope.rules.judged import judged, skipped
+from gradscope.rules.standing import Standing, standing
+
+GAINS = {"relu": math.sqrt(2), "leaky_relu": math.sqrt(2), "tanh": 5 / 3, "selu": 0.75, "sigmoid": 4.0, "": 1.0}
+
+
+@dataclass(frozen=True)
+class PoorInitialization(Rule):
+    """The weights began so that the model cannot learn: all the same, or of a size that loses the signal.
+
+    What it finds
+        Units of a layer that began with the same weights and get the same gradients, consecutive layers that began with
+        one number each, or weights all the same that get no gradient at all, and the loss is stuck: such units stay
+        one. In models without normalisation: a signal that is below `dying` of the input's deviation (of 1, if that is
+        less) at the last layer, while the loss is stuck at chance; or one that grows by `growing` a layer, from a first
+        loss of `beyond` times a blind guess, and a loss no better than that guess yet.
+    Why it matters
+        Equal units never become different ones. What does not reach the last layer cannot be learned from, and a loss
+        of a hundred times a guess takes all of the training to come down.
+    Sick
+        nn.init.constant_(layer.weight, 0.05)
+    Healed
+        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    What to do
+        Start with random weights of standard deviation gain / sqrt(fan_in), which keeps the variance from layer to
+        layer: what it is, and what to use, are named. Or normalise between the layers.
+    Silent on
+        Weights of zeros whose gradients differ: heads, LoRA's B, the last layer of a residual branch; normalisation
+        weights and biases; a single linear layer; models with normalisation, whose scale does not matter; everything
+        that learns all the same.
+    Known at
+        Equal units with equal gradients: three rows. All else: `rows` rows, half as many at the end of the run.
+        Thresholds: {thresholds}.
+    References
+        Glorot and Bengio (2010); He et al., Delving deep into rectifiers (2015), for the gains.
+    """
+
+    code = "GS505"
+    name = "poor-initialization"
+    severity = "warning"
+    message = "{what}"
+    explains = (
+        "GS201", "GS202", "GS203", "GS204", "GS205", "GS206", "GS301", "GS302", "GS401", "GS402", "GS403", "GS404",
+        "GS501", "GS502",
+    )  # fmt: skip
+
+    same: float = 1e-3
+    together: int = 2
+    dying: float = 0.01
+    growing: float = 2.0
+    beyond: float = 3.0
+    stuck: float = 0.95
+    at_guess: float = 0.8
+    rows: int = 100
+    deep: int = 3
+
+    def check(self, record: Record) -> Iterator[Finding]:
+        fine = judged(record)
+        for stream in record.streams:
+            stands = standing(record, stream) if stream in fine else None
+            found = self._equal(record, stream, stands) or self._signal(record, stream, stands)
+            if found is not None:
+                what, evidence, names, advice = found
+                optimizer = stream.optimizers[0]
+                yield self.finding(
+                    (0, int(stream.rows[-1])),
+                    evidence={"what": what, **evidence},
+                    stream=stream.number,
+                    optimizer=optimizer.number,
+                    parameters=names,
+                    where=record.site(int(optimizer.scalars["backward_site"][-1])),
+                    label="this model began so",
+                    advice=advice,
+                )
+
+    def not_judged(self, record: Record) -> str:
+        return skipped(record)
+
+    def over(self, finding: Finding, record: Record) -> bool:
+        """Equal units stay so; for the rest, the loss tells."""
+        stream = next((s for s in record.streams if s.number == finding.stream), None)
+        stands = None if stream is None else standing(record, stream)
+        return stands is not None and not finding.evidence.get("equal") and stands.share < 0.9 * self.at_guess
+
+    def _stuck(self, record: Record, stands: Standing | None, share: float) -> bool:
+        """Whether the loss has not come below `share` of its level."""
+        if stands is None or stands.rising or stands.trained_before:
+            return False
+        return stands.rows >= self.rows / (1 + record.meta.ended) and stands.share >= share
+
+    # -- equal units ------------------------------------------------------------------------------------------------
+
+    def _equal(self, record: Record, stream: Stream, stands: Standing | None) -> Any:
+        numbers = {o.number for o in stream.optimizers}
+        equal, zero = [], []
+        for entry in record.facts.of(EqualUnits):
+            looks = [e for e in entry.examples if isinstance(e, EqualUnits)]
+            if looks[0].optimizer not in numbers:
+                continue
+            if sum(e.apart <= self.same and e.spread <= self.same and not e.zero for e in looks) >= self.together:
+                equal.append(looks[0])
+            elif len(looks) > self.together and all(e.zero and e.spread <= self.same for e in looks):
+                zero.append(looks[0])
+        constant = self._constant(record, numbers)
+        if not (equal or constant) and not (zero and self._stuck(record, stands, self.stuck)):
+            return None
+        facts = constant or equal or zero
+        names = tuple(fact.parameter for fact in facts)
+        one = facts[0]
+        value = "" if math.isnan(one.value) else f" ({one.value:.3g})"
+        gets = "get the same gradients" if equal or constant else "get no gradient"
+        std = math.sqrt(2 / one.fan_in)
+        return (
+            f"all units of {list_names(names)} began with the same weights{value} and {gets}: they stay one unit",
+            {"equal": bool(equal or constant), "value": one.value, "fan_in": one.fan_in, "std": std},
+            names,
+            (_kaiming(list_names(names), "relu", "now they are all alike", std),),
+        )
+
+    @staticmethod
+    def _constant(record: Record, numbers: set[int]) -> list[EqualUnits]:
+        """Layers in a row of one number each: their gradients are equal, or, summed up to 0, nothing but rounding."""
+        first = {
+            (e.optimizer, e.parameter.split("=")[0].rpartition(".")[0]): e
+            for entry in record.facts.of(EqualUnits)
+            for e in entry.examples[:1]
+            if isinstance(e, EqualUnits) and e.optimizer in numbers and e.value and not math.isnan(e.value)
+        }
+        found: list[EqualUnits] = []
+        for fact in newest_of(record.facts.of(Signal)):
+            for one, other in zip(fact.layers, fact.layers[1:]):
+                pair = [first.get((fact.optimizer, name)) for name in (one, other)]
+                found += [e for e in pair if e is not None and all(pair) and e not in found]
+        return found
+
+    # -- the signal -------------------------------------------------------------------------------------------------
+
+    def _signal(self, record: Record, stream: Stream, stands: Standing | None) -> Any:
+        numbers = {o.number for o in stream.optimizers}
+        for fact in newest_of(record.facts.of(Signal)):
+            sizes = np.asarray(fact.deviations)
+            if fact.optimizer not in numbers or fact.normalised or len(sizes) < self.deep or not sizes[0] > 0:
+                continue
+            ratio = float(sizes[-1] / min(sizes[0], 1.0))  # of inputs that are large, little may be left
+            growth = float(sizes[-1] / sizes[0]) ** (1 / (len(sizes) - 1))
+            if 0 < ratio < self.dying and self._stuck(record, stands, self.stuck):
+                what = "dies"
+            elif growth >= self.growing and self._far_off(record, stands):
+                what = "grows"
+            else:
+                continue
+            text = (
+                f"at the first step the signal {what} on its way: a standard deviation of {sizes[0]:.3g} goes into "
+                f"{fact.layers[0]}, {sizes[-1]:.3g} into {fact.layers[-1]}"
+            )
+            assert stands is not None
+            reference = f" (a blind guess: {stands.chance:.4g})" if stands.chance else ""
+            evidence = {"equal": False, "ratio": ratio, "growth": growth, "start": stands.start, "now": stands.now}
+            return f"{text}; the loss is at {stands.now:.4g}{reference}", evidence, fact.layers, self._cure(fact)
+        return None
+
+    def _far_off(self, record: Record, stands: Standing | None) -> bool:
+        if stands is None or not stands.chance or stands.start < self.beyond * stands.chance:
+            return False
+        return self._stuck(record, stands, self.at_guess)
+
+    @staticmethod
+    def _cure(fact: Signal) -> tuple[Advice, ...]:
+        """For the layer whose weights are farthest from gain / sqrt(fan_in)."""
+        layers = list(zip(fact.layers, fact.functions, fact.weights, fact.fan_in))[:-1]
+        want = [GAINS.get(function, 1.0) / math.sqrt(fan) for _, function, _, fan in layers]
+        far = [math.log(max(now, 1e-30) / to) for (_, _, now, _), to in zip(layers, want)]
+        at = int(np.argmax(np.abs(far)))
+        _, function, now, _ = layers[at]
+        alike = [layer[0] for layer, its in zip(layers, far) if its * far[at] > 0 and abs(its) > 0.5 * abs(far[at])]
+        advice = [_kaiming(list_names(tuple(alike)), function, f"it is {now:.2g}", want[at])]
+        if function == "sigmoid":
+            advice.insert(0, Advice("use nn.ReLU() instead of nn.Sigmoid(), which shrinks what passes it fourfold"))
+        return (*advice, Advice("or normalise between the layers: nn.BatchNorm or nn.LayerNorm"))
+
+
+def _kaiming(name: str, function: str, now: str, std: float) -> Advice:
+    how = f'nn.init.kaiming_normal_(weight, nonlinearity="{function}")'
+    if function in ("", "sigmoid", "selu"):
+        how = f"nn.init.normal_(weight, std={std:.2g})"
+    return Advice(f"start {name} with {how}: a std of {std:.2g} ({now})")

@@ -1,0 +1,27 @@
+# expect: GS502
+# by-row: end
+# line: here
+# advised: normalise what goes into 0
+# worse: test loss
+# healed-by: healthy/gs502_raw_inputs_healed.py
+"""Raw pixels of 0 to 255 go into a tanh network: the first layers sit at -1 and 1 and do not learn."""
+import torch
+from sklearn.datasets import load_digits
+from torch import nn
+
+torch.manual_seed(0)
+torch.set_num_threads(1)
+digits = load_digits()
+images, labels = torch.tensor(digits.data, dtype=torch.float32) / 16 * 255 , torch.tensor(digits.target)
+model = nn.Sequential(
+    nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 10)
+)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+for epoch in range(5):
+    for batch in torch.randperm(1200).split(32):
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(images[batch]), labels[batch])
+        loss.backward()  # <- here
+        optimizer.step()
+model.eval()
+print(f"test loss: {nn.functional.cross_entropy(model(images[1200:]), labels[1200:]).item():.3f}")

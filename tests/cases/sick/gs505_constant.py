@@ -1,0 +1,27 @@
+# expect: GS505
+# by-row: 8
+# line: here
+# advised: nn.init.kaiming_normal_
+# worse: test loss
+# healed-by: healthy/gs505_constant_healed.py
+"""Every weight starts at 0.05: the units of a layer are copies of each other."""
+import torch
+from sklearn.datasets import load_digits
+from torch import nn
+
+torch.manual_seed(0)
+torch.set_num_threads(1)
+digits = load_digits()
+images, labels = torch.tensor(digits.data, dtype=torch.float32) / 16, torch.tensor(digits.target)
+model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+for layer in (model[0], model[2], model[4]):
+    nn.init.constant_(layer.weight, 0.05)
+optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+for epoch in range(5):
+    for batch in torch.randperm(1200).split(32):
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(images[batch]), labels[batch])
+        loss.backward()  # <- here
+        optimizer.step()
+model.eval()
+print(f"test loss: {nn.functional.cross_entropy(model(images[1200:]), labels[1200:]).item():.3f}")

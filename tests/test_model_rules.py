@@ -1,0 +1,278 @@
+"""GS501, GS502, GS505 and GS507 on hand-made records: quiet, found, just below and just above their thresholds."""
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from gradscope.facts.catalogue import from_json, to_json
+from gradscope.facts.fact import Fact
+from gradscope.facts.loss import LossFunction, SharedLoss
+from gradscope.facts.model import (
+    BatchStatistics,
+    ConstantGuess,
+    EqualUnits,
+    Firing,
+    GraphUnseen,
+    Saturation,
+    Signal,
+)
+from gradscope.findings import Finding
+from gradscope.rules.base import Rule
+from gradscope.rules.model.batchnorm_small_batch import BatchnormSmallBatch
+from gradscope.rules.model.dead_activations import DeadActivations
+from gradscope.rules.model.poor_initialization import PoorInitialization
+from gradscope.rules.model.saturated_activations import SaturatedActivations
+from tests.records import optimizer, record
+
+LOOKS = (0, 1, 2, 3, 64, 65, 66, 128, 129, 130)
+TEN = LossFunction(0, 0, "cross-entropy", 10)
+STUCK = [math.log(10)] * 140
+NAN = float("nan")
+
+
+def found(rule: Rule, facts: list[Fact], losses: list[float] = STUCK, status: str = "running") -> list[Finding]:
+    return list(rule.check(record(optimizer(losses=losses), facts=facts, status=status)))
+
+
+def stands(share: float, rows: int = 140) -> list[float]:
+    """A run that begins at a blind guess, and is now at this share of it."""
+    return [math.log(10)] * 20 + [share * math.log(10)] * (rows - 20)
+
+
+# -- GS501 -------------------------------------------------------------------------------------------------------------
+
+
+def firings(
+    dead: float, born: float | None = None, units: int = 100, bias: float = 0.0, looks: int = 7, batch: int = 32
+) -> list[Fact]:
+    """A ReLU layer looked at in the usual rows: at first, and since then, so many of its units were silent."""
+    facts: list[Fact] = [TEN]
+    for i, row in enumerate(LOOKS[:looks]):
+        share = (dead if born is None else born) if row == 0 else dead
+        windows = [min(w, i + 1) for w in (1, 3, 6, 9)]
+        silent = tuple(round(units * share) for _ in windows)
+        samples, since = tuple(batch * w for w in windows), tuple(LOOKS[i + 1 - w] for w in windows)
+        facts.append(Firing(row, 0, "fc1", "ReLU", units, silent, samples, since, 0.3, bias))
+    return facts
+
+
+def test_dead_units_are_told_with_layer_and_number() -> None:
+    """How many, of which layer, since when; the biases that killed them are in the advice."""
+    (finding,) = found(DeadActivations(), firings(1.0, bias=-3.0))
+    assert ("warning", (0, 139), ("fc1",)) == (finding.severity, finding.steps, finding.parameters)
+    assert finding.text.startswith("100 of 100 units of the ReLU after fc1 have not fired since step 0")
+    assert "start fc1.bias at 0" in finding.advice[0].text and "-3" in finding.advice[0].text
+
+
+def test_units_that_were_alive_at_first_were_killed_by_the_steps() -> None:
+    """Then the learning rate is what to change, and the finding begins after the first row."""
+    (finding,) = found(DeadActivations(), firings(1.0, born=0.1))
+    assert ("set-lr", 1) == (finding.advice[0].action, finding.steps[0])
+
+
+@pytest.mark.parametrize(
+    "dead, share, severity",
+    [
+        (0.89, 0.75, "info"),
+        (0.91, 0.75, "warning"),
+        (0.91, 0.28, "info"),
+        (0.91, 0.32, "warning"),
+        (0.49, 1.0, None),
+        (0.51, 1.0, "warning"),
+        (0.51, 0.75, "info"),
+        (1.0, 0.05, "info"),
+    ],
+)
+def test_dead_units_are_weighed_against_the_loss(dead: float, share: float, severity: str | None) -> None:
+    """Nine in ten, and a loss above 0.3 of a guess; half, and above 0.8: just below and just above."""
+    assert [severity] * bool(severity) == [f.severity for f in found(DeadActivations(), firings(dead), stands(share))]
+
+
+def test_units_must_have_been_silent_over_many_batches() -> None:
+    """Four batches of 32 say too little, so do ten of 4; four of 128 are enough, and nine of 4 where all is dead."""
+    assert [] == found(DeadActivations(), firings(0.9, looks=4), STUCK[:60])
+    assert [] == found(DeadActivations(), firings(0.9, looks=10, batch=4))
+    assert 1 == len(found(DeadActivations(), firings(1.0, looks=10, batch=4)))
+    large = [
+        Firing(row, 0, "f", "ReLU", 9, (9,) * 4, (128, 384, 512, 512), (row, 1, 0, 0), 0.0, 0.0) for row in range(4)
+    ]
+    assert 1 == len(found(DeadActivations(), [TEN, *large], STUCK[:60]))
+
+
+def test_a_few_units_and_models_that_were_good_before_are_not_warned_of() -> None:
+    """Two of three units is nothing; a dead output, one unit of one, is something. Fine-tuning has its own level."""
+    assert [] == found(DeadActivations(), firings(0.67, units=3))
+    assert ["warning"] == [f.severity for f in found(DeadActivations(), firings(1.0, units=1))]
+    assert ["info"] == [f.severity for f in found(DeadActivations(), firings(1.0), [0.2] * 140)]
+
+
+def test_what_cannot_be_seen_is_said() -> None:
+    """Compiled graphs and checkpointed ones; adversarial losses are not judged."""
+    unseen = record(optimizer(losses=STUCK), facts=[GraphUnseen(0, 0, "torch.compile")])
+    for rule in (DeadActivations(), SaturatedActivations()):
+        assert "torch.compile hides" in rule.not_judged(unseen)
+    assert [] == found(DeadActivations(), [*firings(1.0), SharedLoss(0, 0, 1)])
+
+
+# -- GS502 -------------------------------------------------------------------------------------------------------------
+
+
+def saturations(share: float, born: float | None = None, **more: object) -> list[Fact]:
+    values = {"inputs": 1.0, "weights": 2.0, "fan_in": 64, "first": True} | more
+    shares = [(row, share if born is None or row > 0 else born) for row in LOOKS]
+    return [TEN, *(Saturation(row, 0, "fc1", "Tanh", 64, 9, s, **values) for row, s in shares)]
+
+
+@pytest.mark.parametrize("share, count", [(0.59, 0), (0.61, 1)])
+def test_six_of_ten_values_are_asked_for(share: float, count: int) -> None:
+    """Just below, just above."""
+    assert count == len(found(SaturatedActivations(), saturations(share)))
+
+
+@pytest.mark.parametrize("share, count", [(0.78, 0), (0.82, 1)])
+def test_saturation_without_harm_is_none(share: float, count: int) -> None:
+    """The loss must be above 0.8 of a guess: a converged classifier sits at its asymptotes."""
+    assert count == len(found(SaturatedActivations(), saturations(0.9), stands(share)))
+
+
+def test_large_inputs_and_large_weights_are_told_apart() -> None:
+    """Each with its number: what to divide by, how much smaller to start."""
+    (inputs,) = found(SaturatedActivations(), saturations(1.0, inputs=124.0))
+    assert "divide it by 124" in inputs.advice[0].text
+    (weights,) = found(SaturatedActivations(), saturations(1.0))
+    assert "9.6 times smaller" in weights.advice[0].text and "std=0.21" in weights.advice[0].text
+
+
+def test_what_the_steps_have_saturated_is_info() -> None:
+    """The rule on learning rates tells that."""
+    (finding,) = found(SaturatedActivations(), saturations(0.9, born=0.1))
+    assert ("info", 1, "set-lr") == (finding.severity, finding.steps[0], finding.advice[0].action)
+
+
+def test_a_level_that_is_not_known_is_not_judged() -> None:
+    """Without the loss function nobody knows what a guess is worth; a mean squared error has its targets' variance."""
+    facts = saturations(1.0)[1:]
+    assert [] == found(SaturatedActivations(), [LossFunction(0, 0, "other"), *facts], [1.0] * 140)
+    known = [LossFunction(0, 0, "other"), ConstantGuess(0, 0, 1.0), ConstantGuess(1, 0, 1.1), *facts]
+    assert 1 == len(found(SaturatedActivations(), known, [1.0] * 140))
+
+
+@pytest.mark.parametrize("rows, status, count", [(99, "running", 0), (101, "running", 1), (51, "finished", 1)])
+def test_a_hundred_rows_or_half_at_the_end(rows: int, status: str, count: int) -> None:
+    """A slow start is none."""
+    assert count == len(found(SaturatedActivations(), saturations(1.0), STUCK[:rows], status))
+
+
+# -- GS505 -------------------------------------------------------------------------------------------------------------
+
+
+def equal(apart: float, spread: float = 0.0, zero: bool = False, looks: int = 3) -> list[Fact]:
+    facts = [EqualUnits(row, 0, "fc1.weight", spread, apart, zero, 0.05, 64) for row in LOOKS[1 : looks + 1]]
+    return [TEN, *facts]
+
+
+def test_equal_units_with_equal_gradients_are_told_at_once() -> None:
+    """Three rows are enough, whatever the loss does; with the std to use."""
+    (finding,) = found(PoorInitialization(), equal(1e-7), stands(0.5, 30))
+    assert ("fc1.weight",) == finding.parameters and "(0.05) and get the same gradients" in finding.text
+    assert "std of 0.18" in finding.advice[0].text
+
+
+@pytest.mark.parametrize("apart, looks, count", [(2e-3, 3, 0), (5e-4, 3, 1), (5e-4, 1, 0), (0.5, 3, 0)])
+def test_gradients_that_differ_make_the_units_differ(apart: float, looks: int, count: int) -> None:
+    """A head of zeros, LoRA's B: their gradients differ from row to row."""
+    assert count == len(found(PoorInitialization(), equal(apart, looks=looks), stands(0.5, 30)))
+
+
+def test_no_gradient_at_all_needs_a_loss_that_is_stuck() -> None:
+    """An adapter of zeros behind one of zeros learns a step later, or never."""
+    assert [] == found(PoorInitialization(), equal(0.0, zero=True, looks=4), stands(0.5))
+    (finding,) = found(PoorInitialization(), equal(0.0, zero=True, looks=4))
+    assert "get no gradient" in finding.text
+    unlocked = [*equal(0.0, zero=True), EqualUnits(64, 0, "fc1.weight", 0.0, 0.7, False, 0.0, 64)]
+    assert [] == found(PoorInitialization(), unlocked)
+
+
+@pytest.mark.parametrize("second, count", [(0.05, 1), (0.0, 0), (NAN, 0)])
+def test_two_layers_in_a_row_of_one_number_each(second: float, count: int) -> None:
+    """Their gradients may be nothing but rounding, which differs; zeros are started from on purpose."""
+    layers = [EqualUnits(1, 0, f"fc{i}.weight", 0.1, 0.9, False, v, 64) for i, v in enumerate((0.05, second))]
+    assert count == len(found(PoorInitialization(), [*layers, *signal(1.0, 1.0, 1.0)], stands(0.5, 30)))
+
+
+def signal(*sizes: float, normalised: bool = False, function: str = "relu") -> list[Fact]:
+    layers = tuple(f"fc{i}" for i in range(len(sizes)))
+    functions = (function,) * (len(sizes) - 1) + ("",)
+    fact = Signal(0, 0, layers, sizes, (0.07,) * len(sizes), (64,) * len(sizes), functions, normalised)
+    return [TEN, fact]
+
+
+@pytest.mark.parametrize("last, count", [(2e-2, 0), (5e-3, 1), (0.0, 0)])
+def test_a_signal_that_dies_by_and_by_is_found(last: float, count: int) -> None:
+    """A hundredth of what went in. Exactly 0 is the work of dead units."""
+    findings = found(PoorInitialization(), signal(1.0, 0.3, 0.1, last))
+    assert count == len(findings)
+    if findings:
+        assert "nonlinearity=\"relu\"): a std of 0.18 (it is 0.07)" in findings[0].advice[0].text
+
+
+@pytest.mark.parametrize("facts", [signal(1.0, 1e-3, normalised=True), signal(1.0, 1e-3), signal(70.0, 1.0, 0.2)])
+def test_normalised_and_shallow_models_are_silent(facts: list[Fact]) -> None:
+    """Normalisation makes up for the size; two layers are not deep; of large inputs little need be left."""
+    assert [] == found(PoorInitialization(), facts)
+
+
+def test_a_signal_that_dies_without_harm_is_none() -> None:
+    """It learns all the same."""
+    assert [] == found(PoorInitialization(), signal(1.0, 0.1, 1e-3, 1e-4), stands(0.9))
+
+
+@pytest.mark.parametrize("start, now, count", [(6.0, 5.0, 0), (8.0, 5.0, 1), (8.0, 1.5, 0)])
+def test_a_signal_that_explodes_is_found_where_the_loss_is_far_off(start: float, now: float, count: int) -> None:
+    """Three times a guess at first, and not below a guess since."""
+    assert count == len(found(PoorInitialization(), signal(0.3, 2.0, 9.0), [start] * 10 + [now] * 130))
+
+
+# -- GS507 -------------------------------------------------------------------------------------------------------------
+
+
+def statistics(usual: int, least: int | None = None, looks: int = 6, batch: int = 2) -> list[Fact]:
+    values = usual if least is None else least
+    return [BatchStatistics(66, 0, "norm1", 64, batch, usual, values, usual, looks)]
+
+
+@pytest.mark.parametrize(
+    "usual, least, severity", [(3, 3, "warning"), (4, 4, "info"), (7, 7, "info"), (8, 8, None), (64, 3, "info")]
+)
+def test_how_few_values_are_too_few(usual: int, least: int, severity: str | None) -> None:
+    """Two or three always: a warning; four to seven, or a short last batch: a word."""
+    findings = found(BatchnormSmallBatch(), statistics(usual, least))
+    assert [severity] * bool(severity) == [f.severity for f in findings]
+    assert not findings or (usual > 8) == ("in some batches" in findings[0].text)
+
+
+def test_the_advice_fits_the_channels() -> None:
+    """Groups that divide them, and the batch that would do."""
+    (finding,) = found(BatchnormSmallBatch(), statistics(2))
+    assert "off by 141 %" in finding.text
+    assert "nn.GroupNorm(16, 64) in place of norm1" in finding.advice[0].text
+    assert "batches of 16 (it is 2)" in finding.advice[1].text
+    assert [] == found(BatchnormSmallBatch(), statistics(2, looks=3))
+
+
+# -- what all share ----------------------------------------------------------------------------------------------------
+
+
+def test_facts_survive_the_way_to_disk_and_back() -> None:
+    """Tuples become lists in JSON, and tuples again."""
+    for fact in (firings(0.5)[1], saturations(0.5)[1], equal(0.1)[1], signal(1.0, 2.0)[1], statistics(2)[0]):
+        assert fact == from_json(to_json(fact))
+
+
+@pytest.mark.parametrize("rule", [DeadActivations(), SaturatedActivations(), PoorInitialization()])
+def test_losses_that_are_no_numbers_and_short_runs_are_not_judged(rule: Rule) -> None:
+    """No row, one row, all NaN."""
+    facts = [*firings(1.0), *saturations(1.0)[1:], *signal(1.0, 0.1, 1e-3, 1e-4)[1:]]
+    for losses in ([], [2.3], [NAN] * 140):
+        assert [] == found(rule, facts, losses)
