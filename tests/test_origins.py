@@ -215,6 +215,27 @@ def test_nan_in_the_batch_is_gs605() -> None:
     assert "the input `x` of linear (1 NaN of 20 values, in 1 of 5 samples), in stem" in texts(scope)["GS605"]
 
 
+def test_nan_in_a_batch_that_asks_for_its_own_gradient() -> None:
+    """A leaf, but no parameter."""
+
+    def spoil(x: torch.Tensor, optimizer: Any) -> None:
+        x[3, 1] = NAN
+        x.requires_grad_()
+
+    fact = origin(watched(change=spoil))
+    assert ("constant", "input", 1) == (fact.kind, fact.role, fact.samples)
+
+
+def test_a_running_maximum_begins_at_minus_infinity() -> None:
+    """A constant that is infinite on purpose, before an operation that is sick."""
+
+    def operation(h: torch.Tensor, sick: bool) -> torch.Tensor:
+        highest = torch.maximum(h, torch.full((5, 6), -INF)).neg()
+        return (highest * 0).log() if sick else highest
+
+    assert ("operation", ("log",)) == (origin(watched(operation)).kind, origin(watched(operation)).operations)
+
+
 def test_a_feature_that_is_broken_in_each_sample() -> None:
     """A constant column divided by its standard deviation."""
 

@@ -64,12 +64,12 @@ def _step_back(values: Values, node: Any) -> tuple[list[tuple[Any, int]], Birth 
     """What, before a node whose result is bad, is bad already; or that nothing is."""
     bad: list[tuple[Any, int]] = []
     span: list[Any] = []
+    constants: list[Birth] = []
     queue = [node]
     seen = {node}
     while queue:
         one = queue.pop()
-        for constant in values.bad_constants(one):
-            return [], Birth("constant", one, constant=constant)
+        constants += [Birth("constant", one, constant=constant) for constant in values.bad_constants(one)]
         for maker, number in one.next_functions:
             status = Status.FINITE if maker is None else values.status(maker, number)
             if status is Status.BAD:
@@ -80,6 +80,8 @@ def _step_back(values: Values, node: Any) -> tuple[list[tuple[Any, int]], Birth 
                 queue.append(maker)
     if bad:
         return bad, None
+    if constants:
+        return [], constants[-1]
     return [], _born(values, node, sorted(span, key=order))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 _WRITTEN = {
+    "CompiledFunction": "a graph compiled by torch.compile",
     "div": "division", "mm": "matmul", "addmm": "linear", "bmm": "matmul", "baddbmm": "matmul", "mv": "matmul",
     "dot": "dot", "linalg_vector_norm": "norm", "native_batch_norm": "batch_norm", "cudnn_batch_norm": "batch_norm",
     "miopen_batch_norm": "batch_norm", "native_layer_norm": "layer_norm", "native_group_norm": "group_norm",

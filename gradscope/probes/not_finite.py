@@ -14,6 +14,7 @@ from gradscope.hooks import blame
 from gradscope.hooks.birth import Birth, birth
 from gradscope.hooks.gradient_birth import suspects
 from gradscope.hooks.operations import adds, base_name, written
+from gradscope.hooks.saved import Saved
 from gradscope.hooks.sites import users_frames, variables
 from gradscope.hooks.values import Values, condition, leaf
 from gradscope.probes.base import Probe, Scene
@@ -45,7 +46,11 @@ class LossOriginProbe(Probe):
         tracks = [track for track in scene.tracks if not reached.isdisjoint(track.parameter_ids)]
         numbers = tuple(track.number for track in tracks if track.number >= 0)
         born = birth(values, roots)
-        if born.kind == "leaf":
+        if born.kind == "leaf" and _are_inputs(scene, born.leaves):
+            [node] = [node for node in values.nodes if leaf(node) is born.leaves[0]]
+            saved = Saved("self", born.leaves[0].detach())
+            scene.emit(told(scene, values, Birth("constant", values.consumers[node][0], constant=saved), numbers))
+        elif born.kind == "leaf":
             self._of_parameters(scene, values, born.leaves, tracks, numbers)
         else:
             scene.emit(told(scene, values, born, numbers))
@@ -124,6 +129,12 @@ def told(scene: Scene, values: Values, born: Birth, numbers: tuple[int, ...]) ->
 def named(scene: Scene, parameters: Iterable[torch.Tensor]) -> tuple[str, ...]:
     """Their names, as far as they have any: at most 20."""
     return tuple(name for p in list(parameters)[:_NAMES] if (name := _name(scene, p)))
+
+
+def _are_inputs(scene: Scene, leaves: Sequence[torch.Tensor]) -> bool:
+    """Leaves that are no parameters: a batch whose own gradient is asked for."""
+    owned = scene.owned()
+    return not any(id(v) in owned or isinstance(v, torch.nn.Parameter) or scene.names.place(v) for v in leaves)
 
 
 def _name(scene: Scene, parameter: torch.Tensor | None) -> str:
