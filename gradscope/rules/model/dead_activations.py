@@ -36,9 +36,9 @@ class DeadActivations(Rule):
 
     What it finds
         ReLU, ReLU6, Hardswish, GELU or clamp(min=0) of which `most` of the units have not fired for any sample of the
-        newest rows looked at (`looks` of half of `samples` samples, or three of `samples`), while the loss is above
-        `poor` of what it is worth to know nothing; or `half` of them, while it is above `stuck` of that. As info:
-        `half` of them, in a run that trains all the same.
+        newest rows looked at (`looks`, of half of `samples` samples; of a whole layer three, of `samples`), while the
+        loss is above `poor` of what it is worth to know nothing; or `half` of them, while it is above `stuck` of that.
+        As info: `half` of them, in a run that trains all the same.
     Why it matters
         A unit that is 0 for every sample gets no gradient: it stays dead. What is left is a smaller network, or, where
         a whole layer is dead, one whose output does not depend on its input.
@@ -109,9 +109,9 @@ class DeadActivations(Rule):
         half, units = self.samples // 2, newest.units
         for window, looks, samples in ((1, 3, self.samples), (2, self.looks, half), (len(WINDOWS) - 1, 9, half)):
             share, seen = newest.silent[window] / units, newest.samples[window]
-            whole = share == 1 and looks >= self.looks and seen >= self.samples // 8
-            if entry.count >= looks and (whole or seen >= samples):
-                if not whole and (share < self.half or units < self.units and share < 1):
+            whole = share == 1 and seen >= (samples if looks < self.looks else self.samples // 8)
+            if entry.count >= looks and (whole or looks >= self.looks and seen >= samples):
+                if not whole and (share < self.half or units < self.units):
                     return None
                 return Dead(newest, first, share, min(self._since(entry), newest.since[window]), seen)
         return None
