@@ -42,7 +42,7 @@ def stuck(steps: Steps, rows: int, kept: float) -> Level | None:
     means = windows_mean(losses, window)
     now = float(losses[-window:].mean())
     lowest = kept * level - 3 * float(losses[-2 * window :].std()) / math.sqrt(window)
-    if first < kept * level or not lowest < now < 2 * level or means.min() <= lowest:
+    if first < kept * level or not lowest < now < 2 * max(level, first) or means.min() <= lowest:
         return None
     return Level(now, level, len(losses))
 
