@@ -91,7 +91,8 @@ class GradientVanishing(Rule):
         optimizer, ratio = stream.optimizers[0], found.ratio(newest=True)
         cures = (
             "let each layer hand on what it gets: a short cut around each, x + f(x), or ReLU with "
-            "nn.init.kaiming_normal_ in place of sigmoid or tanh; with normalisation (BatchNorm, LayerNorm) between the layers"
+            "nn.init.kaiming_normal_ in place of sigmoid or tanh; with normalisation (BatchNorm, LayerNorm) between "
+            "the layers"
         )
         return self.finding(
             (int(stream.rows[0]), int(stream.rows[-1])),
