@@ -1,6 +1,7 @@
 """From rules to a diagnosis: what is wrong, causes first, consequences folded under them, and what was not checked."""
 from __future__ import annotations
 
+import functools
 import linecache
 import re
 from dataclasses import dataclass, field, replace
@@ -47,8 +48,8 @@ def fold(findings: Iterable[Finding], rules: Sequence[Rule]) -> tuple[Finding, .
     A finding is a consequence of another one of the same stream whose rule explains its code (directly or through
     others) and that began no later. Of several causes, the one that nothing else explains is named.
     """
-    explains = _closure({rule.code: set(rule.explains) for rule in rules})
     given = list(findings)
+    explains = _closure(tuple((rule.code, rule.explains) for rule in rules))
     folded = []
     for finding in given:
         causes = [c for c in given if c is not finding and _causes(c, finding, explains)]
@@ -76,8 +77,10 @@ def _urgency(finding: Finding) -> tuple[int, int, str]:
     return SEVERITIES.index(finding.severity), finding.steps[0], finding.code
 
 
-def _closure(explains: Mapping[str, set[str]]) -> dict[str, set[str]]:
-    closed = {}
+@functools.lru_cache
+def _closure(pairs: tuple[tuple[str, tuple[str, ...]], ...]) -> Mapping[str, set[str]]:
+    """By a rule's code, all that it explains, directly or through others."""
+    explains, closed = dict(pairs), {}
     for code in explains:
         reached: set[str] = set()
         queue = list(explains[code])

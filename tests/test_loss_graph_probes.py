@@ -21,8 +21,9 @@ from gradscope.probes.stacked_linear import pairs
 from gradscope.probes.target_spread import variance
 
 # torch warns of shapes that differ, in some losses
-pytestmark = pytest.mark.filterwarnings("ignore:Using a target size")
+pytestmark = pytest.mark.filterwarnings("ignore:Using a target size", "ignore:.*autocast:FutureWarning")
 Tensor = torch.Tensor
+TELLS_SHAPES = hasattr(torch.ones(1, requires_grad=True).exp().grad_fn, "_input_metadata")
 X, LABELS = torch.linspace(-2, 2, 32).reshape(8, 4), torch.arange(8) % 3
 
 
@@ -126,6 +127,8 @@ Y = X[:, 0].clone()
 )  # fmt: skip
 def test_shapes_that_cross(loss: Callable[[Tensor], Tensor], name: str, prediction: tuple[int, ...]) -> None:
     """(N, 1) beside (N,), either way round, in torch's losses and in those written out."""
+    if name in ("by-hand", "product") and not TELLS_SHAPES:
+        pytest.skip("torch 2.4 does not tell the shapes that operations make")
     [found] = crossings(nodes_of(loss(column())))
     assert (name, prediction) == (found.loss, found.prediction)
     assert found.proof is None or found.proof.item() < 1e-5
@@ -154,6 +157,7 @@ def test_shapes_that_are_meant(loss: Callable[[Tensor], Tensor]) -> None:
     assert [] == crossings(nodes_of(loss(column())))
 
 
+@pytest.mark.skipif(not TELLS_SHAPES, reason="torch 2.4 does not tell the shapes that operations make")
 def test_a_column_beside_a_matrix_is_no_crossing() -> None:
     """Written out, the shapes alone do not tell (8, 1) beside (8, 8) from beside (8,): the differences do."""
     [found] = crossings(nodes_of(((column() - torch.randn(8, 8)) ** 2).mean()))

@@ -41,11 +41,13 @@ class FactLog:
 
     def __init__(self) -> None:
         self.entries: dict[tuple[Any, ...], FactEntry] = {}
+        self._by_kind: dict[type[Fact], list[FactEntry]] = {}
 
     def add(self, fact: Fact) -> FactEntry:
         entry = self.entries.get(fact.key())
         if entry is None:
-            entry = self.entries[fact.key()] = FactEntry(fact.row, fact.row, 0)
+            entry = FactEntry(fact.row, fact.row, 0)
+            self.put(fact, entry)
         entry.last = max(entry.last, fact.row)
         entry.count += 1
         if len(entry.examples) >= self.kept:
@@ -53,8 +55,17 @@ class FactLog:
         entry.examples.append(fact)
         return entry
 
+    def put(self, fact: Fact, entry: FactEntry) -> None:
+        """Take in an entry, of occurrences of `fact`; in place of an earlier one of the same, where there is one."""
+        key, mine = fact.key(), self._by_kind.setdefault(type(fact), [])
+        if key in self.entries:
+            mine.remove(self.entries[key])
+        self.entries[key] = entry
+        mine.append(entry)
+
     def of(self, kind: type[Fact]) -> list[FactEntry]:
-        return [e for e in self.entries.values() if isinstance(e.newest, kind)]
+        """The entries of this kind, in the order of first sight."""
+        return self._by_kind.get(kind, []).copy()
 
 
 def newest_of(entries: Iterable[FactEntry]) -> list[Any]:

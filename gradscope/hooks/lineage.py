@@ -5,6 +5,8 @@ from typing import Any
 
 from torch.autograd.function import BackwardCFunction
 
+from gradscope.hooks.saved import saved
+
 # Operations that hand on the values they are given, or some of them, in another order, shape or precision.
 RESHAPING = frozenset(
     "View UnsafeView ReshapeAlias Squeeze Unsqueeze T Transpose Permute Select Slice Index Clone Alias ToCopy "
@@ -33,9 +35,12 @@ def given(node: Any, at: int = 0, through: frozenset[str] = RESHAPING) -> Any:
 
 
 def shape_made(node: Any, at: int = 0) -> tuple[int, ...] | None:
-    """The shape of the output `at` of an operation; None where torch does not tell."""
+    """The shape of the output `at` of an operation; None where torch does not tell (2.4: only what it has saved)."""
     metadata = getattr(node, "_input_metadata", None)
-    if metadata is None or at >= len(metadata):
+    if metadata is None:
+        made = [one.tensor for one in saved(node) if one.name == "result" and one.tensor is not None]
+        return tuple(made[0].shape) if made else None
+    if at >= len(metadata):
         return None
     return tuple(int(size) for size in metadata[at].shape)
 

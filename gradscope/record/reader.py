@@ -57,7 +57,7 @@ def read_record(folder: Path) -> Record:
                 sites.append(Site(str(line["file"]), int(line["line"]), str(line["function"])))
             elif "fact" in line:
                 entry = FactEntry(line["first"], line["last"], line["count"], [from_json(f) for f in line["fact"]])
-                facts.entries[entry.newest.key()] = entry
+                facts.put(entry.newest, entry)
             elif "partition" in line:
                 partition = [[int(number) for number in group] for group in line["partition"]]
         except (KeyError, TypeError, ValueError, IndexError, AttributeError):

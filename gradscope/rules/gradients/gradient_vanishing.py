@@ -31,8 +31,8 @@ class GradientVanishing(Rule):
             layers += [nn.Linear(48, 48), nn.ReLU()]
             nn.init.kaiming_normal_(layers[-2].weight, nonlinearity="relu")
     What to do
-        Let each layer hand on what it gets: ReLU and the initialisation that belongs to it, a short cut around each
-        layer, or a normalisation between them. A larger learning rate does not help the first layers.
+        Let each layer hand on what it gets: a short cut around each, or ReLU and the initialisation that belongs to it,
+        with a normalisation between them. A larger learning rate does not help the first layers.
     Silent on
         A loss that falls or has ever fallen, whatever the gradients; fine-tuning, which begins below chance level;
         fewer than `matrices` weights; gradients that are small in the middle only; losses that may rise.
@@ -90,8 +90,9 @@ class GradientVanishing(Rule):
     def _finding(self, record: Record, stream: Stream, found: Profile, level: Level) -> Finding:
         optimizer, ratio = stream.optimizers[0], found.ratio(newest=True)
         cures = (
-            "let each layer hand on what it gets: ReLU with nn.init.kaiming_normal_ in place of sigmoid or tanh; or a "
-            "short cut around each layer, x + f(x); or BatchNorm (LayerNorm) between the layers"
+            "let each layer hand on what it gets: a short cut around each, x + f(x), or ReLU with "
+            "nn.init.kaiming_normal_ in place of sigmoid or tanh; with normalisation (BatchNorm, LayerNorm) between "
+            "the layers"
         )
         return self.finding(
             (int(stream.rows[0]), int(stream.rows[-1])),

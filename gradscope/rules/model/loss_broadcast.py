@@ -30,7 +30,8 @@ class LossBroadcasts(Rule):
         Give both the same shape: squeeze(1) takes the 1 away where it is, unsqueeze(1) puts it where it is missing.
     Silent on
         Losses where only one side is stretched (ensembles, quantiles, one target for many predictions); dimensions that
-        the loop has put there itself to compare all pairs (`a[:, None] - b[None, :]`); batches of one.
+        the loop has put there itself to compare all pairs (`a[:, None] - b[None, :]`); batches of one; on torch 2.4,
+        which does not tell their shapes, differences and products that are written out.
     Known at
         The first step. Thresholds: {thresholds}.
     References
