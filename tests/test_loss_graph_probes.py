@@ -16,6 +16,7 @@ from gradscope.facts.operations import BlockedGradient, LossBroadcast, Normalize
 from gradscope.hooks.graph import survey
 from gradscope.probes.blocked_gradient import blocked
 from gradscope.probes.loss_broadcast import crossings
+from gradscope.probes.loss_function import loss_function
 from gradscope.probes.normalized_output import misfit
 from gradscope.probes.stacked_linear import pairs
 from gradscope.probes.target_spread import variance
@@ -369,3 +370,14 @@ def test_a_checkpointed_graph_is_not_unpacked() -> None:
     count = len(calls)
     run(True, wrap)
     assert 2 * count == len(calls)
+
+
+# -- which loss function -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reduction, classes", [("mean", 3), ("none", 3), ("sum", 0)])
+def test_the_chance_of_a_sum_is_not_known(reduction: str, classes: int) -> None:
+    """What guessing costs is ln C a sample: a sum over the batch says nothing of it."""
+    logits = torch.randn(8, 3, requires_grad=True)
+    loss = nn.functional.cross_entropy(logits, torch.zeros(8, dtype=torch.long), reduction=reduction).sum()
+    assert loss_function(survey([loss]).nodes) == ("cross-entropy", classes)

@@ -46,17 +46,22 @@ def loss_function(nodes: Iterable[Any]) -> tuple[str, int]:
     for node in nodes:
         name = node.name().rstrip("0123456789")
         if name in ("NllLossBackward", "NllLoss2DBackward", "NllLoss2dBackward"):
-            found.add(("cross-entropy", _classes(node, "_saved_self", 1)))
+            found.add(("cross-entropy", 0 if _is_sum(node) else _classes(node, "_saved_self", 1)))
         elif name == "LogSoftmaxBackward":
             soft.add(("cross-entropy", _classes(node, "_saved_result", getattr(node, "_saved_dim", -1))))
         elif name in _BINARY:
-            found.add(("binary-cross-entropy", 2))
+            found.add(("binary-cross-entropy", 0 if _is_sum(node) else 2))
         elif "Loss" in name:
             found.add(("other", 0))
     found = found or soft  # log-softmax alone: soft targets, or a loss written out
     if len(found) > 1:
         return "other", 0
     return next(iter(found), ("none", 0))
+
+
+def _is_sum(node: Any) -> bool:
+    """Whether it adds up what all samples cost: what guessing costs then, depends on their number."""
+    return getattr(node, "_saved_reduction", None) == 2
 
 
 def _classes(node: Any, name: str, dim: int) -> int:

@@ -147,9 +147,9 @@ class LossOscillating(Rule):
 
 
 def alternates(loss: Floats) -> bool:
-    """Whether five of six losses are turning points (of independent noise: two of three)."""
+    """Whether nine of ten losses are turning points (of independent noise two of three are, give or take 5 % of 64)."""
     steps = np.diff(loss)
-    return bool((steps[1:] * steps[:-1] < 0).mean() > 5 / 6)
+    return bool((steps[1:] * steps[:-1] < 0).mean() > 0.9)
 
 
 def neighbours(values: Floats) -> float:
