@@ -372,7 +372,7 @@ def test_a_checkpointed_graph_is_not_unpacked() -> None:
     assert 2 * count == len(calls)
 
 
-# -- which loss function -------------------------------------------------------------------------------------------------
+# -- which loss function ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("reduction, classes", [("mean", 3), ("none", 3), ("sum", 0)])
