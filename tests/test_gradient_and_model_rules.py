@@ -12,8 +12,8 @@ from gradscope.diagnosis import FindingLog, diagnose
 from gradscope.events import GradState, Point
 from gradscope.facts.catalogue import from_json, to_json
 from gradscope.facts.fact import Fact
-from gradscope.facts.loss import LossFunction, LossKind
-from gradscope.facts.operations import BlockedGradient, LossBroadcast, NormalizedOutput, StackedLinear, TargetSpread
+from gradscope.facts.loss import ConstantGuess, LossFunction, LossKind
+from gradscope.facts.operations import BlockedGradient, LossBroadcast, NormalizedOutput, StackedLinear
 from gradscope.findings import Finding
 from gradscope.record.record import OptimizerRecord, Record
 from gradscope.record.table import array_columns
@@ -130,7 +130,7 @@ def test_gs403_of_a_regression_asks_for_the_first_losses() -> None:
 
 
 def spreads(count: int = 4, variance: float = 1.0) -> list[Fact]:
-    return [LossFunction(0, 0, "other"), *(TargetSpread(row, 0, variance) for row in range(count))]
+    return [LossFunction(0, 0, "other"), *(ConstantGuess(row, 0, variance) for row in range(count))]
 
 
 @pytest.mark.parametrize(
@@ -342,7 +342,7 @@ def test_gs506_of_a_deep_linear_network_that_learns_is_info() -> None:
         LossBroadcast(3, 0, "mse", "(2, 1)", "(2,)", "(2, 2)", BACKWARD),
         pair(),
         BlockedGradient(3, 0, "round", 1, None),
-        TargetSpread(3, 0, 0.5),
+        ConstantGuess(3, 0, 0.5),
     ],
 )
 def test_facts_survive_json(fact: Fact) -> None:

@@ -7,10 +7,9 @@ import pytest
 
 from gradscope.facts.catalogue import from_json, to_json
 from gradscope.facts.fact import Fact
-from gradscope.facts.loss import LossFunction, SharedLoss
+from gradscope.facts.loss import ConstantGuess, LossFunction, SharedLoss
 from gradscope.facts.model import (
     BatchStatistics,
-    ConstantGuess,
     EqualUnits,
     Firing,
     GraphUnseen,
@@ -154,8 +153,9 @@ def test_a_level_that_is_not_known_is_not_judged() -> None:
     """Without the loss function nobody knows what a guess is worth; a mean squared error has its targets' variance."""
     facts = saturations(1.0)[1:]
     assert [] == found(SaturatedActivations(), [LossFunction(0, 0, "other"), *facts], [1.0] * 140)
-    known = [LossFunction(0, 0, "other"), ConstantGuess(0, 0, 1.0), ConstantGuess(1, 0, 1.1), *facts]
-    assert 1 == len(found(SaturatedActivations(), known, [1.0] * 140))
+    for batches, count in ((3, 0), (4, 1)):
+        known = [LossFunction(0, 0, "other"), *(ConstantGuess(row, 0, 1.0 + row / 99) for row in range(batches))]
+        assert count == len(found(SaturatedActivations(), [*known, *facts], [1.0] * 140))
 
 
 @pytest.mark.parametrize("rows, status, count", [(99, "running", 0), (101, "running", 1), (51, "finished", 1)])

@@ -11,8 +11,8 @@ from gradscope.record.record import OptimizerRecord, Record
 from gradscope.rules.base import Rule
 from gradscope.rules.flow import look
 from gradscope.rules.judged import judged
+from gradscope.rules.standing import Level, came_down, stuck
 from gradscope.rules.steps import Steps
-from gradscope.rules.stuck import Level, came_down, stuck
 
 
 @dataclass(frozen=True)
