@@ -11,7 +11,7 @@ import torch
 from gradscope.events import Site
 from gradscope.facts.model import EqualUnits, Signal
 from gradscope.hooks.graph import Survey
-from gradscope.hooks.neighbours import before, is_layer, layer_before, module_of, weight_of
+from gradscope.hooks.lineage import before, is_layer, layer_before, module_of, weight_of
 from gradscope.hooks.saved import saved
 from gradscope.probes.arrivals import Arrivals, by_unit, readable
 from gradscope.probes.base import Probe, Scene
@@ -34,7 +34,7 @@ _FUNCTIONS = {
 
 
 class InitializationProbe(Probe):
-    """Follows the layers of the first graph; compares the rows of each weight, and of its gradient where they are equal."""
+    """Follows the layers of the first graph; compares the rows of weights, and of the gradients of equal rows."""
 
     cost = "about 60 us for each layer in the first row; about 40 us for each weight of equal rows in others"
 
