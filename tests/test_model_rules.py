@@ -201,10 +201,10 @@ def test_two_layers_in_a_row_of_one_number_each(second: float, count: int) -> No
     assert count == len(found(PoorInitialization(), [*layers, *signal(1.0, 1.0, 1.0)], stands(0.5, 30)))
 
 
-def signal(*sizes: float, normalised: bool = False, function: str = "relu") -> list[Fact]:
+def signal(*sizes: float, normalised: bool = False, function: str = "relu", weights: float = 0.07) -> list[Fact]:
     layers = tuple(f"fc{i}" for i in range(len(sizes)))
     functions = (function,) * (len(sizes) - 1) + ("",)
-    fact = Signal(0, 0, layers, sizes, (0.07,) * len(sizes), (64,) * len(sizes), functions, normalised)
+    fact = Signal(0, 0, layers, sizes, (weights,) * len(sizes), (64,) * len(sizes), functions, normalised)
     return [TEN, fact]
 
 
@@ -215,6 +215,30 @@ def test_a_signal_that_dies_by_and_by_is_found(last: float, count: int) -> None:
     assert count == len(findings)
     if findings:
         assert "nonlinearity=\"relu\"): a std of 0.18 (it is 0.07)" in findings[0].advice[0].text
+
+
+FADING = (1.0, 0.1, 1e-2, 1e-3)
+
+
+@pytest.mark.parametrize(
+    "function, weights, count",
+    [
+        ("relu", 0.07, 1),  # torch's own, which are too small for ReLU
+        ("relu", 0.18, 0),  # what ReLU needs: another thing has done it
+        ("tanh", 0.07, 0),
+        ("sigmoid", 0.07, 0),
+        ("sigmoid", 0.01, 1),
+    ],
+)
+def test_the_weights_must_be_to_blame(function: str, weights: float, count: int) -> None:
+    """Depth and sigmoids lose the signal as well, whatever the weights: GS403 tells that."""
+    assert count == len(found(PoorInitialization(), signal(*FADING, function=function, weights=weights)))
+
+
+@pytest.mark.parametrize("weights, count", [(1e-4, 1), (0.2, 0)])
+def test_a_signal_too_small_for_a_float_is_found_by_what_came_before(weights: float, count: int) -> None:
+    """It arrives as exactly 0."""
+    assert count == len(found(PoorInitialization(), signal(0.3, 1e-4, 1e-20, 0.0, 0.0, weights=weights)))
 
 
 @pytest.mark.parametrize("facts", [signal(1.0, 1e-3, normalised=True), signal(1.0, 1e-3), signal(70.0, 1.0, 0.2)])
@@ -228,10 +252,40 @@ def test_a_signal_that_dies_without_harm_is_none() -> None:
     assert [] == found(PoorInitialization(), signal(1.0, 0.1, 1e-3, 1e-4), stands(0.9))
 
 
-@pytest.mark.parametrize("start, now, count", [(6.0, 5.0, 0), (8.0, 5.0, 1), (8.0, 1.5, 0)])
-def test_a_signal_that_explodes_is_found_where_the_loss_is_far_off(start: float, now: float, count: int) -> None:
-    """Three times a guess at first, and not below a guess since."""
-    assert count == len(found(PoorInitialization(), signal(0.3, 2.0, 9.0), [start] * 10 + [now] * 130))
+GROWN = (0.3, 2.0, 9.0)
+
+
+@pytest.mark.parametrize("start, now, weights, count", [(6, 5, 1, 0), (8, 5, 1, 1), (8, 1.5, 1, 0), (8, 5, 0.2, 0)])
+def test_a_signal_that_explodes_is_found_where_the_loss_is_far_off(
+    start: float, now: float, weights: float, count: int
+) -> None:
+    """Three times a guess at first, and not below a guess since; by weights of 8 / sqrt(fan_in), not of 1.6."""
+    losses = [float(start)] * 10 + [float(now)] * 130
+    assert count == len(found(PoorInitialization(), signal(*GROWN, weights=weights), losses))
+
+
+@pytest.mark.parametrize(
+    "losses, sizes, weights, count",
+    [
+        ([1e9, NAN], GROWN, 1.0, 1),
+        ([NAN], (0.3, 1e20, math.inf, NAN), 1.0, 1),
+        ([1e9, NAN], (0.3, *(0.3 * 2.0 ** (i / 2) for i in range(1, 18))), 1.0, 1),  # a sum that doubles in two layers
+        ([1e9, NAN], (0.3, *(0.3 * 1.2 ** (i / 2) for i in range(1, 18))), 1.0, 0),
+        ([1e9, NAN], GROWN, 0.2, 0),  # another thing has done it
+        ([2.3, NAN], GROWN, 1.0, 0),  # it began as it should
+        ([1e9] * 50 + [NAN], GROWN, 1.0, 0),
+        ([1e9, NAN, 8.0, 7.0], GROWN, 1.0, 0),  # it has come down
+        ([1e9, 1e8], GROWN, 1.0, 0),
+    ],
+)
+def test_a_loss_that_such_a_signal_makes_no_number_is_told_at_once(
+    losses: list[float], sizes: tuple[float, ...], weights: float, count: int
+) -> None:
+    """As an error, before all that follows from it."""
+    findings = found(PoorInitialization(), signal(*sizes, weights=weights), losses)
+    assert ["error"] * count == [f.severity for f in findings]
+    assert {"GS201", "GS301", "GS402"} <= set(PoorInitialization.explains)
+    assert not findings or "is no number now" in findings[0].text
 
 
 # -- GS507 -------------------------------------------------------------------------------------------------------------
