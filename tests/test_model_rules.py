@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -141,6 +142,36 @@ def test_large_inputs_and_large_weights_are_told_apart() -> None:
     assert "divide it by 124" in inputs.advice[0].text
     (weights,) = found(SaturatedActivations(), saturations(1.0))
     assert "9.6 times smaller" in weights.advice[0].text and "std=0.21" in weights.advice[0].text
+
+
+@pytest.mark.parametrize(
+    "share, level, layers, weights, inputs, count",
+    [
+        (0.91, 0.52, 2, 2.0, 1.0, 1),
+        (0.89, 0.52, 2, 2.0, 1.0, 0),
+        (0.91, 0.48, 2, 2.0, 1.0, 0),
+        (0.91, 0.52, 1, 2.0, 1.0, 0),  # random features; a code of bits
+        (0.91, 0.52, 2, 1.0, 1.0, 0),  # 4.8 times the usual weights
+        (0.91, 0.52, 1, 0.1, 11.0, 1),
+        (0.91, 0.52, 1, 0.1, 9.0, 0),
+    ],
+)
+def test_layers_pinned_from_the_start_hold_the_loss_back(
+    share: float, level: float, layers: int, weights: float, inputs: float, count: int
+) -> None:
+    """Half of a guess is enough then, where large weights of two layers or large inputs of the first have done it."""
+    facts = saturations(share, weights=weights, inputs=inputs)
+    if layers == 2:
+        more = saturations(share, weights=weights, first=False)[1:]
+        facts += [replace(fact, place="fc2") for fact in more if isinstance(fact, Saturation)]
+    findings = found(SaturatedActivations(), facts, stands(level))
+    assert ["warning"] * count == [f.severity for f in findings]
+    assert not findings or "the loss is still at" in findings[0].text
+
+
+def test_layers_that_the_steps_have_pinned_do_not() -> None:
+    """They were free at first."""
+    assert [] == found(SaturatedActivations(), saturations(0.99, born=0.5, inputs=99.0), stands(0.6))
 
 
 def test_what_the_steps_have_saturated_is_info() -> None:
