@@ -17,6 +17,7 @@ from gradscope.facts.model import (
     Saturation,
     Signal,
 )
+from gradscope.facts.operations import BlockedGradient
 from gradscope.findings import Finding
 from gradscope.rules.base import Rule
 from gradscope.rules.model.batchnorm_small_batch import BatchnormSmallBatch
@@ -105,6 +106,38 @@ def test_a_few_units_and_models_that_were_good_before_are_not_warned_of() -> Non
     assert [] == found(DeadActivations(), firings(0.67, units=3))
     assert ["warning"] == [f.severity for f in found(DeadActivations(), firings(1.0, units=1))]
     assert ["info"] == [f.severity for f in found(DeadActivations(), firings(1.0), [0.2] * 140)]
+
+
+@pytest.mark.parametrize(
+    "dead, born, bias, share, severity",
+    [
+        (0.76, 0.76, -1.1, 0.27, "warning"),
+        (0.74, 0.76, -1.1, 0.27, "info"),
+        (0.76, 0.74, -1.1, 0.27, "info"),
+        (0.76, 0.76, -0.9, 0.27, "info"),
+        (0.76, 0.76, NAN, 0.27, "info"),
+        (0.76, 0.76, -1.1, 0.23, "info"),
+    ],
+)
+def test_units_born_dead_by_their_biases_hold_the_loss_back(
+    dead: float, born: float, bias: float, share: float, severity: str
+) -> None:
+    """Three quarters of a layer were never there: a quarter of a guess is poor then."""
+    findings = found(DeadActivations(), firings(dead, born, bias=bias), stands(share))
+    assert [severity] == [f.severity for f in findings]
+
+
+@pytest.mark.parametrize("now, severity", [(15.0, "info"), (17.0, "warning"), (2.4, "warning")])
+def test_a_loss_that_comes_down_from_far_above_a_guess_is_not_stuck(now: float, severity: str) -> None:
+    """It began at 20, a guess is worth 2.3: at a guess, or where it began, it is."""
+    assert [severity] == [f.severity for f in found(DeadActivations(), firings(0.6), [20.0] * 20 + [now] * 120)]
+
+
+def test_a_clamp_that_cuts_off_all_is_another_rules() -> None:
+    """One that cuts off much is a ReLU written out."""
+    clamps = [TEN, *(replace(f, function="clamp") for f in firings(1.0)[1:] if isinstance(f, Firing))]
+    assert 1 == len(found(DeadActivations(), clamps))
+    assert [] == found(DeadActivations(), [*clamps, BlockedGradient(0, 0, "clamp", 0)])
 
 
 def test_what_cannot_be_seen_is_said() -> None:
