@@ -12,8 +12,8 @@ from gradscope.diagnosis import FindingLog, diagnose
 from gradscope.events import GradState, Point
 from gradscope.facts.catalogue import from_json, to_json
 from gradscope.facts.fact import Fact
-from gradscope.facts.loss import LossFunction, LossKind
-from gradscope.facts.operations import BlockedGradient, LossBroadcast, NormalizedOutput, StackedLinear, TargetSpread
+from gradscope.facts.loss import ConstantGuess, LossFunction, LossKind
+from gradscope.facts.operations import BlockedGradient, LossBroadcast, NormalizedOutput, StackedLinear
 from gradscope.findings import Finding
 from gradscope.record.record import OptimizerRecord, Record
 from gradscope.record.table import array_columns
@@ -130,7 +130,7 @@ def test_gs403_of_a_regression_asks_for_the_first_losses() -> None:
 
 
 def spreads(count: int = 4, variance: float = 1.0) -> list[Fact]:
-    return [LossFunction(0, 0, "other"), *(TargetSpread(row, 0, variance) for row in range(count))]
+    return [LossFunction(0, 0, "other"), *(ConstantGuess(row, 0, variance) for row in range(count))]
 
 
 @pytest.mark.parametrize(
@@ -332,6 +332,34 @@ def test_gs506_of_a_deep_linear_network_that_learns_is_info() -> None:
     assert "nn.ReLU() between layers.0 and layers.1" in finding.advice[0].text
 
 
+def slowing(low: float, high: float = CHANCE, rows: int = 400, sigma: float = 0.02) -> list[float]:
+    """From a blind guess down to `low` of it in 40 rows or so."""
+    return noisy(high * (low + (1 - low) * np.exp(-np.arange(rows) / 40)), rows, sigma)
+
+
+LINEAR = pair(whole=True)
+
+
+@pytest.mark.parametrize(
+    "losses, facts, expected",
+    [
+        (slowing(0.55), [TEN, LINEAR], "warning"),
+        (slowing(0.45), [TEN, LINEAR], "info"),
+        (slowing(0.55, rows=190), [TEN, LINEAR], "info"),
+        (slowing(0.55, sigma=1.0), [TEN, LINEAR], "info"),  # who can tell
+        (noisy(CHANCE * np.linspace(1, 0.6, 400), 400), [TEN, LINEAR], "info"),  # it falls
+        (noisy(0.7 * CHANCE, 400), [TEN, LINEAR], "info"),  # fine-tuning
+        (slowing(0.55), [TEN, pair(whole=True, narrow=True)], None),  # low rank
+        (slowing(0.55), [TEN, pair()], "info"),
+        (slowing(0.55, high=1.0), [*spreads(), LINEAR], "info"),  # a squared error
+    ],
+)
+def test_gs506_of_classes_that_no_line_parts(losses: list[float], facts: list[Fact], expected: str | None) -> None:
+    """A cross entropy that has come down some way and stopped is warned of, of a whole linear model."""
+    severities = [f.severity for f in found(StackedLinearLayers(), net([1, 1, 1], losses, update=0.1), facts=facts)]
+    assert [expected] * (expected is not None) == severities
+
+
 # -- facts -------------------------------------------------------------------------------------------------------------
 
 
@@ -342,7 +370,7 @@ def test_gs506_of_a_deep_linear_network_that_learns_is_info() -> None:
         LossBroadcast(3, 0, "mse", "(2, 1)", "(2,)", "(2, 2)", BACKWARD),
         pair(),
         BlockedGradient(3, 0, "round", 1, None),
-        TargetSpread(3, 0, 0.5),
+        ConstantGuess(3, 0, 0.5),
     ],
 )
 def test_facts_survive_json(fact: Fact) -> None:

@@ -15,11 +15,11 @@ import gradscope
 from gradscope.facts.operations import BlockedGradient, LossBroadcast, NormalizedOutput, StackedLinear
 from gradscope.hooks.graph import survey
 from gradscope.probes.blocked_gradient import blocked
+from gradscope.probes.constant_guess import constant_guess
 from gradscope.probes.loss_broadcast import crossings
 from gradscope.probes.loss_function import loss_function
 from gradscope.probes.normalized_output import misfit
 from gradscope.probes.stacked_linear import pairs
-from gradscope.probes.target_spread import variance
 
 # torch warns of shapes that differ, in some losses
 pytestmark = pytest.mark.filterwarnings("ignore:Using a target size", "ignore:.*autocast:FutureWarning")
@@ -286,12 +286,13 @@ def test_the_spread_of_the_targets() -> None:
     """Of each output by itself; not of a sum of losses, nor of targets that are computed."""
     targets = torch.randn(8, 3) + torch.tensor([0.0, 50.0, 100.0])
     output = nn.Linear(4, 3)(X)
-    spread = variance(nodes_of(F.mse_loss(output, targets)))
+    spread = constant_guess(nodes_of(F.mse_loss(output, targets)))
     assert spread is not None and torch.isclose(spread, targets.var(dim=0).mean())
-    assert variance(nodes_of(F.mse_loss(output, targets, reduction="sum"))) is None
-    assert variance(nodes_of(F.mse_loss(output, targets) + F.mse_loss(output, 2 * targets))) is None
-    assert variance(nodes_of(F.mse_loss(output, 2 * output))) is None
-    assert variance(nodes_of(F.mse_loss(output[:7], targets[:7]))) is None
+    summed = constant_guess(nodes_of(F.mse_loss(output, targets, reduction="sum")))
+    assert summed is not None and torch.isclose(summed, 24 * spread)
+    assert constant_guess(nodes_of(F.mse_loss(output, targets) + F.mse_loss(output, 2 * targets))) is None
+    assert constant_guess(nodes_of(F.mse_loss(output, 2 * output))) is None
+    assert constant_guess(nodes_of(F.mse_loss(output[:7], targets[:7]))) is None
 
 
 # -- all of them in a run ----------------------------------------------------------------------------------------------

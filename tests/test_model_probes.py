@@ -14,9 +14,9 @@ from torch.utils.checkpoint import checkpoint
 
 import gradscope
 from gradscope.facts.fact import newest_of
+from gradscope.facts.loss import ConstantGuess
 from gradscope.facts.model import (
     BatchStatistics,
-    ConstantGuess,
     EqualUnits,
     Firing,
     GraphUnseen,

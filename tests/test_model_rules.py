@@ -2,21 +2,22 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from gradscope.facts.catalogue import from_json, to_json
 from gradscope.facts.fact import Fact
-from gradscope.facts.loss import LossFunction, SharedLoss
+from gradscope.facts.loss import ConstantGuess, LossFunction, SharedLoss
 from gradscope.facts.model import (
     BatchStatistics,
-    ConstantGuess,
     EqualUnits,
     Firing,
     GraphUnseen,
     Saturation,
     Signal,
 )
+from gradscope.facts.operations import BlockedGradient
 from gradscope.findings import Finding
 from gradscope.rules.base import Rule
 from gradscope.rules.model.batchnorm_small_batch import BatchnormSmallBatch
@@ -107,6 +108,38 @@ def test_a_few_units_and_models_that_were_good_before_are_not_warned_of() -> Non
     assert ["info"] == [f.severity for f in found(DeadActivations(), firings(1.0), [0.2] * 140)]
 
 
+@pytest.mark.parametrize(
+    "dead, born, bias, share, severity",
+    [
+        (0.76, 0.76, -1.1, 0.27, "warning"),
+        (0.74, 0.76, -1.1, 0.27, "info"),
+        (0.76, 0.74, -1.1, 0.27, "info"),
+        (0.76, 0.76, -0.9, 0.27, "info"),
+        (0.76, 0.76, NAN, 0.27, "info"),
+        (0.76, 0.76, -1.1, 0.23, "info"),
+    ],
+)
+def test_units_born_dead_by_their_biases_hold_the_loss_back(
+    dead: float, born: float, bias: float, share: float, severity: str
+) -> None:
+    """Three quarters of a layer were never there: a quarter of a guess is poor then."""
+    findings = found(DeadActivations(), firings(dead, born, bias=bias), stands(share))
+    assert [severity] == [f.severity for f in findings]
+
+
+@pytest.mark.parametrize("now, severity", [(15.0, "info"), (17.0, "warning"), (2.4, "warning")])
+def test_a_loss_that_comes_down_from_far_above_a_guess_is_not_stuck(now: float, severity: str) -> None:
+    """It began at 20, a guess is worth 2.3: at a guess, or where it began, it is."""
+    assert [severity] == [f.severity for f in found(DeadActivations(), firings(0.6), [20.0] * 20 + [now] * 120)]
+
+
+def test_a_clamp_that_cuts_off_all_is_another_rules() -> None:
+    """One that cuts off much is a ReLU written out."""
+    clamps = [TEN, *(replace(f, function="clamp") for f in firings(1.0)[1:] if isinstance(f, Firing))]
+    assert 1 == len(found(DeadActivations(), clamps))
+    assert [] == found(DeadActivations(), [*clamps, BlockedGradient(0, 0, "clamp", 0)])
+
+
 def test_what_cannot_be_seen_is_said() -> None:
     """Compiled graphs and checkpointed ones; adversarial losses are not judged."""
     unseen = record(optimizer(losses=STUCK), facts=[GraphUnseen(0, 0, "torch.compile")])
@@ -144,6 +177,36 @@ def test_large_inputs_and_large_weights_are_told_apart() -> None:
     assert "9.6 times smaller" in weights.advice[0].text and "std=0.21" in weights.advice[0].text
 
 
+@pytest.mark.parametrize(
+    "share, level, layers, weights, inputs, count",
+    [
+        (0.91, 0.52, 2, 2.0, 1.0, 1),
+        (0.89, 0.52, 2, 2.0, 1.0, 0),
+        (0.91, 0.48, 2, 2.0, 1.0, 0),
+        (0.91, 0.52, 1, 2.0, 1.0, 0),  # random features; a code of bits
+        (0.91, 0.52, 2, 1.0, 1.0, 0),  # 4.8 times the usual weights
+        (0.91, 0.52, 1, 0.1, 11.0, 1),
+        (0.91, 0.52, 1, 0.1, 9.0, 0),
+    ],
+)
+def test_layers_pinned_from_the_start_hold_the_loss_back(
+    share: float, level: float, layers: int, weights: float, inputs: float, count: int
+) -> None:
+    """Half of a guess is enough then, where large weights of two layers or large inputs of the first have done it."""
+    facts = saturations(share, weights=weights, inputs=inputs)
+    if layers == 2:
+        more = saturations(share, weights=weights, first=False)[1:]
+        facts += [replace(fact, place="fc2") for fact in more if isinstance(fact, Saturation)]
+    findings = found(SaturatedActivations(), facts, stands(level))
+    assert ["warning"] * count == [f.severity for f in findings]
+    assert not findings or "the loss is still at" in findings[0].text
+
+
+def test_layers_that_the_steps_have_pinned_do_not() -> None:
+    """They were free at first."""
+    assert [] == found(SaturatedActivations(), saturations(0.99, born=0.5, inputs=99.0), stands(0.6))
+
+
 def test_what_the_steps_have_saturated_is_info() -> None:
     """The rule on learning rates tells that."""
     (finding,) = found(SaturatedActivations(), saturations(0.9, born=0.1))
@@ -154,8 +217,9 @@ def test_a_level_that_is_not_known_is_not_judged() -> None:
     """Without the loss function nobody knows what a guess is worth; a mean squared error has its targets' variance."""
     facts = saturations(1.0)[1:]
     assert [] == found(SaturatedActivations(), [LossFunction(0, 0, "other"), *facts], [1.0] * 140)
-    known = [LossFunction(0, 0, "other"), ConstantGuess(0, 0, 1.0), ConstantGuess(1, 0, 1.1), *facts]
-    assert 1 == len(found(SaturatedActivations(), known, [1.0] * 140))
+    for batches, count in ((3, 0), (4, 1)):
+        known = [LossFunction(0, 0, "other"), *(ConstantGuess(row, 0, 1.0 + row / 99) for row in range(batches))]
+        assert count == len(found(SaturatedActivations(), [*known, *facts], [1.0] * 140))
 
 
 @pytest.mark.parametrize("rows, status, count", [(99, "running", 0), (101, "running", 1), (51, "finished", 1)])
@@ -201,10 +265,10 @@ def test_two_layers_in_a_row_of_one_number_each(second: float, count: int) -> No
     assert count == len(found(PoorInitialization(), [*layers, *signal(1.0, 1.0, 1.0)], stands(0.5, 30)))
 
 
-def signal(*sizes: float, normalised: bool = False, function: str = "relu") -> list[Fact]:
+def signal(*sizes: float, normalised: bool = False, function: str = "relu", weights: float = 0.07) -> list[Fact]:
     layers = tuple(f"fc{i}" for i in range(len(sizes)))
     functions = (function,) * (len(sizes) - 1) + ("",)
-    fact = Signal(0, 0, layers, sizes, (0.07,) * len(sizes), (64,) * len(sizes), functions, normalised)
+    fact = Signal(0, 0, layers, sizes, (weights,) * len(sizes), (64,) * len(sizes), functions, normalised)
     return [TEN, fact]
 
 
@@ -215,6 +279,30 @@ def test_a_signal_that_dies_by_and_by_is_found(last: float, count: int) -> None:
     assert count == len(findings)
     if findings:
         assert "nonlinearity=\"relu\"): a std of 0.18 (it is 0.07)" in findings[0].advice[0].text
+
+
+FADING = (1.0, 0.1, 1e-2, 1e-3)
+
+
+@pytest.mark.parametrize(
+    "function, weights, count",
+    [
+        ("relu", 0.07, 1),  # torch's own, which are too small for ReLU
+        ("relu", 0.18, 0),  # what ReLU needs: another thing has done it
+        ("tanh", 0.07, 0),
+        ("sigmoid", 0.07, 0),
+        ("sigmoid", 0.01, 1),
+    ],
+)
+def test_the_weights_must_be_to_blame(function: str, weights: float, count: int) -> None:
+    """Depth and sigmoids lose the signal as well, whatever the weights: GS403 tells that."""
+    assert count == len(found(PoorInitialization(), signal(*FADING, function=function, weights=weights)))
+
+
+@pytest.mark.parametrize("weights, count", [(1e-4, 1), (0.2, 0)])
+def test_a_signal_too_small_for_a_float_is_found_by_what_came_before(weights: float, count: int) -> None:
+    """It arrives as exactly 0."""
+    assert count == len(found(PoorInitialization(), signal(0.3, 1e-4, 1e-20, 0.0, 0.0, weights=weights)))
 
 
 @pytest.mark.parametrize("facts", [signal(1.0, 1e-3, normalised=True), signal(1.0, 1e-3), signal(70.0, 1.0, 0.2)])
@@ -228,10 +316,40 @@ def test_a_signal_that_dies_without_harm_is_none() -> None:
     assert [] == found(PoorInitialization(), signal(1.0, 0.1, 1e-3, 1e-4), stands(0.9))
 
 
-@pytest.mark.parametrize("start, now, count", [(6.0, 5.0, 0), (8.0, 5.0, 1), (8.0, 1.5, 0)])
-def test_a_signal_that_explodes_is_found_where_the_loss_is_far_off(start: float, now: float, count: int) -> None:
-    """Three times a guess at first, and not below a guess since."""
-    assert count == len(found(PoorInitialization(), signal(0.3, 2.0, 9.0), [start] * 10 + [now] * 130))
+GROWN = (0.3, 2.0, 9.0)
+
+
+@pytest.mark.parametrize("start, now, weights, count", [(6, 5, 1, 0), (8, 5, 1, 1), (8, 1.5, 1, 0), (8, 5, 0.2, 0)])
+def test_a_signal_that_explodes_is_found_where_the_loss_is_far_off(
+    start: float, now: float, weights: float, count: int
+) -> None:
+    """Three times a guess at first, and not below a guess since; by weights of 8 / sqrt(fan_in), not of 1.6."""
+    losses = [float(start)] * 10 + [float(now)] * 130
+    assert count == len(found(PoorInitialization(), signal(*GROWN, weights=weights), losses))
+
+
+@pytest.mark.parametrize(
+    "losses, sizes, weights, count",
+    [
+        ([1e9, NAN], GROWN, 1.0, 1),
+        ([NAN], (0.3, 1e20, math.inf, NAN), 1.0, 1),
+        ([1e9, NAN], (0.3, *(0.3 * 2.0 ** (i / 2) for i in range(1, 18))), 1.0, 1),  # a sum that doubles in two layers
+        ([1e9, NAN], (0.3, *(0.3 * 1.2 ** (i / 2) for i in range(1, 18))), 1.0, 0),
+        ([1e9, NAN], GROWN, 0.2, 0),  # another thing has done it
+        ([2.3, NAN], GROWN, 1.0, 0),  # it began as it should
+        ([1e9] * 50 + [NAN], GROWN, 1.0, 0),
+        ([1e9, NAN, 8.0, 7.0], GROWN, 1.0, 0),  # it has come down
+        ([1e9, 1e8], GROWN, 1.0, 0),
+    ],
+)
+def test_a_loss_that_such_a_signal_makes_no_number_is_told_at_once(
+    losses: list[float], sizes: tuple[float, ...], weights: float, count: int
+) -> None:
+    """As an error, before all that follows from it."""
+    findings = found(PoorInitialization(), signal(*sizes, weights=weights), losses)
+    assert ["error"] * count == [f.severity for f in findings]
+    assert {"GS201", "GS301", "GS402"} <= set(PoorInitialization.explains)
+    assert not findings or "is no number now" in findings[0].text
 
 
 # -- GS507 -------------------------------------------------------------------------------------------------------------

@@ -19,10 +19,10 @@ from gradscope.facts.loop import (
     SkippedStep,
     UnownedParameter,
 )
-from gradscope.facts.loss import LossFunction, LossKind, SharedLoss
-from gradscope.facts.model import BatchStatistics, ConstantGuess, EqualUnits, Firing, GraphUnseen, Saturation, Signal
+from gradscope.facts.loss import ConstantGuess, LossFunction, LossKind, SharedLoss
+from gradscope.facts.model import BatchStatistics, EqualUnits, Firing, GraphUnseen, Saturation, Signal
 from gradscope.facts.not_finite import GradientOrigin, LossOrigin
-from gradscope.facts.operations import BlockedGradient, LossBroadcast, NormalizedOutput, StackedLinear, TargetSpread
+from gradscope.facts.operations import BlockedGradient, LossBroadcast, NormalizedOutput, StackedLinear
 
 KINDS: dict[str, type[Fact]] = {
     kind.__name__: kind
@@ -40,6 +40,7 @@ KINDS: dict[str, type[Fact]] = {
         SharedLoss,
         LossKind,
         LossFunction,
+        ConstantGuess,
         Hyperparameters,
         StepGeometry,
         Clipping,
@@ -49,13 +50,11 @@ KINDS: dict[str, type[Fact]] = {
         LossBroadcast,
         StackedLinear,
         BlockedGradient,
-        TargetSpread,
         Firing,
         Saturation,
         EqualUnits,
         Signal,
         BatchStatistics,
-        ConstantGuess,
         GraphUnseen,
     )
 }

@@ -42,3 +42,14 @@ class LossFunction(Fact):
 
     def key(self) -> tuple[Any, ...]:
         return (type(self).__name__, self.optimizer)
+
+
+@dataclass(frozen=True)
+class ConstantGuess(Fact):
+    """What a mean squared error would be if the mean of the batch's targets were always predicted: their variance."""
+
+    optimizer: int
+    loss: float
+
+    def key(self) -> tuple[Any, ...]:
+        return (type(self).__name__, self.optimizer)

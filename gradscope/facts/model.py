@@ -119,17 +119,6 @@ class BatchStatistics(Fact):
 
 
 @dataclass(frozen=True)
-class ConstantGuess(Fact):
-    """What a mean squared error would be if the mean of the batch's targets were always predicted."""
-
-    optimizer: int
-    loss: float
-
-    def key(self) -> tuple[Any, ...]:
-        return (type(self).__name__, self.optimizer)
-
-
-@dataclass(frozen=True)
 class GraphUnseen(Fact):
     """What the operations of an optimizer's losses have made cannot be read: compiled, or activation checkpointing."""
 

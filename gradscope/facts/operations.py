@@ -79,14 +79,3 @@ class BlockedGradient(Fact):
 
     def key(self) -> tuple[Any, ...]:
         return (type(self).__name__, self.optimizer, self.operation, self.parameter)
-
-
-@dataclass(frozen=True)
-class TargetSpread(Fact):
-    """The variance of a batch's targets: the mean squared error of a model that knows only their mean."""
-
-    optimizer: int
-    variance: float
-
-    def key(self) -> tuple[Any, ...]:
-        return (type(self).__name__, self.optimizer)

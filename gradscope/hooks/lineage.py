@@ -1,8 +1,13 @@
-"""What the operations of a live graph are, by their names; and the way from one to what it was given."""
+"""What the operations of a live graph are, by their names; the way from one to what it was given, to its neighbours and
+to the parameters to call it by."""
 from __future__ import annotations
 
-from typing import Any
+from collections import deque
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any, NamedTuple
 
+import torch
 from torch.autograd.function import BackwardCFunction
 
 from gradscope.hooks.saved import saved
@@ -12,6 +17,11 @@ RESHAPING = frozenset(
     "View UnsafeView ReshapeAlias Squeeze Unsqueeze T Transpose Permute Select Slice Index Clone Alias ToCopy "
     "AsStrided Expand Split SplitWithSizes Unbind".split()
 )
+_NODES = 48  # looked at for one operation
+MATRIX = ("AddmmBackward", "MmBackward", "LinearBackward")
+CONVOLUTION = ("ConvolutionBackward", "CudnnConvolutionBackward", "MkldnnConvolutionBackward")
+BATCH_NORM = ("NativeBatchNormBackward", "CudnnBatchNormBackward", "MiopenBatchNormBackward")
+_CHANNELS_SECOND = (*CONVOLUTION, *BATCH_NORM, "NativeGroupNormBackward")
 
 
 def operation(node: Any) -> str:
@@ -57,17 +67,88 @@ def weight(node: Any, at: int) -> Any:
 
 def nearest_leaf(node: Any, limit: int = 500) -> Any:
     """The first leaf that a walk from `node` down to what it was made of meets; None: there is none near."""
-    seen: set[Any] = set()
-    level = [node]
-    while level and len(seen) < limit:
-        following: list[Any] = []
-        for one in level:
-            if one is None or one in seen:
-                continue
-            seen.add(one)
-            found = leaf(one)
+    found = (leaf(one) for one in chain((node,), before(node, limit)))
+    return next((tensor for tensor in found if tensor is not None), None)
+
+
+class Neighbour(NamedTuple):
+    """The nearest layer towards the inputs (its node), and the nearest parameter; None where there is none."""
+
+    layer: Any
+    parameter: torch.Tensor | None
+
+
+def neighbour(node: Any) -> Neighbour:
+    """Breadth first from `node` towards the inputs of its graph, over few operations."""
+    layer, parameter = None, None
+    for one in before(node):
+        if layer is None and one.name().startswith((*MATRIX, *_CHANNELS_SECOND)):
+            layer = one
+        if parameter is None:
+            parameter = leaf(one)
+        if layer is not None and parameter is not None:
+            break
+    return Neighbour(layer, parameter)
+
+
+def before(node: Any, limit: int = _NODES) -> Iterator[Any]:
+    """The nodes behind `node`, nearest first."""
+    seen: set[Any] = {None, node}
+    queue = deque([] if node is None else [node])
+    while queue and len(seen) < limit:
+        for following, _ in queue.popleft().next_functions:
+            if following not in seen:
+                seen.add(following)
+                queue.append(following)
+                yield following
+
+
+def is_layer(node: Any) -> bool:
+    """A matrix product or a convolution."""
+    return bool(node.name().startswith((*MATRIX, *CONVOLUTION)))
+
+
+def weight_of(layer: Any) -> torch.Tensor | None:
+    """The parameter of at least two dimensions that a layer multiplies by (transposed or cast on the way)."""
+    for following, _ in layer.next_functions:
+        for _ in range(4):
+            if following is None:
+                break
+            found: torch.Tensor | None = leaf(following)
             if found is not None:
-                return found
-            following.extend(after for after, _ in one.next_functions)
-        level = following
+                if found.dim() >= 2:
+                    return found
+                break
+            if len(following.next_functions) != 1:
+                break
+            following = following.next_functions[0][0]
     return None
+
+
+def bias_of(layer: Any) -> torch.Tensor | None:
+    """What a layer or a normalisation adds to each unit: the last of its parameters of one dimension."""
+    found = [leaf(following) for following, _ in layer.next_functions]
+    return next((tensor for tensor in reversed(found) if tensor is not None and tensor.dim() == 1), None)
+
+
+def layer_before(node: Any) -> Any:
+    """The nearest layer with a weight of its own, towards the inputs; None where there is none."""
+    return next((one for one in before(node, 4 * _NODES) if is_layer(one) and weight_of(one) is not None), None)
+
+
+def unit_dimension(node: Any, layer: Any, dimensions: int) -> int:
+    """Which dimension of an activation's tensor counts the units: the second after a convolution, else the last."""
+    if dimensions > 2 and layer is not None and layer.name().startswith(_CHANNELS_SECOND):
+        return 1
+    return dimensions - 1
+
+
+def order(node: Any) -> int:
+    """Nodes in the order in which the forward made them."""
+    return int(node._sequence_nr())
+
+
+def module_of(name: str) -> str:
+    """The module that a parameter of this name belongs to; tied names: the first."""
+    first = name.split("=")[0]
+    return first.rpartition(".")[0] or first

@@ -12,7 +12,7 @@ import torch
 
 from gradscope.events import Site
 from gradscope.facts.model import WINDOWS, Firing, GraphUnseen, Saturation
-from gradscope.hooks.neighbours import bias_of, layer_before, module_of, neighbour, order, unit_dimension, weight_of
+from gradscope.hooks.lineage import bias_of, layer_before, module_of, neighbour, order, unit_dimension, weight_of
 from gradscope.hooks.saved import saved
 from gradscope.probes.arrivals import Arrivals, by_unit, readable
 from gradscope.probes.base import Probe, Scene

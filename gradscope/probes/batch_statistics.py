@@ -8,7 +8,7 @@ import torch
 
 from gradscope.events import Site
 from gradscope.facts.model import BatchStatistics
-from gradscope.hooks.neighbours import BATCH_NORM, module_of, neighbour, order
+from gradscope.hooks.lineage import BATCH_NORM, module_of, neighbour, order
 from gradscope.hooks.saved import saved
 from gradscope.probes.base import Probe, Scene
 from gradscope.recording.track import Track

@@ -6,6 +6,7 @@ from gradscope.probes.base import Probe
 from gradscope.probes.batch_statistics import BatchStatisticsProbe
 from gradscope.probes.blocked_gradient import BlockedGradientProbe
 from gradscope.probes.clipping import ClippingProbe
+from gradscope.probes.constant_guess import ConstantGuessProbe
 from gradscope.probes.disconnected_loss import DisconnectedLossProbe
 from gradscope.probes.early_scheduler import EarlySchedulerProbe
 from gradscope.probes.eval_mode import EvalModeProbe
@@ -22,7 +23,6 @@ from gradscope.probes.normalized_output import NormalizedOutputProbe
 from gradscope.probes.not_finite import GradientOriginProbe, LossOriginProbe
 from gradscope.probes.schedule import ScheduleProbe
 from gradscope.probes.stacked_linear import StackedLinearProbe
-from gradscope.probes.target_spread import TargetSpreadProbe
 from gradscope.probes.unowned_parameters import UnownedParametersProbe
 
 
@@ -48,7 +48,7 @@ def make_probes() -> list[Probe]:
         LossBroadcastProbe(),
         StackedLinearProbe(),
         BlockedGradientProbe(),
-        TargetSpreadProbe(),
+        ConstantGuessProbe(),
         ActivationsProbe(),
         BatchStatisticsProbe(),
         InitializationProbe(),

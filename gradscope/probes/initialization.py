@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from gradscope.events import Site
-from gradscope.facts.model import ConstantGuess, EqualUnits, Signal
+from gradscope.facts.model import EqualUnits, Signal
 from gradscope.hooks.graph import Survey
-from gradscope.hooks.neighbours import before, is_layer, layer_before, module_of, weight_of
+from gradscope.hooks.lineage import before, is_layer, layer_before, module_of, weight_of
 from gradscope.hooks.saved import saved
 from gradscope.probes.arrivals import Arrivals, by_unit, readable
 from gradscope.probes.base import Probe, Scene
@@ -21,7 +21,7 @@ LAYERS = 64  # followed from the loss towards the inputs
 ROWS, COLUMNS = 64, 64  # of a weight, looked at
 SAME = 1e-6  # of the largest entry
 BLOCKS = (1, 3, 4)  # the gates of recurrent layers stand below each other in one weight
-GUESSES = 8  # batches, whose targets' variance is taken; of at least so many samples
+SAMPLES = 8  # at least
 _FUNCTIONS = {
     "ReluBackward": "relu",
     "LeakyReluBackward": "leaky_relu",
@@ -34,10 +34,7 @@ _FUNCTIONS = {
 
 
 class InitializationProbe(Probe):
-    """Follows the layers of the first graph; compares the rows of each weight, and of its gradient where all are equal.
-
-    Also the variance of the targets of a mean squared error: what it is worth to know nothing.
-    """
+    """Follows the layers of the first graph; compares the rows of weights, and of the gradients of equal rows."""
 
     cost = "about 60 us for each layer in the first row; about 40 us for each weight of equal rows in others"
 
@@ -45,18 +42,14 @@ class InitializationProbe(Probe):
         self._looking = False
         self._candidates: dict[int, tuple[weakref.ref[torch.Tensor], list[float]]] = {}  # whose rows are equal
         self._signal: tuple[list[torch.Tensor], list[Any], bool] | None = None
-        self._guess: torch.Tensor | None = None
-        self._guesses = 0
 
     def before_backward(self, scene: Scene, roots: Sequence[torch.Tensor], site: Site) -> None:
         survey = scene.survey()
         self._looking = survey is not None
         if survey is None or len(roots) != 1:
             return
-        with torch.no_grad():
-            if self._guesses < GUESSES:
-                self._guess = constant_guess(roots[0].grad_fn)
-            if survey.complete and any(track.steps == 0 for track in scene.tracks):
+        if survey.complete and any(track.steps == 0 for track in scene.tracks):
+            with torch.no_grad():
                 self._signal = _signal(survey, roots[0].grad_fn)
 
     def before_step(self, scene: Scene, track: Track) -> None:
@@ -113,11 +106,6 @@ class InitializationProbe(Probe):
         signal, self._signal = self._signal, None
         if signal is not None and track.steps <= 1:
             self._tell_signal(scene, track, *signal)
-        guess, self._guess = self._guess, None
-        if guess is not None:
-            self._guesses += 1
-            row, number = scene.row, track.number
-            track.expect([Arrivals([guess], lambda v: scene.emit(ConstantGuess(row, number, float(v[0]))))])
 
     @staticmethod
     def _tell_signal(
@@ -163,18 +151,6 @@ def _range(weight: torch.Tensor) -> torch.Tensor:
     return torch.where((some == some[0]).all(), some[0], torch.full_like(some[0], np.nan))
 
 
-def constant_guess(node: Any) -> torch.Tensor | None:
-    """What a mean squared error would be at best, if all predictions were the same # ()."""
-    if node is None or not node.name().startswith("MseLossBackward"):
-        return None
-    target = next((one.tensor for one in saved(node) if one.name == "target"), None)
-    if target is None or not readable(target) or target.dim() == 0 or len(target) < GUESSES:
-        return None
-    squares = (target.detach() - target.detach().mean(0)).float().square() * (len(target) / (len(target) - 1))
-    reduction = getattr(node, "_saved_reduction", 1)
-    return squares.mean() if reduction == 1 else squares.sum() if reduction == 2 else None
-
-
 def _signal(survey: Survey, root: Any) -> tuple[list[torch.Tensor], list[Any], bool] | None:
     """The mean variance over samples of each layer's input, and the mean square of its weights, in forward order."""
     names = [node.name() for node in survey.nodes]
@@ -193,7 +169,7 @@ def _signal(survey: Survey, root: Any) -> tuple[list[torch.Tensor], list[Any], b
             return None
         dimension = 1 if "Convolution" in layer.name() else given.dim() - 1
         samples = by_unit(given, dimension, 1 << 15).float()
-        if len(samples) < GUESSES:
+        if len(samples) < SAMPLES:
             return None
         mean_square = by_unit(weight, weight.dim() - 1, 1 << 14).float().square().mean()
         numbers[:0] = [torch.stack([samples.var(0).mean(), mean_square])]

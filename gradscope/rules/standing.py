@@ -1,4 +1,4 @@
-"""Where a stream's loss stands: against its start, and against what it is worth to know nothing."""
+"""Where a stream's loss stands against what it is worth to know nothing, and whether it has ever left that level."""
 from __future__ import annotations
 
 import math
@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gradscope.facts.model import ConstantGuess
 from gradscope.record.record import Record, Stream
-from gradscope.rules.chance import chances
+from gradscope.rules.chance import guess
+from gradscope.rules.steps import Steps, windows_mean
 
 _FIRST, _NEWEST = 2, 32  # losses
 _SECOND_LOOK = 66  # the row by which graphs have been looked at again
@@ -50,7 +50,7 @@ def standing(record: Record, stream: Stream) -> Standing | None:
         return None
     newest = losses[-min(_NEWEST, max(4, len(losses) // 4)) :]
     start, now = float(losses[:_FIRST].mean()), float(newest[np.isfinite(newest)].mean())
-    chance = known_chance(record, stream)
+    chance = guess(record, stream)
     level = min(start, chance) if chance else start
     quarter = max(1, len(lr) // 4)
     rising = bool(len(lr) and lr[-1].max(initial=0.0) > 1.02 * lr[:-quarter].max(initial=0.0))
@@ -58,21 +58,46 @@ def standing(record: Record, stream: Stream) -> Standing | None:
     return Standing(rows, start, now, level, chance, rising)
 
 
-def known_chance(record: Record, stream: Stream) -> float:
-    """ln C of a cross entropy, the targets' variance of a mean squared error; 0 where neither is known."""
-    numbers = {o.number for o in stream.optimizers}
-    guesses = [
-        float(example.loss)
-        for entry in record.facts.of(ConstantGuess)
-        for example in entry.examples
-        if isinstance(example, ConstantGuess) and example.optimizer in numbers
-    ]
-    if guesses:
-        return float(np.mean(guesses))
-    classes = chances(record, stream)
-    return math.log(min(classes)) if classes else 0.0
-
-
 def lately(row: int, rows: int) -> bool:
     """Whether what was seen at `row` may still be there after so many rows: it would have been looked at again."""
     return rows <= _SECOND_LOOK or row >= rows / 4
+
+
+@dataclass(frozen=True)
+class Level:
+    """The loss has stayed at `now` for so many rows; `level` is what it is worth to know nothing."""
+
+    now: float
+    level: float
+    rows: int
+
+
+def stuck(steps: Steps, rows: int, kept: float) -> Level | None:
+    """Where no window of the run lies below `kept` of that level (as far as noise tells), for `rows` rows or more.
+
+    Where the level is not known, it is the median of the first 16. A run that begins below it (fine-tuning) is not
+    stuck. A learning rate that is 0, or still rises, or has been brought down, says nothing.
+    """
+    losses, lr = steps.losses, steps.lr
+    if len(losses) < max(rows, 32) or not np.isfinite(losses).all() or not steps.level > 0:
+        return None
+    if not lr.max() > 0 or lr[-1] > 1.02 * lr[: -len(lr) // 4].max(initial=0.0) or lr[-1] < 0.1 * lr.max():
+        return None
+    first = float(np.median(losses[:16]))
+    level = guess(steps.record, steps.stream) or first
+    window = min(steps.window(25), len(losses) // 4)
+    means = windows_mean(losses, window)
+    now = float(losses[-window:].mean())
+    lowest = kept * level - 3 * float(losses[-2 * window :].std()) / math.sqrt(window)
+    if first < kept * level or not lowest < now < 2 * max(level, first) or means.min() <= lowest:
+        return None
+    return Level(now, level, len(losses))
+
+
+def came_down(record: Record, number: int, level: float, to: float = 0.9) -> bool:
+    """Whether the newest losses of a stream lie below `to` of `level`."""
+    stream = next((stream for stream in record.streams if stream.number == number), None)
+    if stream is None:
+        return False
+    newest = stream.loss[-max(25, len(stream.loss) // 8) :]
+    return bool(len(newest) and np.isfinite(newest).all() and newest.mean() < to * level)

@@ -12,8 +12,8 @@ from gradscope.record.record import Array, OptimizerRecord, Record, Stream
 from gradscope.rules.base import Rule
 from gradscope.rules.judged import judged
 from gradscope.rules.profile import zero_since, zeros
+from gradscope.rules.standing import stuck
 from gradscope.rules.steps import Steps
-from gradscope.rules.stuck import stuck
 
 _STRAIGHT = (
     "pass the gradient by it, straight-through: x + ({call}(x) - x).detach(); or take a smooth function while training"

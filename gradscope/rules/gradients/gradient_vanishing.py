@@ -9,8 +9,8 @@ from gradscope.record.record import Record, Stream
 from gradscope.rules.base import Rule
 from gradscope.rules.judged import judged, skipped
 from gradscope.rules.profile import Profile, profile
+from gradscope.rules.standing import Level, came_down, stuck
 from gradscope.rules.steps import Steps
-from gradscope.rules.stuck import Level, came_down, stuck
 
 
 @dataclass(frozen=True)

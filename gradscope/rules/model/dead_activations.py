@@ -6,6 +6,7 @@ from typing import Iterator
 
 from gradscope.facts.fact import FactEntry, newest_of
 from gradscope.facts.model import WINDOWS, Firing, GraphUnseen
+from gradscope.facts.operations import BlockedGradient
 from gradscope.findings import Advice, Finding, list_names
 from gradscope.record.record import Record, Stream
 from gradscope.rules.advice import decade_down
@@ -37,7 +38,9 @@ class DeadActivations(Rule):
     What it finds
         ReLU, ReLU6, Hardswish, GELU or clamp(min=0) of which `most` of the units have not fired for any sample of the
         newest rows looked at (`looks`, of half of `samples` samples; of a whole layer three, of `samples`), while the
-        loss is above `poor` of what it is worth to know nothing; or `half` of them, while it is above `stuck` of that.
+        loss is above `poor` of what it is worth to know nothing; or `half` of them, while it is above `stuck` of that,
+        and does not come down from far above; or `born_dead` of them from the first row on, by biases of `far_below` in
+        the mean, while it is above `held_back` of that.
         As info: `half` of them, in a run that trains all the same.
     Why it matters
         A unit that is 0 for every sample gets no gradient: it stays dead. What is left is a smaller network, or, where
@@ -51,7 +54,8 @@ class DeadActivations(Rule):
         dead want a bias of 0 and weights of the usual size. nn.LeakyReLU() and nn.GELU() let a gradient through.
     Silent on
         Natural sparsity: 60 % of zeros and more is normal, as long as each unit fires for some samples; dead units in a
-        run that trains well (info); losses that may rise; models that were good from the start.
+        run that trains well (info); losses that may rise; models that were good from the start. A clamp() that cuts off
+        all: GS404 tells.
     Known at
         About 67 rows (units are looked at in rows 0-3, and three times at each power of two from 64), under compile
         and activation checkpointing never. Thresholds: {thresholds}.
@@ -78,6 +82,9 @@ class DeadActivations(Rule):
     units: int = 4  # of fewer, some are soon dead
     rows: int = 50
     bias: float = -0.2
+    born_dead: float = 0.75
+    far_below: float = -1.0  # mean bias
+    held_back: float = 0.25
     all_stuck: float = 0.9
 
     def check(self, record: Record) -> Iterator[Finding]:
@@ -86,7 +93,10 @@ class DeadActivations(Rule):
             if stands is None or stands.rows < self.rows or stands.rising:
                 continue
             numbers = {o.number for o in stream.optimizers}
+            cut = (f for f in newest_of(record.facts.of(BlockedGradient)) if f.optimizer in numbers)
+            blocked = any(fact.operation == "clamp" for fact in cut)
             entries = [e for e in record.facts.of(Firing) if getattr(e.newest, "optimizer", -1) in numbers]
+            entries = [e for e in entries if not (blocked and getattr(e.newest, "function", "") == "clamp")]
             found = [dead for e in entries if (dead := self._dead(e, stands)) is not None]
             if found:
                 yield self._finding(record, stream, stands, found)
@@ -132,7 +142,10 @@ class DeadActivations(Rule):
             return "warning"
         if dead.share >= self.most and stands.share >= self.poor:
             return "warning"
-        return "warning" if stands.chance and stands.share >= self.stuck else "info"
+        if dead.share >= self.born_dead <= dead.born and dead.first.bias <= self.far_below:
+            return "warning" if stands.chance and stands.share >= self.held_back else "info"
+        comes_down = stands.now > 1.2 * stands.chance and stands.now < self.stuck * stands.start
+        return "warning" if stands.chance and stands.share >= self.stuck and not comes_down else "info"
 
     def _finding(self, record: Record, stream: Stream, stands: Standing, found: list[Dead]) -> Finding:
         severities = [self._severity(dead, stands) for dead in found]

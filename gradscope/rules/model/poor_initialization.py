@@ -10,8 +10,9 @@ import numpy as np
 from gradscope.facts.fact import newest_of
 from gradscope.facts.model import EqualUnits, Signal
 from gradscope.findings import Advice, Finding, list_names
-from gradscope.record.record import Record, Stream
+from gradscope.record.record import Array, Record, Stream
 from gradscope.rules.base import Rule
+from gradscope.rules.chance import guess
 from gradscope.rules.judged import judged, skipped
 from gradscope.rules.standing import Standing, standing
 
@@ -26,8 +27,10 @@ class PoorInitialization(Rule):
         Units of a layer that began with the same weights and get the same gradients, consecutive layers that began with
         one number each, or weights all the same that get no gradient at all, and the loss is stuck: such units stay
         one. In models without normalisation: a signal that is below `dying` of the input's deviation (of 1, if that is
-        less) at the last layer, while the loss is stuck at chance; or one that grows by `growing` a layer, from a first
-        loss of `beyond` times a blind guess, and a loss no better than that guess yet.
+        less) at the last layer, because of its weights, while the loss is stuck at chance; or, by weights of a std
+        above `large` / sqrt(fan_in), one that grows by `growing` a layer (or 1 / `dying` in all), from a first loss of
+        `beyond` times a blind guess, and a loss no better than that guess yet. As an error, at once, where within
+        `soon` rows the loss is no number any more.
     Why it matters
         Equal units never become different ones. What does not reach the last layer cannot be learned from, and a loss
         of a hundred times a guess takes all of the training to come down.
@@ -41,12 +44,13 @@ class PoorInitialization(Rule):
     Silent on
         Weights of zeros whose gradients differ: heads, LoRA's B, the last layer of a residual branch; normalisation
         weights and biases; a single linear layer; models with normalisation, whose scale does not matter; everything
-        that learns all the same.
+        that learns all the same. Deep sigmoids, through which no usual weights bring a signal (GS403 tells).
     Known at
-        Equal units with equal gradients: three rows. All else: `rows` rows, half as many at the end of the run.
-        Thresholds: {thresholds}.
+        Equal units with equal gradients: three rows. A loss that is no number: at once. All else: `rows` rows, half as
+        many at the end of the run. Thresholds: {thresholds}.
     References
-        Glorot and Bengio (2010); He et al., Delving deep into rectifiers (2015), for the gains.
+        Glorot and Bengio (2010); He et al., Delving deep into rectifiers (2015), for the gains. Usual
+        weights: torch's own have 0.58 / sqrt(fan_in), Glorot's 1, He's 1.41, those for tanh 1.67.
     """
 
     code = "GS505"
@@ -67,17 +71,21 @@ class PoorInitialization(Rule):
     at_guess: float = 0.8
     rows: int = 100
     deep: int = 3
+    soon: int = 50  # rows
+    small: float = 0.45  # of 1 / sqrt(fan_in)
+    large: float = 2.2
 
     def check(self, record: Record) -> Iterator[Finding]:
         fine = judged(record)
         for stream in record.streams:
             stands = standing(record, stream) if stream in fine else None
-            found = self._equal(record, stream, stands) or self._signal(record, stream, stands)
+            found = self._equal(record, stream, stands) or self._signal(record, stream, stands, stream in fine)
             if found is not None:
                 what, evidence, names, advice = found
                 optimizer = stream.optimizers[0]
                 yield self.finding(
                     (0, int(stream.rows[-1])),
+                    severity="error" if evidence.get("blown") else None,
                     evidence={"what": what, **evidence},
                     stream=stream.number,
                     optimizer=optimizer.number,
@@ -149,17 +157,18 @@ class PoorInitialization(Rule):
 
     # -- the signal -------------------------------------------------------------------------------------------------
 
-    def _signal(self, record: Record, stream: Stream, stands: Standing | None) -> Any:
+    def _signal(self, record: Record, stream: Stream, stands: Standing | None, known: bool) -> Any:
         numbers = {o.number for o in stream.optimizers}
         for fact in newest_of(record.facts.of(Signal)):
-            sizes = np.asarray(fact.deviations)
-            if fact.optimizer not in numbers or fact.normalised or len(sizes) < self.deep or not sizes[0] > 0:
+            sizes = np.nan_to_num(np.asarray(fact.deviations), nan=np.inf)
+            if fact.optimizer not in numbers or fact.normalised or len(sizes) < self.deep:
                 continue
-            ratio = float(sizes[-1] / min(sizes[0], 1.0))  # of inputs that are large, little may be left
-            growth = float(sizes[-1] / sizes[0]) ** (1 / (len(sizes) - 1))
-            if 0 < ratio < self.dying and self._stuck(record, stands, self.stuck):
+            if not 0 < sizes[0] < np.inf:
+                continue
+            blown = known and self._blown(record, stream)
+            if self._dies(fact, sizes) and self._stuck(record, stands, self.stuck):
                 what = "dies"
-            elif growth >= self.growing and self._far_off(record, stands):
+            elif self._grows(fact, sizes) and (blown or self._far_off(record, stands)):
                 what = "grows"
             else:
                 continue
@@ -167,11 +176,49 @@ class PoorInitialization(Rule):
                 f"at the first step the signal {what} on its way: a standard deviation of {sizes[0]:.3g} goes into "
                 f"{fact.layers[0]}, {sizes[-1]:.3g} into {fact.layers[-1]}"
             )
-            assert stands is not None
-            reference = f" (a blind guess: {stands.chance:.4g})" if stands.chance else ""
-            evidence = {"equal": False, "ratio": ratio, "growth": growth, "start": stands.start, "now": stands.now}
-            return f"{text}; the loss is at {stands.now:.4g}{reference}", evidence, fact.layers, self._cure(fact)
+            start, now, chance = float(stream.loss[0]), float(stream.loss[-1]), guess(record, stream)
+            if stands is not None:
+                start, now = stands.start, stands.now
+            reference = f" (a blind guess: {chance:.4g})" if chance else ""
+            stays = f"began at {start:.4g}{reference} and is no number now"
+            if math.isfinite(now):
+                stays = f"is at {now:.4g}{reference}"
+            ratio, growth = float(sizes[-1] / sizes[0]), float(sizes[-1] / sizes[0]) ** (1 / (len(sizes) - 1))
+            evidence = {"equal": False, "blown": blown, "ratio": ratio, "growth": growth, "start": start, "now": now}
+            return f"{text}; the loss {stays}", evidence, fact.layers, self._cure(fact)
         return None
+
+    def _dies(self, fact: Signal, sizes: Array) -> bool:
+        """And the weights are to blame: far below what is usual; or below what ReLU needs, which explains it.
+
+        Where nothing at all arrives, the numbers were too small to be written: what came so far tells.
+        """
+        there = int(np.flatnonzero(sizes > 0)[-1])
+        ratio = float(sizes[there] / min(sizes[0], 1.0))  # of inputs that are large, little may be left
+        if not ratio < self.dying:
+            return False
+        factors = self._factors(fact)[:there]
+        needed = np.array([GAINS[f] if f in ("relu", "leaky_relu") else self.small for f in fact.functions[:there]])
+        below, short = (float(np.minimum(1.0, factors / least).prod()) for least in (self.small, needed))
+        return below <= self.dying or ratio >= self.dying * short
+
+    def _grows(self, fact: Signal, sizes: Array) -> bool:
+        """By each layer, or in all; and weights are above what is usual."""
+        ratio = float(sizes[-1] / sizes[0])
+        grown = ratio ** (1 / (len(sizes) - 1)) >= self.growing or ratio >= 1 / self.dying
+        return grown and bool((self._factors(fact) > self.large).any())
+
+    @staticmethod
+    def _factors(fact: Signal) -> Array:
+        """The weights' rms times the root of how many a unit has: what they make of values that are independent."""
+        return np.asarray(np.asarray(fact.weights) * np.sqrt(fact.fan_in))
+
+    def _blown(self, record: Record, stream: Stream) -> bool:
+        """Whether the loss began beyond reason and was soon no number any more."""
+        losses, chance = stream.loss[: self.soon], guess(record, stream)
+        if not len(losses) or np.isfinite(losses).all() or np.isfinite(stream.loss[-1]):
+            return False
+        return not math.isfinite(losses[0]) or 0 < self.beyond * chance <= float(losses[0])
 
     def _far_off(self, record: Record, stands: Standing | None) -> bool:
         if stands is None or not stands.chance or stands.start < self.beyond * stands.chance:

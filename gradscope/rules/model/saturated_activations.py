@@ -22,7 +22,9 @@ class SaturatedActivations(Rule):
     What it finds
         A sigmoid or tanh of which `saturated` of the values lie where its slope is below 2 % of the steepest, while
         the loss is still above `stuck` of what it is worth to know nothing. Info where they came there by and by: too
-        long steps do that, and GS301 tells.
+        long steps do that, and GS301 tells. Above `slow` of it, where from the first row on `nearly_all` of them do:
+        in two layers or more whose weights are `heavy` times as large as usual, or in the first layer, of inputs with
+        an rms above `huge`.
     Why it matters
         Next to no gradient passes: what stands before does not learn. Large inputs or large weights do this.
     Sick
@@ -46,7 +48,7 @@ class SaturatedActivations(Rule):
     name = "saturated-activations"
     severity = "warning"
     message = (
-        "{share} of the {function} after {place} is flat (its slope below 2 % of the steepest), and the loss is stuck "
+        "{share} of the {function} after {place} is flat (its slope below 2 % of the steepest), and the loss is {how} "
         "at {now} (a blind guess: {chance}): {why}"
     )
     explains = ("GS204", "GS205", "GS301", "GS302", "GS403", "GS404")
@@ -55,23 +57,42 @@ class SaturatedActivations(Rule):
     stuck: float = 0.8
     rows: int = 100
     large: float = 3.0
+    slow: float = 0.5
+    nearly_all: float = 0.9
+    heavy: float = 5.0
+    huge: float = 10.0
 
     def check(self, record: Record) -> Iterator[Finding]:
         for stream in judged(record):
             stands = standing(record, stream)
             if stands is None or stands.rising or stands.trained_before or not stands.chance:
                 continue
-            if stands.rows < self.rows / (1 + record.meta.ended) or stands.share < self.stuck:
+            if stands.rows < self.rows / (1 + record.meta.ended) or stands.share < self.slow:
                 continue
             numbers = {o.number for o in stream.optimizers}
             entries = [e for e in record.facts.of(Saturation) if getattr(e.newest, "optimizer", -1) in numbers]
             flat = [e for e in entries if self._flat(e.newest) and lately(e.last, stands.rows)]
             born = [e for e in flat if self._flat(e.examples[0])]
-            if flat:
+            if flat and stands.share >= self.stuck:
                 yield self._finding(record, stream, stands, born or flat, "warning" if born else "info")
+            elif self._all_pinned(born):
+                yield self._finding(record, stream, stands, born, "warning")
 
     def _flat(self, fact: object) -> bool:
         return isinstance(fact, Saturation) and fact.saturated >= self.saturated
+
+    def _all_pinned(self, born: list[FactEntry]) -> bool:
+        """Whether next to nothing of the first layer, or of several, has a slope, and it is plain why."""
+        pairs = [(fact, entry.newest) for entry in born if isinstance(fact := entry.examples[0], Saturation)]
+        always = [a for a, b in pairs if isinstance(b, Saturation) and min(a.saturated, b.saturated) >= self.nearly_all]
+        heavy = [fact for fact in always if self._excess(fact) >= self.heavy]
+        return len(heavy) >= 2 or any(fact.first and fact.inputs >= self.huge for fact in always)
+
+    @staticmethod
+    def _excess(fact: Saturation) -> float:
+        """The weights' rms against that of the usual initialisation; 0 where it is not known."""
+        gain = 5 / 3 if fact.function == "Tanh" else 1.0
+        return fact.weights * math.sqrt(fact.fan_in) / gain if fact.fan_in and fact.weights > 0 else 0.0
 
     def not_judged(self, record: Record) -> str:
         unseen = {f"{f.why} hides what is activated" for f in newest_of(record.facts.of(GraphUnseen))}
@@ -81,7 +102,8 @@ class SaturatedActivations(Rule):
         """Taken back once the loss has left its level."""
         stream = next((s for s in record.streams if s.number == finding.stream), None)
         stands = None if stream is None else standing(record, stream)
-        return stands is not None and stands.share < 0.9 * self.stuck
+        pinned = finding.evidence.get("pinned_from_the_start", False)
+        return stands is not None and stands.share < 0.9 * (self.slow if pinned else self.stuck)
 
     def _finding(
         self, record: Record, stream: Stream, stands: Standing, entries: list[FactEntry], severity: str
@@ -102,6 +124,7 @@ class SaturatedActivations(Rule):
                 "share": f"{100 * worst.saturated:.0f} %",
                 "function": worst.function,
                 "place": worst.place,
+                "how": "stuck" if stands.share >= self.stuck else "still",
                 "now": stands.now,
                 "chance": stands.chance,
                 "why": why,
@@ -109,6 +132,7 @@ class SaturatedActivations(Rule):
                 "units": worst.units,
                 "inputs": worst.inputs,
                 "weights": worst.weights,
+                "pinned_from_the_start": severity != "info" and self._all_pinned(entries),
                 "layers": [fact.place for fact in flat],
             },
             stream=stream.number,
@@ -124,11 +148,11 @@ class SaturatedActivations(Rule):
         if fact.inputs > self.large:
             text = f"normalise what goes into {fact.place}: (x - mean) / std; as it is, divide it by {fact.inputs:.3g}"
             return f"what goes into {fact.place} is large (rms {fact.inputs:.3g})", (Advice(text), relu)
-        gain = 5 / 3 if fact.function == "Tanh" else 1.0
-        to = gain / math.sqrt(fact.fan_in) if fact.fan_in else math.nan
-        if fact.weights > 2 * to:
+        excess = self._excess(fact)
+        if excess > 2:
+            to = fact.weights / excess
             text = (
-                f"start the weights of {fact.place} {fact.weights / to:.2g} times smaller: nn.init.normal_(weight, "
+                f"start the weights of {fact.place} {excess:.2g} times smaller: nn.init.normal_(weight, "
                 f"std={to:.2g}) (it is {fact.weights:.2g})"
             )
             return f"the weights of {fact.place} are large (rms {fact.weights:.2g})", (Advice(text), relu)
