@@ -49,8 +49,8 @@ def found(rule: Rule, losses: Sequence[float], *facts: Fact, status: str = "runn
           "site": Site("model.py", 7)}, "0 / 0, in a (line 7)"),
         ({"kind": "between", "operations": ("exp", "log"), "why": "hooks"}, "one of exp, log (activation checkpoint"),
         ({"kind": "between", "operations": ("exp", "log")}, "one of exp, log (what lies between is not kept)"),
-        ({"kind": "parameter", "parameters": ("w",), "count": 1, "of": 4, "cause": "lr", "detail": "lr inf"},
-         "1 of 4 parameters (w) were no number any more: the step before had lr inf"),
+        ({"kind": "parameter", "parameters": ("w",), "count": 1, "of": 4, "cause": "setting",
+          "detail": "eps nan"}, "1 of 4 parameters (w) were no number any more: the step before had eps nan"),
         ({"kind": "parameter", "parameters": ("w",), "count": 1, "of": 1, "cause": "gradient"}, "w was no number any"),
         ({"kind": "parameter", "parameters": ("w",), "count": 1, "of": 1, "cause": "update"}, "too large to be held"),
         ({"kind": "parameter", "parameters": ("w",), "count": 1, "of": 1, "cause": "start"}, "made or loaded so"),
@@ -75,6 +75,25 @@ def test_gs201_takes_the_origin_of_its_own_row_only() -> None:
     for other in (fact, LossOrigin(2, "unknown"), LossOrigin(2, "operation", "0 / 0", optimizers=(5,))):
         (finding,) = found(LossNotFinite(), [2.0, 1.5, NAN, NAN, NAN], other)
         assert "began" not in finding.text
+
+
+@pytest.mark.parametrize(
+    ("lr", "now", "words"),
+    [
+        ([0.1, NAN, -INF, -INF, -INF], "lr -inf", "the step before had lr nan"),
+        ([0.1, INF, 0.1, 0.1, 0.1], "", "the step before had lr inf"),
+        ([0.1, 0.1, NAN, NAN, NAN], "lr nan", "(w) were no number any more"),
+    ],
+    ids=["another one since", "set back", "set since"],
+)
+def test_the_lr_of_the_step_before_is_to_blame(lr: list[float], now: str, words: str) -> None:
+    """A loop that sets lr before each forward has set the next one when the loss is looked at."""
+    cause = "lr" if now else "elsewhere"
+    fact = LossOrigin(2, "parameter", parameters=("w",), count=1, of=4, cause=cause, detail=now)
+    losses = [2.0, 1.5, NAN, NAN, NAN]
+    (finding,) = LossNotFinite().check(record(optimizer(losses=losses, lr=lr), facts=[fact]))
+    assert finding.text.endswith(words)
+    assert ("where lr is set" in finding.advice[0].text) == (not np.isfinite(lr[1]))
 
 
 def test_a_replay_counts_more_than_what_the_graph_tells() -> None:

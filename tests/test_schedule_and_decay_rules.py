@@ -246,6 +246,13 @@ def test_a_schedule_below_zero(rows: int, count: int) -> None:
     assert [] == found(GS303, [2.3] * rows, lr=-0.1), "below 0 from the start: it is meant to climb"
 
 
+@pytest.mark.parametrize("value", [NAN, -np.inf, np.inf])
+def test_an_lr_that_is_no_number_is_no_schedule_below_zero(value: float) -> None:
+    """A division by 0 is what GS201 names."""
+    lr = np.concatenate([np.full(60, 0.1), [NAN], np.full(60, value)])
+    assert [] == found(GS303, [2.3] * len(lr), [schedule("LambdaLR", calls=64)], lr=lr)
+
+
 @pytest.mark.parametrize(("calls", "count"), [(128, 0), (256, 1)])
 def test_a_cosine_that_goes_up_and_down_is_info(calls: int, count: int) -> None:
     """T_max=10 epochs, stepped per batch: ten cycles and more are no plan. The run trains, so it is info."""
