@@ -154,6 +154,16 @@ def test_gs605_is_info_where_the_weights_were_spared() -> None:
     assert "info" == finding.severity
 
 
+@pytest.mark.parametrize(("rows", "first", "severity"), [(15, 1, "info"), (16, 5, "error")])
+def test_gs605_and_gs401_tell_the_one_that_lasts(rows: int, first: int, severity: str) -> None:
+    """An earlier one was spared: sixteen in a row are asked for."""
+    losses = [2.0, NAN, 1.0, 1.0, 1.0, *[NAN] * rows]
+    (finding,) = found(InputNotFinite(), losses, batch(1), batch(5), status="finished")
+    assert (severity, first) == (finding.severity, finding.steps[0])
+    (finding,) = found(GradientNotFinite(), losses, gradients(2), gradients(4), status="finished")
+    assert (severity, 4 if first == 5 else 2) == (finding.severity, finding.steps[0])
+
+
 @pytest.mark.parametrize(
     "fact",
     [batch(0), batch(9), batch(2, role="statistics"), LossOrigin(2, "operation", "log of 0", ("log",))],
