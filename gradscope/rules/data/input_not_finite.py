@@ -53,10 +53,10 @@ class InputNotFinite(Rule):
             known = known_losses(stream)
             bad = known & ~np.isfinite(stream.loss)
             batches = []
-            for at in np.flatnonzero(bad):
+            for at in map(int, np.flatnonzero(bad)):
                 fact = loss_origin(record, stream, int(stream.rows[at]))
                 if fact is not None and fact.kind == "constant" and fact.role != "statistics":
-                    batches.append((int(at), fact, bool(bad[at:][known[at:]].all())))
+                    batches.append((at, fact, bool(bad[at:][known[at:]].all())))
             again = [batch for batch in batches if batch[2] and len(bad) - batch[0] >= self.in_a_row_again]
             spared = bool(batches) and not batches[0][2]
             for at, fact, lasts in (spared and again or batches)[:1]:
