@@ -63,6 +63,24 @@ def gradient_origins(record: Record, stream: Stream) -> list[GradientOrigin]:
     return sorted((f for f in facts if _concerns(f.optimizers, stream)), key=lambda f: (f.row - f.late, -f.replayed))
 
 
+_TOO_LARGE = ("overflows", "gives")  # values too large to be held; without a name for what was special
+
+
+def born_of_itself(record: Record, stream: Stream, row: int) -> bool:
+    """Whether an operation that was given no huge values made the loss of this row, or its parameters, no number.
+
+    A logarithm of 0, 0 / 0, a row that is masked throughout, the derivative of sqrt at 0.
+    """
+    origin = loss_origin(record, stream, row)
+    if origin is not None and origin.kind == "operation":
+        return bool(origin.what) and not any(word in origin.what for word in _TOO_LARGE)
+    if origin is not None and (origin.kind != "parameter" or origin.cause != "gradient"):
+        return False
+    before = stream.rows[stream.rows < row]
+    last = int(before[-1]) if len(before) else -1
+    return any(f.singular and last in (f.row, f.row - 1) for f in gradient_origins(record, stream))
+
+
 def _concerns(optimizers: tuple[int, ...], stream: Stream) -> bool:
     return not optimizers or any(optimizer.number in optimizers for optimizer in stream.optimizers)
 
