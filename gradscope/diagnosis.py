@@ -46,25 +46,47 @@ def fold(findings: Iterable[Finding], rules: Sequence[Rule]) -> tuple[Finding, .
     """Set `caused_by`, and order: each cause, worst and earliest first, followed by its consequences.
 
     A finding is a consequence of another one of the same stream whose rule explains its code (directly or through
-    others) and that began no later. Of several causes, the one that nothing else explains is named.
+    others) and that began no later. Of several causes, the one that nothing else explains is named. No finding is lost:
+    of those that explain each other in a circle, the most urgent is the cause.
     """
     given = list(findings)
-    explains = _closure(tuple((rule.code, rule.explains) for rule in rules))
+    direct = {rule.code: rule.explains for rule in rules}
+    explains = _closure(tuple(direct.items()))
+
+    def causes_of(finding: Finding) -> list[Finding]:
+        return [c for c in given if c is not finding and _causes(c, finding, direct, explains)]
+
     folded = []
     for finding in given:
-        causes = [c for c in given if c is not finding and _causes(c, finding, explains)]
-        roots = [c for c in causes if not any(_causes(other, c, explains) for other in given if other is not c)]
+        causes = causes_of(finding)
+        roots = [c for c in causes if not causes_of(c)]
         named = min(roots or causes, key=_urgency, default=None)
         folded.append(replace(finding, caused_by=None if named is None else named.code))
     ordered: list[Finding] = []
     for root in sorted((f for f in folded if f.caused_by is None), key=_urgency):
-        ordered.append(root)
-        mine = (f for f in folded if f.caused_by == root.code and f.stream == root.stream and f not in ordered)
-        ordered.extend(sorted(mine, key=lambda f: (f.steps[0], f.code)))
+        mine = [f for f in folded if f.caused_by == root.code and f.stream == root.stream]
+        ordered.extend([root, *sorted((f for f in mine if f not in ordered), key=lambda f: (f.steps[0], f.code))])
+    left = [f for f in folded if f not in ordered]
+    while left:
+        root = min(left, key=_urgency)
+        mine = [f for f in left if f is not root and _may_cause(root, f, explains)]
+        ordered.append(replace(root, caused_by=None))
+        ordered.extend(replace(f, caused_by=root.code) for f in sorted(mine, key=lambda f: (f.steps[0], f.code)))
+        left = [f for f in left if f is not root and f not in mine]
     return tuple(ordered)
 
 
-def _causes(cause: Finding, finding: Finding, explains: Mapping[str, set[str]]) -> bool:
+def _causes(
+    cause: Finding, finding: Finding, direct: Mapping[str, Sequence[str]], explains: Mapping[str, set[str]]
+) -> bool:
+    """Of two that began together and explain each other: the one that does so directly."""
+    if not _may_cause(cause, finding, explains) or not _may_cause(finding, cause, explains):
+        return _may_cause(cause, finding, explains)
+    forth, back = finding.code in direct[cause.code], cause.code in direct[finding.code]
+    return forth if forth != back else _urgency(cause) < _urgency(finding)
+
+
+def _may_cause(cause: Finding, finding: Finding, explains: Mapping[str, set[str]]) -> bool:
     return (
         finding.code in explains.get(cause.code, ())
         and cause.stream == finding.stream

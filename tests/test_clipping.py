@@ -218,13 +218,26 @@ def test_an_empty_generator_that_is_made_anew_is_not_used_up() -> None:
 
 
 def test_another_models_parameters() -> None:
-    """The line is told apart from those that act; frozen models are nobody's matter."""
+    """The line is told apart from those that act; of a frozen one, too (a teacher, in the place of its student)."""
     other = nn.Linear(4, 1)
-    (fact,) = facts(watched(Loop(lambda loop: bound_before(other.parameters(), 1.0)), "zbcs")[0])
-    assert (-1, 0, 0) == (fact.optimizer, fact.covered, fact.acted)
-    assert fact.calls == fact.empty == 12 and fact.ahead == 0
-    other.requires_grad_(False)
-    assert [] == facts(watched(Loop(lambda loop: bound_before(other.parameters(), 1.0)), "zbcs")[0])
+    for _ in range(2):
+        (fact,) = facts(watched(Loop(lambda loop: bound_before(other.parameters(), 1.0)), "zbcs")[0])
+        assert (-1, 0, 0) == (fact.optimizer, fact.covered, fact.acted)
+        assert fact.calls == fact.empty == 12 and fact.ahead == 0
+        other.requires_grad_(False)
+
+
+def test_a_frozen_part_of_the_model_is_nobodys_matter() -> None:
+    """The same line clips it once it is unfrozen."""
+    model = nn.Sequential(nn.Linear(4, 3).requires_grad_(False), nn.Linear(3, 1))
+    optimizer = torch.optim.SGD(model[1].parameters(), lr=0.01)
+    with gradscope.watch(model, optimizer) as scope:
+        for _ in range(12):
+            optimizer.zero_grad()
+            model(X).square().mean().backward()
+            bound_before(model[0].parameters(), 1e-3)
+            optimizer.step()
+    assert [] == facts(scope.record)
 
 
 def test_the_discriminator_is_clipped_where_the_generator_steps() -> None:

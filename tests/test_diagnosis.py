@@ -57,6 +57,28 @@ def test_severity_then_time_orders_the_causes() -> None:
     assert [f.code for f in found] == ["GS101", "GS104", "GS203"]
 
 
+CIRCLE = (rule("GS201", "GS401"), rule("GS202", "GS201"), rule("GS401", "GS402"), rule("GS402", "GS202", "GS401"))
+CODES = st.sampled_from([rule.code for rule in CIRCLE])
+
+
+def test_findings_that_explain_each_other_are_not_lost() -> None:
+    """They began together: the one that explains the other directly is the cause."""
+    found = fold([finding("GS202", 5), finding("GS402", 5), finding("GS201", 7)], CIRCLE)
+    assert [("GS402", None), ("GS202", "GS402"), ("GS201", "GS402")] == told(found)
+
+
+@given(st.lists(st.tuples(CODES, st.integers(0, 2), st.integers(0, 1)), unique_by=lambda f: (f[0], f[2]), max_size=8))
+def test_folding_loses_none(several: list[tuple[str, int, int]]) -> None:
+    """Whatever explains what: each comes back once, and where there is one, there is a cause."""
+    given = [finding(code, first, stream) for code, first, stream in several]
+    found = fold(given, CIRCLE)
+    assert sorted((f.code, f.stream) for f in given) == sorted((f.code, f.stream) for f in found)
+    for stream in {f.stream for f in found}:
+        roots = {f.code for f in found if f.stream == stream and f.caused_by is None}
+        assert roots
+        assert {f.caused_by for f in found if f.stream == stream} <= roots | {None}
+
+
 @given(st.permutations([("GS101", 1), ("GS402", 12), ("GS203", 41), ("GS104", 3)]))
 def test_the_order_of_detection_does_not_matter(order: list[tuple[str, int]]) -> None:
     """A cause that shows later than its symptom takes it under itself all the same."""

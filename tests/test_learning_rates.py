@@ -9,6 +9,7 @@ import pytest
 
 from gradscope.facts.fact import Fact
 from gradscope.facts.learning_rate import Hyperparameters, StepGeometry
+from gradscope.facts.not_finite import GradientOrigin, LossOrigin
 from gradscope.findings import Finding
 from gradscope.record.record import OptimizerRecord
 from gradscope.record.table import array_columns
@@ -120,6 +121,40 @@ def test_not_finite_after_growth() -> None:
     assert severities(high(trained([2.3, 2.8, *nan], ratio=0.5))) == ["error"]
     assert high(trained([2.3, 2.8, *nan])) == high(trained([2.3, 2.7, *nan], ratio=0.5)) == []  # a logarithm of zero
     assert high(trained([*nan, *nan])) == []
+
+
+def test_a_loss_that_is_no_number_after_noise_is_not_the_learning_rates() -> None:
+    """Small noisy losses, one of which stood above twice the first: a logarithm of 0."""
+    nan = [float("nan")] * 3
+    for seed in range(20):
+        noise = np.random.default_rng(seed).lognormal(-5, 0.7, 60)
+        assert high(trained([noise.min(), *noise, 0.0205, *nan])) == []
+    steady = np.full(60, 2.0)
+    assert severities(high(trained([*steady, 5.0, 20.0, 300.0, *nan]))) == ["error"]
+    assert severities(high(trained([*steady, 4.1, 4.2, 4.3, *nan]))) == ["error"], "three beyond all before"
+    assert high(trained([*steady, 3.9, 4.2, 4.3, *nan])) == []
+
+
+@pytest.mark.parametrize(
+    ("what", "told"),
+    [("log of 0 (1 of 9 values)", []), ("0 / 0", []), ("exp overflows", ["error"]), ("", ["error"])],
+)
+def test_an_operation_that_was_given_no_huge_values_is_to_blame_itself(what: str, told: list[str]) -> None:
+    """Unless the loss had left all bounds after large steps."""
+    losses = [2.3, 3.0, 9.0, float("nan"), float("nan"), float("nan")]
+    fact = LossOrigin(3, "operation", what, ("log",))
+    assert severities(high(trained(losses), [fact])) == told
+    assert severities(high(trained(losses, ratio=0.5), [fact])) == told
+    assert severities(high(trained([2.3, 30.0, 900.0, *losses[3:]], ratio=0.5), [fact])) == ["error"]
+
+
+def test_a_derivative_that_is_infinite_is_to_blame_itself() -> None:
+    """The gradients of the step before were lost to it, and with them the parameters."""
+    losses = [2.3, 3.0, 9.0, float("nan"), float("nan"), float("nan")]
+    broken = LossOrigin(3, "parameter", parameters=("w",), cause="gradient")
+    lost = GradientOrigin(3, (0,), ("w",), 1, 1, ("sqrt",), ("sqrt at 0",), late=True)
+    assert severities(high(trained(losses), [broken])) == ["error"]
+    assert severities(high(trained(losses), [broken, lost])) == []
 
 
 def test_a_blow_up_later_in_a_run_of_small_steps_must_grow() -> None:

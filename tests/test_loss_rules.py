@@ -76,6 +76,27 @@ def test_nan_from_the_first_step_on() -> None:
     assert "at step 0, the first one" in finding.text
 
 
+@pytest.mark.parametrize(("rows", "status", "severity"), [
+    (15, "running", None), (16, "running", "error"), (15, "finished", "info"), (16, "finished", "error"),
+])  # fmt: skip
+def test_a_loss_that_is_no_number_for_good_after_one_that_was_spared(
+    rows: int, status: str, severity: str | None
+) -> None:
+    """The first one did no harm: the finding is of the second, as soon as there are more than a guard may skip."""
+    losses = [2.0, NAN, *[1.5] * 10, *[NAN] * rows]
+    results = list(LossNotFinite().check(record(optimizer(losses=losses), status=status)))
+    assert [severity] * (severity is not None) == [finding.severity for finding in results]
+    assert all((12 if severity == "error" else 1) == finding.steps[0] for finding in results)
+
+
+def test_losses_that_are_spared_often_are_no_error() -> None:
+    """A guard that leaves out steps: 20 in a row, a pause, and 39 more; 40 would be twice as many."""
+    for last, severity in ((39, "info"), (40, "error")):
+        losses = [2.0, *[NAN] * 20, *[1.5] * 10, *[NAN] * last]
+        (finding,) = LossNotFinite().check(record(optimizer(losses=losses), status="finished"))
+        assert severity == finding.severity
+
+
 @pytest.mark.parametrize(("rows", "count"), [(2, 0), (3, 1)])
 def test_three_in_a_row_are_asked_for(rows: int, count: int) -> None:
     """A single one may come of an empty selection; at the end of the run it is the last word."""

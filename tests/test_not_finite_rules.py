@@ -49,8 +49,8 @@ def found(rule: Rule, losses: Sequence[float], *facts: Fact, status: str = "runn
           "site": Site("model.py", 7)}, "0 / 0, in a (line 7)"),
         ({"kind": "between", "operations": ("exp", "log"), "why": "hooks"}, "one of exp, log (activation checkpoint"),
         ({"kind": "between", "operations": ("exp", "log")}, "one of exp, log (what lies between is not kept)"),
-        ({"kind": "parameter", "parameters": ("w",), "count": 1, "of": 4, "cause": "lr", "detail": "lr inf"},
-         "1 of 4 parameters (w) were no number any more: the step before had lr inf"),
+        ({"kind": "parameter", "parameters": ("w",), "count": 1, "of": 4, "cause": "setting",
+          "detail": "eps nan"}, "1 of 4 parameters (w) were no number any more: the step before had eps nan"),
         ({"kind": "parameter", "parameters": ("w",), "count": 1, "of": 1, "cause": "gradient"}, "w was no number any"),
         ({"kind": "parameter", "parameters": ("w",), "count": 1, "of": 1, "cause": "update"}, "too large to be held"),
         ({"kind": "parameter", "parameters": ("w",), "count": 1, "of": 1, "cause": "start"}, "made or loaded so"),
@@ -75,6 +75,25 @@ def test_gs201_takes_the_origin_of_its_own_row_only() -> None:
     for other in (fact, LossOrigin(2, "unknown"), LossOrigin(2, "operation", "0 / 0", optimizers=(5,))):
         (finding,) = found(LossNotFinite(), [2.0, 1.5, NAN, NAN, NAN], other)
         assert "began" not in finding.text
+
+
+@pytest.mark.parametrize(
+    ("lr", "now", "words"),
+    [
+        ([0.1, NAN, -INF, -INF, -INF], "lr -inf", "the step before had lr nan"),
+        ([0.1, INF, 0.1, 0.1, 0.1], "", "the step before had lr inf"),
+        ([0.1, 0.1, NAN, NAN, NAN], "lr nan", "(w) were no number any more"),
+    ],
+    ids=["another one since", "set back", "set since"],
+)
+def test_the_lr_of_the_step_before_is_to_blame(lr: list[float], now: str, words: str) -> None:
+    """A loop that sets lr before each forward has set the next one when the loss is looked at."""
+    cause = "lr" if now else "elsewhere"
+    fact = LossOrigin(2, "parameter", parameters=("w",), count=1, of=4, cause=cause, detail=now)
+    losses = [2.0, 1.5, NAN, NAN, NAN]
+    (finding,) = LossNotFinite().check(record(optimizer(losses=losses, lr=lr), facts=[fact]))
+    assert finding.text.endswith(words)
+    assert ("where lr is set" in finding.advice[0].text) == (not np.isfinite(lr[1]))
 
 
 def test_a_replay_counts_more_than_what_the_graph_tells() -> None:
@@ -133,6 +152,16 @@ def test_gs605_is_info_where_the_weights_were_spared() -> None:
     assert [] == found(InputNotFinite(), losses, batch(1))
     (finding,) = found(InputNotFinite(), losses, batch(1), status="finished")
     assert "info" == finding.severity
+
+
+@pytest.mark.parametrize(("rows", "first", "severity"), [(15, 1, "info"), (16, 5, "error")])
+def test_gs605_and_gs401_tell_the_one_that_lasts(rows: int, first: int, severity: str) -> None:
+    """An earlier one was spared: sixteen in a row are asked for."""
+    losses = [2.0, NAN, 1.0, 1.0, 1.0, *[NAN] * rows]
+    (finding,) = found(InputNotFinite(), losses, batch(1), batch(5), status="finished")
+    assert (severity, first) == (finding.severity, finding.steps[0])
+    (finding,) = found(GradientNotFinite(), losses, gradients(2), gradients(4), status="finished")
+    assert (severity, 4 if first == 5 else 2) == (finding.severity, finding.steps[0])
 
 
 @pytest.mark.parametrize(

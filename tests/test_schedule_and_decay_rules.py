@@ -194,6 +194,32 @@ def test_it_is_over_when_lr_comes_back() -> None:
         assert ("info" if rows == 450 else "warning") == finding.severity
 
 
+@pytest.mark.parametrize(("before", "rows", "count"), [(60, 1, 0), (60, 3, 0), (5, 5, 0), (4, 5, 1), (0, 1, 1)])
+def test_a_spike_is_no_peak(before: int, rows: int, count: int) -> None:
+    """lr 20 for a few steps in the middle of a schedule of 0.02; at the start of the run, it is where lr comes from."""
+    lr = np.full(400, 0.02)
+    lr[before : before + rows] = 20.0
+    assert count == sum(way_to_nothing(s, 0.003, 0.5) is not None for s in record(optimizer(losses=lr, lr=lr)).streams)
+
+
+def test_the_end_of_a_spike_is_not_told() -> None:
+    """Three steps at lr 20 ruin a run at lr 0.02: hardly anything is learned after them, but not for a schedule."""
+    lr = np.full(350, 0.02)
+    lr[60:63] = 20.0
+    noise = 0.2 * np.random.default_rng(0).standard_normal(350)
+    losses = np.concatenate([np.linspace(3.3, 1.3, 60), [250, 1450, 33], np.full(287, 1.5)]) + noise
+    assert [] == found(GS303, losses, [schedule("LambdaLR")], lr=lr)
+
+
+def test_a_schedule_that_starts_at_its_peak_and_leaves_it_at_once_is_found() -> None:
+    """StepLR(step_size=1, gamma=0.1), stepped per batch; with ten steps of warm-up before, too."""
+    lr = np.concatenate([0.1 * (np.arange(10) + 1) / 11, 0.1 * 0.1 ** np.arange(390.0)])
+    fact = schedule("StepLR", step_size=1, gamma=0.1)
+    for rates in (lr[10:], lr):
+        (finding,) = found(GS303, along(rates, 0.3, sigma=0.5), [fact], lr=rates)
+        assert "brought lr from 0.1 to" in finding.text
+
+
 def test_the_way_ends_where_nearly_all_of_it_is_gone() -> None:
     """30 steps at 1, 30 at 0.1, then 0.01: 99 % are gone with the second thirty."""
     lr = step_lr(400)
@@ -244,6 +270,13 @@ def test_a_schedule_below_zero(rows: int, count: int) -> None:
     assert count == len(results)
     assert all("took lr below 0 at step 21" in f.text for f in results)
     assert [] == found(GS303, [2.3] * rows, lr=-0.1), "below 0 from the start: it is meant to climb"
+
+
+@pytest.mark.parametrize("value", [NAN, -np.inf, np.inf])
+def test_an_lr_that_is_no_number_is_no_schedule_below_zero(value: float) -> None:
+    """A division by 0 is what GS201 names."""
+    lr = np.concatenate([np.full(60, 0.1), [NAN], np.full(60, value)])
+    assert [] == found(GS303, [2.3] * len(lr), [schedule("LambdaLR", calls=64)], lr=lr)
 
 
 @pytest.mark.parametrize(("calls", "count"), [(128, 0), (256, 1)])

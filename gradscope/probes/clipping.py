@@ -105,7 +105,7 @@ class ClippingProbe(Probe):
             (track, len(held & track.parameter_ids)) for track in scene.tracks if track.number >= 0
         ]
         covered = [(track, count) for track, count in covered if count]
-        if not covered and held.isdisjoint(scene.owned()) and not _frozen(call):
+        if not covered and held.isdisjoint(scene.owned()) and not _frozen_part(scene, call):
             covered = [(None, 0)]
         for one, count in covered:
             target = self._target(scene, targets, one, site)
@@ -196,6 +196,10 @@ class ClippingProbe(Probe):
         )  # fmt: skip
 
 
-def _frozen(call: ClipCall) -> bool:
-    """Whether it was given parameters of which none is to be trained."""
-    return bool(call.parameters) and not any(p.requires_grad for p in call.parameters)
+def _frozen_part(scene: Scene, call: ClipCall) -> bool:
+    """Whether it was given parameters of which none is to be trained, of a model that is trained otherwise."""
+    if not call.parameters or any(p.requires_grad for p in call.parameters):
+        return False
+    roots = {place.root for p in call.parameters if (place := scene.names.place(p)) is not None}
+    trained = (p for track in scene.tracks for p in track.parameters if p.requires_grad)
+    return any(place.root in roots for p in trained if (place := scene.names.place(p)) is not None)

@@ -1,6 +1,8 @@
 """Where a value that is no number was born, in words, and what to do about it."""
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from gradscope.facts.fact import newest_of
@@ -39,13 +41,44 @@ def loss_origin(record: Record, stream: Stream, row: int) -> LossOrigin | None:
     """What is known of the birth of the loss at this row; an exact replay's word counts more."""
     facts = [f for f in newest_of(record.facts.of(LossOrigin)) if f.row == row and _concerns(f.optimizers, stream)]
     known = [f for f in facts if f.kind != "unknown"]
-    return max(known or facts, key=lambda fact: fact.replayed, default=None)
+    fact = max(known or facts, key=lambda fact: fact.replayed, default=None)
+    return _by_lr(stream, fact) if fact is not None and fact.kind == "parameter" else fact
+
+
+def _by_lr(stream: Stream, fact: LossOrigin) -> LossOrigin:
+    """The learning rate that broke parameters is that of the step before; a loop may have set another one since."""
+    used = []
+    for optimizer in stream.optimizers:
+        before = optimizer.lr[optimizer.rows < fact.row][-1:]
+        if not fact.optimizers or optimizer.number in fact.optimizers:
+            used += list(map(float, before[~np.isfinite(before)]))
+    if used:
+        return replace(fact, cause="lr", detail=f"lr {used[0]:g}")
+    return replace(fact, cause="", detail="") if fact.cause == "lr" and len(stream.rows) else fact
 
 
 def gradient_origins(record: Record, stream: Stream) -> list[GradientOrigin]:
     """What is known of gradients that were not finite, oldest first."""
     facts = newest_of(record.facts.of(GradientOrigin))
     return sorted((f for f in facts if _concerns(f.optimizers, stream)), key=lambda f: (f.row - f.late, -f.replayed))
+
+
+_TOO_LARGE = ("overflows", "gives")  # values too large to be held; without a name for what was special
+
+
+def born_of_itself(record: Record, stream: Stream, row: int) -> bool:
+    """Whether an operation that was given no huge values made the loss of this row, or its parameters, no number.
+
+    A logarithm of 0, 0 / 0, a row that is masked throughout, the derivative of sqrt at 0.
+    """
+    origin = loss_origin(record, stream, row)
+    if origin is not None and origin.kind == "operation":
+        return bool(origin.what) and not any(word in origin.what for word in _TOO_LARGE)
+    if origin is not None and (origin.kind != "parameter" or origin.cause != "gradient"):
+        return False
+    before = stream.rows[stream.rows < row]
+    last = int(before[-1]) if len(before) else -1
+    return any(f.singular and last in (f.row, f.row - 1) for f in gradient_origins(record, stream))
 
 
 def _concerns(optimizers: tuple[int, ...], stream: Stream) -> bool:
@@ -133,8 +166,8 @@ def _parameters(fact: LossOrigin) -> str:
         "update": "the step before made them infinite: a gradient or an update too large to be held",
         "start": "they were made or loaded so, no step has changed them",
         "elsewhere": "something else than the optimizer's step made them so",
-    }[fact.cause]
-    return f"{many} no number any more: {because}"
+    }.get(fact.cause)
+    return f"{many} no number any more" + (f": {because}" if because else "")
 
 
 def help_for(operations: tuple[str, ...], masked: bool = False) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gradscope.rules.origins import loss_origin
+from gradscope.rules.origins import born_of_itself, loss_origin
 from gradscope.rules.rising import RiseTest
 from gradscope.rules.steps import Floats, Steps, windows_mean
 
@@ -126,12 +126,27 @@ class Signs:
         if origin is not None and origin.kind == "constant":
             return None  # of the batch
         before = losses[:first]
-        grew = before[-1] > self.above * steps.start
-        if not grew and not (before[-1] > self.slightly_above * steps.start and self._driven(steps)):
-            return None  # of itself: a logarithm of zero
+        if born_of_itself(steps.record, steps.stream, int(steps.rows[first])):
+            if not (before[-1] > self.far_above * steps.start and self._driven(steps)):
+                return None
+        elif not self._grew(steps, before):
+            return None  # of itself, as far as is known
         sign = f"the loss is no number since step {int(steps.rows[first])}, after it grew to {float(before[-1]):.4g}"
         beyond = np.append(before > self.above * steps.start, True)
         return Trouble(int(np.argmax(beyond)), "error", sign, {"start": steps.start}, self.healed * steps.start)
+
+    def _grew(self, steps: Steps, before: Floats) -> bool:
+        """Whether the losses before the first that is no number had grown beyond what was noise until then."""
+        if before[-1] > self.slightly_above * steps.start and self._driven(steps):
+            return True
+        if not before[-1] > self.above * steps.start:
+            return False
+        newest, earlier = before[-self.in_a_row :], before[: -self.in_a_row]
+        if len(earlier) < self.in_a_row or newest.min() > self.above * max(self._level(steps), float(earlier.max())):
+            return True
+        highest = float(earlier.max())
+        grows = newest[-1] > self.above * highest and self._grows(before, len(before) - self.in_a_row)
+        return bool(newest[-1] > self.far_above * highest or grows)
 
     def _rose(self, steps: Steps) -> Trouble | None:
         """The loss rose above its start, by as much as proves it, and has not fallen far since."""

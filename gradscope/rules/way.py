@@ -36,11 +36,17 @@ def rates(stream: Stream) -> Array | None:
 
 
 def way_to_nothing(stream: Stream, small: float, left: float) -> Way | None:
-    """The way, where the learning rate is `small` (of its peak) from some row on; at its end `left` of it is left."""
+    """The way, where the learning rate is `small` (of its peak) from some row on; at its end `left` of it is left.
+
+    None where it was as small before the peak, for as many rows as that lasted: a spike, and no end of a schedule.
+    """
     rate = rates(stream)
     if rate is None or rate[-1] > small:
         return None
     weight = np.diff(stream.rows, append=stream.rows[-1] + 1)  # rows that were thinned out
+    high = rate > small
+    if weight[: int(np.argmax(high))][rate[: int(np.argmax(high))] > 0].sum() >= weight[high].sum():
+        return None
     gone = np.concatenate([[0.0], np.cumsum(rate * weight)])
     until = len(rate) - int(np.argmax(rate[::-1] > small))
     path = gone[:-1] / gone[until]

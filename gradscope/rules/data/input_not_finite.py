@@ -46,17 +46,22 @@ class InputNotFinite(Rule):
     explains = ("GS201", "GS203", "GS204", "GS205", "GS206", "GS401")
 
     in_a_row: int = 3
+    in_a_row_again: int = 16  # where the weights were spared before
 
     def check(self, record: Record) -> Iterator[Finding]:
         for stream in record.streams:
-            bad = known_losses(stream) & ~np.isfinite(stream.loss)
-            for at in np.flatnonzero(bad):
+            known = known_losses(stream)
+            bad = known & ~np.isfinite(stream.loss)
+            batches = []
+            for at in map(int, np.flatnonzero(bad)):
                 fact = loss_origin(record, stream, int(stream.rows[at]))
                 if fact is not None and fact.kind == "constant" and fact.role != "statistics":
-                    lasts = bool(bad[at:][known_losses(stream)[at:]].all())
-                    if record.meta.ended or lasts and len(bad) - at >= self.in_a_row:
-                        yield self._finding(record, stream, fact, int(at), lasts)
-                    break
+                    batches.append((at, fact, bool(bad[at:][known[at:]].all())))
+            again = [batch for batch in batches if batch[2] and len(bad) - batch[0] >= self.in_a_row_again]
+            spared = bool(batches) and not batches[0][2]
+            for at, fact, lasts in (spared and again or batches)[:1]:
+                if record.meta.ended or lasts and len(bad) - at >= self.in_a_row:
+                    yield self._finding(record, stream, fact, at, lasts)
 
     def _finding(self, record: Record, stream: Stream, fact: LossOrigin, at: int, lasts: bool) -> Finding:
         variable = f" `{fact.variable}`" if fact.variable else ""

@@ -34,8 +34,8 @@ class ClippingIneffective(Rule):
 
     What it finds
         A line with `clip_grad_norm_` or `clip_grad_value_` of which no call has changed what a step used, in `steps`
-        steps: it runs before backward or after step; it is given parameters that are not trained (a copy, a model
-        that was made anew), another optimizer's, or an iterator that is used up. A warning where the steps used
+        steps: it runs before backward or after step; it is given parameters that are not trained (a copy, a teacher, a
+        model that was made anew), another optimizer's, or an iterator that is used up. A warning where the steps used
         gradients that it would have cut, in `share` of the rows that were measured and `rows` at least; else info.
     Why it matters
         The run has no protection although the script says so: one batch with a large gradient throws the weights off,
@@ -55,7 +55,7 @@ class ClippingIneffective(Rule):
     Silent on
         Lines that act, be it in one step; max_norm=inf (a way to read the norm); a max_norm that no gradient comes up
         to (info); accumulation with one clip or one for each batch; several clips for several optimizers; frozen
-        parameters; clips in another line that act on the same optimizer.
+        parts of the model; clips in another line that act on the same optimizer.
     Known at
         `steps` steps. Thresholds: {thresholds}.
     References

@@ -61,13 +61,15 @@ class GradientNotFinite(Rule):
     message = "the gradients of {which} were not finite at step {first}, though the loss was {loss}{origin}"
     explains = ("GS201", "GS203", "GS204", "GS205", "GS206", "GS402", "GS405")
 
+    in_a_row_again: int = 16  # losses that are no numbers, where an earlier step was spared
+
     def check(self, record: Record) -> Iterator[Finding]:
         for stream in record.streams:
-            for seen in self._seen(record, stream):
-                finding = self._judge(record, stream, seen)
-                if finding is not None:
-                    yield finding
-                    break
+            judged = (self._judge(record, stream, seen) for seen in self._seen(record, stream))
+            found = [finding for finding in judged if finding is not None]
+            enough = [f for f in found if (stream.rows > f.steps[0]).sum() >= self.in_a_row_again]
+            spared = bool(found) and found[0].severity != "error"
+            yield from spared and [f for f in enough if f.severity == "error"][:1] or found[:1]
 
     def _seen(self, record: Record, stream: Stream) -> list[_Seen]:
         """By the probe, and by the norms that were measured; oldest first, the probe's word first."""

@@ -89,7 +89,7 @@ class ScheduleDecaysTooFast(Rule):
             fact = max(facts, key=lambda f: (f.scheduler in _BY_ITSELF, f.calls), default=None)
             if not first.lr[: self.min_rows].any():
                 yield from self._held_at_zero(record, stream, fact)
-            if (first.lr[-1] < 0).any():
+            if (np.isfinite(first.lr[-1]) & (first.lr[-1] < 0)).any():
                 yield from self._below_zero(record, stream, fact)
             elif self._may_be_nothing(stream) and stream in judged(record):
                 yield from self._nothing(record, stream, fact)
@@ -182,7 +182,8 @@ class ScheduleDecaysTooFast(Rule):
         yield self._finding(record, stream, fact, steps, words, {"kind": "zero", "rows": rows})
 
     def _below_zero(self, record: Record, stream: Stream, fact: Schedule | None) -> Iterator[Finding]:
-        below = np.asarray((stream.optimizers[0].lr < 0).any(axis=1))
+        lr = stream.optimizers[0].lr
+        below = np.asarray(((lr < 0) & np.isfinite(lr)).any(axis=1))
         since = len(below) - int(np.argmin(below[::-1]))
         if below.all() or len(below) - since < self.negative:
             return

@@ -44,7 +44,8 @@ class LossNotFinite(Rule):
         Steps that GradScaler skips; backwards whose gradients were cleared, or that no step followed; losses that are
         not scalars.
     Known at
-        Three rows, or the end of the run (on rows that are not measured, up to 16 later). Thresholds: {thresholds}.
+        Three rows (`in_a_row_again` where earlier ones were spared), or the end of the run; on rows that are not
+        measured up to 16 later. Thresholds: {thresholds}.
     References
         https://pytorch.org/docs/stable/notes/numerical_accuracy.html
     """
@@ -56,30 +57,42 @@ class LossNotFinite(Rule):
     explains = ("GS203", "GS204", "GS205", "GS206", "GS401")
 
     in_a_row: int = 3
+    in_a_row_again: int = 16  # where later losses than the first such one were numbers
 
     def check(self, record: Record) -> Iterator[Finding]:
         for stream in record.streams:
             known = (stream.optimizers[0].wiring & Wiring.NO_LOSS) == 0
             bad = known & ~np.isfinite(stream.loss)
-            if bad.any() and (record.meta.ended or not known.any() or self._lasts(bad[known])):
-                yield self._finding(record, stream, bad, self._lasts(bad[known], 1))
+            if not bad.any():
+                continue
+            at = self._lasting(bad, np.flatnonzero(known), record.meta.ended)
+            if at is not None or record.meta.ended:
+                yield self._finding(record, stream, bad, int(np.argmax(bad)) if at is None else at, at is not None)
 
-    def _lasts(self, bad: np.ndarray, rows: int | None = None) -> bool:
-        """Whether no loss since the first that is no number has been one."""
-        since = bad[int(np.argmax(bad)) :]
-        return bool(since.all()) and len(since) >= (rows or self.in_a_row)
+    def _lasting(self, bad: np.ndarray, known: np.ndarray, ended: bool) -> int | None:
+        """Since which index no loss has been a number; None: later ones were, or it is too early to tell.
 
-    def _finding(self, record: Record, stream: Stream, bad: np.ndarray, lasts: bool) -> Finding:
+        Where earlier ones were spared, many in a row may be so, too: more are asked for.
+        """
+        flags = bad[known]
+        if not flags[-1:].any():
+            return None
+        count = len(flags) if flags.all() else int(np.argmin(flags[::-1]))
+        spared = flags[: len(flags) - count]
+        most = max(map(len, "".join("x" if flag else " " for flag in spared).split()), default=0)
+        least = max(self.in_a_row_again, 2 * most) if most else 1 if ended else self.in_a_row
+        return int(known[-count]) if count >= least else None
+
+    def _finding(self, record: Record, stream: Stream, bad: np.ndarray, at: int, lasts: bool) -> Finding:
         optimizer = stream.optimizers[0]
-        at = int(np.argmax(bad))
         last = len(bad) - 1 - int(np.argmax(bad[::-1]))
         first, count = int(stream.rows[at]), int(bad.sum())
         before = stream.loss[:at][np.isfinite(stream.loss[:at])]
         healed = last < len(bad) - 1
         since = f"; {count} losses of {len(bad)} were not finite"
         if not healed:
-            alone = count == 1 or not bad[at:].all()
-            since = ", and is no number now" if alone else f", and {count - 1} times in a row since"
+            alone = not bad[at + 1 :].any() or not bad[at:].all()
+            since = ", and is no number now" if alone else f", and {len(bad) - at - 1} times in a row since"
         value = float(stream.loss[at])
         origin = loss_origin(record, stream, first)
         where = record.site(int(optimizer.scalars["backward_site"][at]))
