@@ -81,12 +81,13 @@ def test_units_that_were_alive_at_first_were_killed_by_the_steps() -> None:
         (0.91, 0.32, "warning"),
         (0.49, 1.0, None),
         (0.51, 1.0, "warning"),
-        (0.51, 0.75, "info"),
+        (0.51, 0.96, "info"),
+        (0.51, 0.98, "warning"),
         (1.0, 0.05, "info"),
     ],
 )
 def test_dead_units_are_weighed_against_the_loss(dead: float, share: float, severity: str | None) -> None:
-    """Nine in ten, and a loss above 0.3 of a guess; half, and above 0.8: just below and just above."""
+    """Nine in ten, and a loss above 0.3 of a guess; half, and above 0.97: just below and just above."""
     assert [severity] * bool(severity) == [f.severity for f in found(DeadActivations(), firings(dead), stands(share))]
 
 

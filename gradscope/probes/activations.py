@@ -90,6 +90,8 @@ class ActivationsProbe(Probe):
         if place.gate:
             return
         values = read.tensor
+        if not values.dim():
+            return
         dimension = unit_dimension(node, near.layer, values.dim())
         units = values.shape[dimension]
         if units > UNITS:

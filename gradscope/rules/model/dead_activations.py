@@ -76,7 +76,8 @@ class DeadActivations(Rule):
     most: float = 0.9
     half: float = 0.5
     poor: float = 0.3
-    stuck: float = 0.8
+    stuck: float = 0.97  # noisy data holds a loss near a guess, too
+    began: float = 0.8  # of where it began: below, it comes down
     looks: int = 6
     samples: int = 256
     units: int = 4  # of fewer, some are soon dead
@@ -144,7 +145,7 @@ class DeadActivations(Rule):
             return "warning"
         if dead.share >= self.born_dead <= dead.born and dead.first.bias <= self.far_below:
             return "warning" if stands.chance and stands.share >= self.held_back else "info"
-        comes_down = stands.now > 1.2 * stands.chance and stands.now < self.stuck * stands.start
+        comes_down = stands.now > 1.2 * stands.chance and stands.now < self.began * stands.start
         return "warning" if stands.chance and stands.share >= self.stuck and not comes_down else "info"
 
     def _finding(self, record: Record, stream: Stream, stands: Standing, found: list[Dead]) -> Finding:
