@@ -11,15 +11,15 @@ from gradscope.events import Point
 from gradscope.findings import Advice, Finding, list_names, show
 from gradscope.record.record import Array, OptimizerRecord, Record, Stream
 from gradscope.rules.base import Rule
-from gradscope.rules.judged import judged, skipped
 from gradscope.rules.hopeless import Hopeless, total
+from gradscope.rules.judged import judged, skipped
 from gradscope.rules.jumps import Jumps
 from gradscope.rules.norms import Norms, clip_at, clips, norms, tidy
 from gradscope.rules.steps import Steps
 
 _NAMED = 5
 _SMALLER = (
-    "make them smaller at their source: a smaller initialisation (torch's own; of recurrent weights an orthogonal one), "
+    "make them smaller at their source: a smaller initialisation (torch's own; orthogonal recurrent weights), "
     "normalisation between the layers, a mean instead of a sum in the loss"
 )
 
@@ -47,8 +47,8 @@ class GradientExploding(Jumps, Hopeless, Rule):
         A jump: a gradient `times` times the largest of the rows measured before it (`sigmas` of their logarithms), a
         step with it that changes some weights by a `thrown`-th of themselves and `times` times more than the median
         step (`usual` at most), and a loss that stays worse than before for `rows` rows. Or growth: norms `grown` times
-        those of the start in several rows, and a loss above its start. Or a gradient of one of the `first_steps` that is
-        `of_weights` times as large as the weights, a step with it that is `step_of_weights` times as large, and a loss
+        those of the start in several rows, and a loss above its start. Or a gradient of one of the `first_steps`
+        that is `of_weights` times as large as the weights, a step with it that is `step_of_weights` times as large, and a loss
         that is no number, or `exploded` times the first one, `within` so many rows: no learning rate in use would do.
         An error where the loss is no number any more.
     Why it matters
@@ -79,7 +79,8 @@ class GradientExploding(Jumps, Hopeless, Rule):
     name = "gradient-exploding"
     severity = "warning"
     message = (
-        "the gradient norm {how} at step {at}, most of it in {where}, and the loss went from {level} to {loss}"
+        "the gradient norm {how} at step {at}, most of it in {where}, and the loss went from "
+        "{level} to {loss}"
     )
     explains = ("GS201", "GS202", "GS203", "GS204", "GS205", "GS206", "GS401")
 

@@ -11,8 +11,8 @@ from gradscope.record.record import Record, Stream
 from gradscope.rules.advice import change_lr, decade_down, peaks, settings
 from gradscope.rules.base import Rule
 from gradscope.rules.estimates import Estimates
-from gradscope.rules.judged import judged, skipped
 from gradscope.rules.hopeless import Hopeless
+from gradscope.rules.judged import judged, skipped
 from gradscope.rules.jumps import Jumps
 from gradscope.rules.norms import norms
 from gradscope.rules.signs import Signs, Trouble
