@@ -12,6 +12,7 @@ import pytest
 from gradscope.diagnosis import diagnose
 from gradscope.events import GradState, Point
 from gradscope.facts.gradients import Clipping
+from gradscope.facts.learning_rate import StepGeometry
 from gradscope.findings import Finding
 from gradscope.record.record import OptimizerRecord, Record
 from gradscope.record.table import array_columns
@@ -397,6 +398,57 @@ def test_gs402_is_over_when_the_loss_is_back() -> None:
     assert not rule.over(finding, record(sick))
     back: Record = record(measured([1.0] * 100, [1.0] * 100))
     assert rule.over(finding, back)
+
+
+def hopeless(
+    losses: Sequence[float] = (1e9, NAN, NAN, NAN), used: float = 1e8, updates: float = 1e6, lr: float = 0.01
+) -> OptimizerRecord:
+    """Weights of norm 1, and gradients that are far beyond them from the first step on."""
+    rows = len(losses)
+    return measured(losses, [used, *[NAN] * (rows - 1)], updates=[updates, *[NAN] * (rows - 1)], lr=lr)
+
+
+def test_gs402_from_the_first_step_on() -> None:
+    """What it was, against the weights, a clip that makes steps of a thousandth of them, and where to look."""
+    (finding,) = found(GradientExploding(), hopeless())
+    assert ("error", 0) == (finding.severity, finding.steps[0])
+    assert "the gradient norm was 1e+08, 1e+08 times that of the weights, at step 0, most of it in" in finding.text
+    assert ("clip-grad-norm", 0.1) == (finding.advice[0].action, finding.advice[0].values["max_norm"])
+    assert "a smaller initialisation" in finding.advice[1].text
+
+
+@pytest.mark.parametrize(
+    ("details", "count"),
+    [
+        ({"used": 1001.0}, 1),
+        ({"used": 999.0}, 0),
+        ({"updates": 10.1}, 1),
+        ({"updates": 9.9}, 0),
+        ({"lr": 9e-8}, 0),
+        ({"losses": (1e9, NAN)}, 0),
+        ({"losses": (1e9, NAN, NAN)}, 1),
+        ({"losses": (1e4, 1.1e7, 1.1e7, 1.1e7)}, 1),
+        ({"losses": (1e4, 9e6, 9e6, 9e6)}, 0),
+        ({"losses": (1e4, 1e9, 1e9, 8e3, 1e3, 100.0)}, 0),
+        ({"losses": tuple(np.linspace(1e4, 1e3, 40))}, 0),
+        ({"losses": (NAN,) * 4}, 0),
+    ],
+    ids=str,
+)
+def test_gs402_from_the_start_thresholds(details: dict[str, Any], count: int) -> None:
+    """A loss that is summed, or multiplied by 10,000, has such gradients and trains: it must explode, and stay so."""
+    assert count == len(found(GradientExploding(), hopeless(**{"lr": 1.0, **details})))
+
+
+@pytest.mark.parametrize(("sharpness", "severity"), [(1.9e3, "GS301"), (2.1e3, "GS402"), (INF, "GS402")])
+def test_a_learning_rate_that_is_a_thousand_times_too_high_is_none(sharpness: float, severity: str) -> None:
+    """By the curvature along the first step: 2 / lr is what it follows. GS301 has nothing to advise beyond that."""
+    sick = hopeless((1e4, 1e9, 1e14, 1e19, NAN, NAN, NAN), lr=1.0)
+    sick.arrays["norm"][:4, Point.BEFORE_STEP, 0] = 1e8, 1e13, 1e18, 1e23
+    facts = [StepGeometry(0, 0, 1e8, 1e6, NAN, NAN), StepGeometry(1, 0, 1e13, 1e11, sharpness * 1e6, NAN)]
+    one = record(sick, facts=facts)
+    told = [f.code for rule in (LearningRateTooHigh(), GradientExploding()) for f in rule.check(one)]
+    assert [severity] == [code for code in told if code != "GS402" or severity == "GS402"]
 
 
 def test_gs301_leaves_a_single_gradients_harm_to_gs402() -> None:

@@ -8,21 +8,27 @@ from typing import Iterator
 import numpy as np
 
 from gradscope.events import Point
-from gradscope.findings import Finding, list_names
+from gradscope.findings import Advice, Finding, list_names, show
 from gradscope.record.record import Array, OptimizerRecord, Record, Stream
 from gradscope.rules.base import Rule
+from gradscope.rules.hopeless import Hopeless, total
 from gradscope.rules.judged import judged, skipped
 from gradscope.rules.jumps import Jumps
 from gradscope.rules.norms import Norms, clip_at, clips, norms, tidy
+from gradscope.rules.steps import Steps
 
 _NAMED = 5
+_SMALLER = (
+    "make them smaller at their source: a smaller initialisation (torch's own; orthogonal recurrent weights), "
+    "normalisation between the layers, a mean instead of a sum in the loss"
+)
 
 
 @dataclass(frozen=True)
 class Explosion:
     """At measured row number `at` (an index) the norm left the `scale` that it had before, and the loss its `level`.
 
-    `grown`: over several rows, by and by; else from one to the next.
+    `how`: "jumped", from one row to the next; "grew", by and by; "was", from the start: then `scale` is the weights'.
     """
 
     at: int
@@ -30,18 +36,21 @@ class Explosion:
     norm: float
     level: float
     loss: float
-    grown: bool
+    how: str
 
 
 @dataclass(frozen=True)
-class GradientExploding(Jumps, Rule):
+class GradientExploding(Jumps, Hopeless, Rule):
     """The gradient norm leaves the run's own scale, a step uses it, and what was learned is lost.
 
     What it finds
         A jump: a gradient `times` times the largest of the rows measured before it (`sigmas` of their logarithms), a
         step with it that changes some weights by a `thrown`-th of themselves and `times` times more than the median
         step (`usual` at most), and a loss that stays worse than before for `rows` rows. Or growth: norms `grown` times
-        those of the start in several rows, and a loss above its start. An error where the loss is no number any more.
+        those of the start in several rows, and a loss above its start. Or a gradient of one of the `first_steps`
+        that is `of_weights` times as large as the weights, a step with it that is `step_of_weights` times as large, and a loss
+        that is no number, or `exploded` times the first one, `within` so many rows: no learning rate in use would do.
+        An error where the loss is no number any more.
     Why it matters
         One such step undoes thousands of others: a single bad batch, a long sequence through a recurrent network, a
         deep network without normalisation.
@@ -70,7 +79,7 @@ class GradientExploding(Jumps, Rule):
     name = "gradient-exploding"
     severity = "warning"
     message = (
-        "the gradient norm {verb} from {scale} to {norm} at step {at}, most of it in {where}, and the loss went from "
+        "the gradient norm {how} at step {at}, most of it in {where}, and the loss went from "
         "{level} to {loss}"
     )
     explains = ("GS201", "GS202", "GS203", "GS204", "GS205", "GS206", "GS401")
@@ -80,12 +89,14 @@ class GradientExploding(Jumps, Rule):
     worse_by: float = 1.25
     grown: float = 100.0
     start_rows: int = 4
+    step_share: float = 1e-3  # of the weights, to clip at
 
     def check(self, record: Record) -> Iterator[Finding]:
         for stream in judged(record):
             for optimizer in stream.optimizers:
                 measured = norms(optimizer)
-                found = self._jump(stream, optimizer, measured) or self._growth(stream, measured)
+                found = self._start(Steps(record, stream, optimizer), measured) or self._jump(stream, optimizer, measured)
+                found = found or self._growth(stream, measured)
                 if found is not None:
                     yield self._finding(record, stream, optimizer, measured, found)
 
@@ -100,6 +111,14 @@ class GradientExploding(Jumps, Rule):
         newest = stream.loss[-self.rows :]
         return bool(np.median(newest) <= self.worse_by * float(finding.evidence["level"]))
 
+    def _start(self, steps: Steps, measured: Norms) -> Explosion | None:
+        stream, optimizer, at = steps.stream, steps.optimizer, self.hopeless(steps, measured)
+        if at is None:
+            return None
+        level = float(stream.loss[int(np.searchsorted(stream.rows, measured.rows[at]))])
+        scale, norm = float(total(optimizer, "weight_norm")[at]), float(measured.used[at])
+        return Explosion(at, scale, norm, level, float(stream.loss[-1]), "was")
+
     # -- a jump -----------------------------------------------------------------------------------------------------
 
     def _jump(self, stream: Stream, optimizer: OptimizerRecord, measured: Norms) -> Explosion | None:
@@ -107,7 +126,7 @@ class GradientExploding(Jumps, Rule):
             levels = self._harm(stream, int(measured.rows[at]))
             if levels is not None:
                 earlier = measured.used[max(0, at - 64) : at]
-                return Explosion(at, float(np.nanmedian(earlier)), float(measured.used[at]), *levels, grown=False)
+                return Explosion(at, float(np.nanmedian(earlier)), float(measured.used[at]), *levels, "jumped")
         return None
 
     def _harm(self, stream: Stream, row: int) -> tuple[float, float] | None:
@@ -146,7 +165,7 @@ class GradientExploding(Jumps, Rule):
         newest = stream.loss[-self.start_rows :]
         if np.isfinite(newest).any() and not np.nanmedian(newest) > self.worse_by * level:
             return None
-        return Explosion(at, scale, float(np.nanmax(used[at:], initial=0.0)), level, now, grown=True)
+        return Explosion(at, scale, float(np.nanmax(used[at:], initial=0.0)), level, now, "grew")
 
     # -- what is told -----------------------------------------------------------------------------------------------
 
@@ -157,16 +176,23 @@ class GradientExploding(Jumps, Rule):
         names = _where(optimizer, found.at)
         earlier = measured.used[: found.at]
         earlier = earlier[earlier > 0]
-        high = tidy(float(np.quantile(earlier, 0.9))) if len(earlier) else tidy(found.scale)
+        why = "nine in ten of the norms before were below it"
+        if found.how == "was":
+            lr = float(optimizer.lr[np.searchsorted(optimizer.rows, row)].max())
+            high, why = tidy(self.step_share * found.scale / lr), f"steps of {100 * self.step_share:g} % of the weights"
+        else:
+            high = tidy(float(np.quantile(earlier, 0.9))) if len(earlier) else tidy(found.scale)
         mine = (f for f in clips(record) if f.optimizer == optimizer.number and f.kind == "norm" and f.acted)
         limit = next((f.limit for f in mine if f.limit < math.inf), None)
-        why = "nine in ten of the norms before were below it"
+        advice = [clip_at(optimizer, high, why, limit)]
+        if found.how == "was":
+            advice.append(Advice(_SMALLER))
         site = int(optimizer.scalars["backward_site"][np.searchsorted(optimizer.rows, row)])
         return self.finding(
             (row, int(stream.rows[-1])),
             severity="warning" if np.isfinite(stream.loss[-3:]).any() else "error",
             evidence={
-                "verb": "grew" if found.grown else "jumped",
+                "how": _how(found),
                 "scale": found.scale,
                 "norm": found.norm,
                 "at": row,
@@ -180,8 +206,14 @@ class GradientExploding(Jumps, Rule):
             parameters=names,
             where=record.site(site),
             label="these gradients",
-            advice=(clip_at(optimizer, high, why, limit),),
+            advice=tuple(advice),
         )
+
+
+def _how(found: Explosion) -> str:
+    if found.how == "was":
+        return f"was {show(found.norm)}, {show(found.norm / found.scale)} times that of the weights,"
+    return f"{found.how} from {show(found.scale)} to {show(found.norm)}"
 
 
 def _where(optimizer: OptimizerRecord, at: int) -> tuple[str, ...]:

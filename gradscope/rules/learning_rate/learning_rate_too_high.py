@@ -11,6 +11,7 @@ from gradscope.record.record import Record, Stream
 from gradscope.rules.advice import change_lr, decade_down, peaks, settings
 from gradscope.rules.base import Rule
 from gradscope.rules.estimates import Estimates
+from gradscope.rules.hopeless import Hopeless
 from gradscope.rules.judged import judged, skipped
 from gradscope.rules.jumps import Jumps
 from gradscope.rules.norms import norms
@@ -19,7 +20,7 @@ from gradscope.rules.steps import Steps
 
 
 @dataclass(frozen=True)
-class LearningRateTooHigh(Jumps, Signs, Estimates, Rule):
+class LearningRateTooHigh(Jumps, Hopeless, Signs, Estimates, Rule):
     """The steps are larger than the loss can follow.
 
     What it finds
@@ -42,8 +43,8 @@ class LearningRateTooHigh(Jumps, Signs, Estimates, Rule):
         rise, a tenth.
     Silent on
         A loss that came down to `healed` of its start after all; noise of single batches; a jump without large steps
-        (data), or by one step with a gradient `times` beyond all others (GS402); a large lr without harm (clipping,
-        embeddings, prompts); maximize=True; losses that may rise.
+        (data), or by one step with a gradient `times` beyond all others, or `of_weights` times the weights at
+        the start (GS402); a large lr without harm (clipping, embeddings, prompts); maximize=True; losses that may rise.
     Known at
         Three losses after the first step; stuck, after `stuck_rows` steps, later under noise. Thresholds: {thresholds}.
     References
@@ -81,8 +82,10 @@ class LearningRateTooHigh(Jumps, Signs, Estimates, Rule):
         return bool(np.median(newest) < float(finding.evidence["forgiven_below"]))
 
     def _thrown_by_one_step(self, steps: Steps, trouble: Trouble) -> bool:
-        """Whether a single gradient did it, to a run that did well until then: what comes after is GS402's."""
+        """Whether a single gradient did it, to a run that did well until then or had just begun: that is GS402's."""
         measured = norms(steps.optimizer)
+        if self.hopeless(steps, measured) is not None:
+            return True
         since = int(steps.rows[trouble.since])
         for row in (int(measured.rows[at]) for at in self.jumps(steps.optimizer, measured)):
             before = steps.losses[steps.rows < row][-self.lasting :]
