@@ -362,6 +362,13 @@ def test_gs402_growth_without_bound(factor: float, count: int) -> None:
     assert count == len(found(GradientExploding(), measured(np.linspace(1, 3, 40), used)))
 
 
+def test_gs402_another_task_is_no_growth() -> None:
+    """From one row to the next, gradients and losses are hundreds of times what they were: the data are others."""
+    steps = np.where(np.arange(40) < 20, 1.0, 300.0)
+    assert [] == found(GradientExploding(), measured(0.003 * steps, steps))
+    assert 1 == len(found(GradientExploding(), measured(0.003 * np.geomspace(1, 300, 40), np.geomspace(1, 300, 40))))
+
+
 def test_gs402_growth_to_infinity() -> None:
     """Gradients that are no numbers any more, and no loss."""
     used = [1.0, 1.0, 1.0, 1.0, 200.0, 1e5, 1e9, *[INF] * 5]

@@ -47,8 +47,8 @@ class GradientExploding(Jumps, Hopeless, Rule):
         A jump: a gradient `times` times the largest of the rows measured before it (`sigmas` of their logarithms), a
         step with it that changes some weights by a `thrown`-th of themselves and `times` times more than the median
         step (`usual` at most), and a loss that stays worse than before for `rows` rows. Or growth: norms `grown` times
-        those of the start in several rows, and a loss above its start. Or a gradient of one of the `first_steps`
-        that is `of_weights` times as large as the weights, a step with it that is `step_of_weights` times as large, and a loss
+        those of the start in several rows, and a loss above its start. Or a gradient of one of the `first_steps` that is
+        `of_weights` times as large as the weights, a step with it that is `step_of_weights` times as large, and a loss
         that is no number, or `exploded` times the first one, `within` so many rows: no learning rate in use would do.
         An error where the loss is no number any more.
     Why it matters
@@ -95,8 +95,8 @@ class GradientExploding(Jumps, Hopeless, Rule):
         for stream in judged(record):
             for optimizer in stream.optimizers:
                 measured = norms(optimizer)
-                found = self._start(Steps(record, stream, optimizer), measured) or self._jump(stream, optimizer, measured)
-                found = found or self._growth(stream, measured)
+                found = self._start(Steps(record, stream, optimizer), measured)
+                found = found or self._jump(stream, optimizer, measured) or self._growth(stream, measured)
                 if found is not None:
                     yield self._finding(record, stream, optimizer, measured, found)
 
@@ -163,7 +163,7 @@ class GradientExploding(Jumps, Hopeless, Rule):
         at = len(used) - int(np.argmin(beyond[::-1]))
         level, now = float(np.median(known[: self.start_rows])), float(stream.loss[-1])
         newest = stream.loss[-self.start_rows :]
-        if np.isfinite(newest).any() and not np.nanmedian(newest) > self.worse_by * level:
+        if np.isfinite(newest).any() and (not np.nanmedian(newest) > self.worse_by * level or _at_once(known, level)):
             return None
         return Explosion(at, scale, float(np.nanmax(used[at:], initial=0.0)), level, now, "grew")
 
@@ -214,6 +214,12 @@ def _how(found: Explosion) -> str:
     if found.how == "was":
         return f"was {show(found.norm)}, {show(found.norm / found.scale)} times that of the weights,"
     return f"{found.how} from {show(found.scale)} to {show(found.norm)}"
+
+
+def _at_once(losses: Array, level: float) -> bool:
+    """Whether one row did most of what the losses have risen by since `level`: other data, a new task."""
+    known = np.log(np.maximum(losses, 1e-3 * level))
+    return bool(np.diff(known).max(initial=0.0) > 0.5 * (known[-1] - math.log(level)))
 
 
 def _where(optimizer: OptimizerRecord, at: int) -> tuple[str, ...]:
