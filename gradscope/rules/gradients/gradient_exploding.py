@@ -47,7 +47,7 @@ class GradientExploding(Jumps, Hopeless, Rule):
         A jump: a gradient `times` times the largest of the rows measured before it (`sigmas` of their logarithms), a
         step with it that changes some weights by a `thrown`-th of themselves and `times` times more than the median
         step (`usual` at most), and a loss that stays worse than before for `rows` rows. Or growth: norms `grown` times
-        those of the start in several rows, and a loss above its start. Or a gradient of one of the `first_steps` that is
+        those of the start in several rows, and a loss above its start. Or a gradient of one of the `first_steps` steps,
         `of_weights` times as large as the weights, a step with it that is `step_of_weights` times as large, and a loss
         that is no number, or `exploded` times the first one, `within` so many rows: no learning rate in use would do.
         An error where the loss is no number any more.
