@@ -26,8 +26,8 @@ class Hopeless:
 
         It is `of_weights` times as large as all weights together, and so were those before it (no step has made it so);
         the step with it is `step_of_weights` times as large, which a warm-up may put off; and within a few rows the
-        loss is no number any more or `exploded` times what it was, and has not come back since. Where the curvature along
-        the first steps is that of an lr that is less than `too_high` times too high, it is the lr (huge inputs).
+        loss is no number any more or `exploded` times what it was, and has not come back since. Where the curvature
+        along the first steps is that of an lr that is less than `too_high` times too high, it is the lr (huge inputs).
         """
         stream, optimizer = steps.stream, steps.optimizer
         weights = total(optimizer, "weight_norm")

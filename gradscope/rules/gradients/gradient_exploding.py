@@ -48,9 +48,9 @@ class GradientExploding(Jumps, Hopeless, Rule):
         step with it that changes some weights by a `thrown`-th of themselves and `times` times more than the median
         step (`usual` at most), and a loss that stays worse than before for `rows` rows. Or growth: norms `grown` times
         those of the start in several rows, and a loss above its start. Or a gradient of one of the `first_steps`
-        that is `of_weights` times as large as the weights, a step with it that is `step_of_weights` times as large, and a loss
-        that is no number, or `exploded` times the first one, `within` so many rows: no learning rate in use would do.
-        An error where the loss is no number any more.
+        that is `of_weights` times as large as the weights, a step with it that is `step_of_weights` times as large, and
+        a loss that is no number, or `exploded` times the first one, `within` so many rows: no learning rate in use
+        would do. An error where the loss is no number any more.
     Why it matters
         One such step undoes thousands of others: a single bad batch, a long sequence through a recurrent network, a
         deep network without normalisation.
@@ -95,8 +95,8 @@ class GradientExploding(Jumps, Hopeless, Rule):
         for stream in judged(record):
             for optimizer in stream.optimizers:
                 measured = norms(optimizer)
-                found = self._start(Steps(record, stream, optimizer), measured) or self._jump(stream, optimizer, measured)
-                found = found or self._growth(stream, measured)
+                found = self._start(Steps(record, stream, optimizer), measured)
+                found = found or self._jump(stream, optimizer, measured) or self._growth(stream, measured)
                 if found is not None:
                     yield self._finding(record, stream, optimizer, measured, found)
 
