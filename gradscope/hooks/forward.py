@@ -56,18 +56,13 @@ class ForwardTrace:
     """The module calls since the last `clear`, while on. `blind` says why there are none, where that is known."""
 
     def __init__(
-        self,
-        guard: Callable[[], bool],
-        failed: Callable[[BaseException], None],
-        called: Callable[[Call, Any, Any, Any], None],
-        spent: Callable[[float], None],
+        self, guard: Callable[[], bool], failed: Callable[[BaseException], None], spent: Callable[[float], None]
     ) -> None:
         self.calls: list[Call] = []
         self.blind = ""
         self._broken = False
         self._guard = guard  # whether to look now
         self._failed = failed
-        self._called = called  # with each call that has ended well, its arguments, keyword arguments and output
         self._spent = spent  # so many seconds in a hook
         self._stack: list[Call] = []
         self._handles: list[RemovableHandle] = []
@@ -140,8 +135,6 @@ class ForwardTrace:
             if call.module is module:
                 call.inputs = [glimpse(t) for t in tensors_in((args, kwargs))]
                 call.outputs = [glimpse(t) for t in tensors_in(output)]
-                if output is not None:
-                    self._called(call, args, kwargs, output)
                 return
 
 

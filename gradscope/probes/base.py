@@ -2,14 +2,14 @@
 from __future__ import annotations
 
 from types import FrameType
-from typing import Any, Protocol, Sequence
+from typing import Protocol, Sequence
 
 import torch
 
 from gradscope.events import Site
 from gradscope.facts.fact import Fact
 from gradscope.hooks.clipping import ClipCall
-from gradscope.hooks.forward import Call, ForwardTrace
+from gradscope.hooks.forward import ForwardTrace
 from gradscope.hooks.graph import Survey
 from gradscope.recording.naming import Names
 from gradscope.recording.track import Track
@@ -65,9 +65,6 @@ class Probe:
 
     cost = ""
     always: frozenset[str] = frozenset()
-
-    def called(self, scene: Scene, call: Call, args: Any, kwargs: Any, output: Any) -> None:
-        """A module's forward is over, on rows that are looked at closely (evaluation too). Keep none of the tensors."""
 
     def before_backward(self, scene: Scene, roots: Sequence[torch.Tensor], site: Site) -> None:
         """The graph of `roots` is alive."""

@@ -34,10 +34,7 @@ class Stage:
         self.names = Names()
         self.facts = FactLog()
         self.trace = ForwardTrace(
-            lambda: DISPATCHER.listening(DISPATCHER.generation),
-            self._failed,
-            lambda *call: self.tell("called", *call),
-            DISPATCHER.spend,
+            lambda: DISPATCHER.listening(DISPATCHER.generation), self._failed, DISPATCHER.spend
         )
         self.triggers: set[str] = set()
         self._probes, self._roster, self._blind = list(probes), roster, blind
