@@ -174,6 +174,9 @@ class Record:
         groups = (tuple(known[n] for n in group if n in known) for group in self.partition)
         return tuple(Stream(group[0].number, group) for group in groups if group)
 
+    def stream(self, number: int) -> Stream | None:
+        return next((stream for stream in self.streams if stream.number == number), None)
+
     def stream_of(self, optimizer: int) -> int:
         """The number of the stream that an optimizer belongs to."""
         return next((group[0] for group in self.partition if optimizer in group), optimizer)

@@ -6,8 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gradscope.facts.fact import newest_of
+from gradscope.facts.model import GraphUnseen
 from gradscope.record.record import Record, Stream
 from gradscope.rules.chance import guess
+from gradscope.rules.judged import skipped
 from gradscope.rules.steps import Steps, windows_mean
 
 _FIRST, _NEWEST = 2, 32  # losses
@@ -96,8 +99,14 @@ def stuck(steps: Steps, rows: int, kept: float) -> Level | None:
 
 def came_down(record: Record, number: int, level: float, to: float = 0.9) -> bool:
     """Whether the newest losses of a stream lie below `to` of `level`."""
-    stream = next((stream for stream in record.streams if stream.number == number), None)
+    stream = record.stream(number)
     if stream is None:
         return False
     newest = stream.loss[-max(25, len(stream.loss) // 8) :]
     return bool(len(newest) and np.isfinite(newest).all() and newest.mean() < to * level)
+
+
+def unseen(record: Record) -> str:
+    """Of rules about activations: what is not judged, and why."""
+    hidden = {f"{fact.why} hides what is activated" for fact in newest_of(record.facts.of(GraphUnseen))}
+    return "; ".join([*sorted(hidden), *filter(None, [skipped(record)])])

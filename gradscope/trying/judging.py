@@ -53,7 +53,7 @@ def _notes(baseline: children.Ran, ran: children.Ran, stream: Stream, compared: 
 
 def _stream(record: Record | None, treatment: Treatment) -> Stream | None:
     number = treatment.finding.stream
-    return next((s for s in record.streams if s.number == number), None) if record is not None else None
+    return record.stream(number) if record is not None else None
 
 
 def loss_at_end(record: Record | None) -> float:

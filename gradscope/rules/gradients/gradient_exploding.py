@@ -105,7 +105,7 @@ class GradientExploding(Jumps, Hopeless, Rule):
 
     def over(self, finding: Finding, record: Record) -> bool:
         """Once found it stays, until the loss is back at its level."""
-        stream = next((s for s in record.streams if s.number == finding.stream), None)
+        stream = record.stream(finding.stream)
         if stream is None or stream not in judged(record):
             return stream is not None
         newest = stream.loss[-self.rows :]

@@ -72,7 +72,7 @@ class LearningRateTooHigh(Jumps, Hopeless, Signs, Estimates, Rule):
 
     def over(self, finding: Finding, record: Record) -> bool:
         """Once the loss has shown it, it stays, until the loss has come down far enough."""
-        stream = next((s for s in record.streams if s.number == finding.stream), None)
+        stream = record.stream(finding.stream)
         steps = None if stream is None else self._boldest(record, stream)
         if stream is None or steps is None:
             return False

@@ -98,7 +98,7 @@ class ScheduleDecaysTooFast(Rule):
 
     def over(self, finding: Finding, record: Record) -> bool:
         """A learning rate of nothing is over when it has grown again, or the loss has gone on falling all the same."""
-        stream = next((s for s in record.streams if s.number == finding.stream), None)
+        stream = record.stream(finding.stream)
         rate = None if stream is None or finding.evidence["kind"] != "nothing" else rates(stream)
         if stream is None or rate is None or not len(rate):
             return True

@@ -65,7 +65,7 @@ class LossExploding(Rule):
 
     def over(self, finding: Finding, record: Record) -> bool:
         """Once found it stays, until the losses are back at three times the start, or are not to be judged."""
-        stream = next((s for s in record.streams if s.number == finding.stream), None)
+        stream = record.stream(finding.stream)
         if stream is None or stream not in judged(record):
             return stream is not None
         newest = stream.loss[stream.optimizers[0].scalars["course"] == finding.evidence["course"]][-self.sustained :]

@@ -103,7 +103,7 @@ class LossNotDecreasing(Rule):
 
     def over(self, finding: Finding, record: Record) -> bool:
         """Once found it stays, until the newest losses are better than chance, or are not to be judged."""
-        stream = next((s for s in record.streams if s.number == finding.stream), None)
+        stream = record.stream(finding.stream)
         blocks = None if stream is None else stream.courses.get(int(finding.evidence["course"]))
         if stream is None or blocks is None:
             return False

@@ -91,7 +91,7 @@ class LossOscillating(Rule):
 
     def over(self, finding: Finding, record: Record) -> bool:
         """Once found it stays, until the loss has come down to 70 % of its lower turns."""
-        stream = next((s for s in record.streams if s.number == finding.stream), None)
+        stream = record.stream(finding.stream)
         if stream is None or stream not in judged(record):
             return stream is not None
         newest = stream.loss[-self.rows :]

@@ -63,7 +63,7 @@ class LossRising(RiseTest, Rule):
 
     def over(self, finding: Finding, record: Record) -> bool:
         """Once found it stays, until the newest losses have come half of the way back, or are not to be judged."""
-        stream = next((s for s in record.streams if s.number == finding.stream), None)
+        stream = record.stream(finding.stream)
         best, now = float(finding.evidence["best"]), float(finding.evidence["now"])
         blocks = None if stream is None else stream.courses.get(int(finding.evidence["course"]))
         if blocks is None or len(blocks.whole) < 4:

@@ -97,7 +97,7 @@ class LossSpike(Rule):
 
     def over(self, finding: Finding, record: Record) -> bool:
         """Once found it stays, until none has come for long, or the loss is not to be judged."""
-        stream = next((s for s in record.streams if s.number == finding.stream), None)
+        stream = record.stream(finding.stream)
         if stream is None or stream not in judged(record):
             return stream is not None
         return int(stream.rows[-1]) - finding.steps[1] > self.newest

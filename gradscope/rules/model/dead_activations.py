@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from typing import Iterator
 
 from gradscope.facts.fact import FactEntry, newest_of
-from gradscope.facts.model import WINDOWS, Firing, GraphUnseen
+from gradscope.facts.model import WINDOWS, Firing
 from gradscope.facts.operations import BlockedGradient
 from gradscope.findings import Advice, Finding, list_names
 from gradscope.record.record import Record, Stream
 from gradscope.rules.advice import decade_down
 from gradscope.rules.base import Rule
-from gradscope.rules.judged import judged, skipped
-from gradscope.rules.standing import Standing, lately, standing
+from gradscope.rules.judged import judged
+from gradscope.rules.standing import Standing, lately, standing, unseen
 
 
 @dataclass(frozen=True)
@@ -103,12 +103,11 @@ class DeadActivations(Rule):
                 yield self._finding(record, stream, stands, found)
 
     def not_judged(self, record: Record) -> str:
-        unseen = {f"{f.why} hides what is activated" for f in newest_of(record.facts.of(GraphUnseen))}
-        return "; ".join([*sorted(unseen), *filter(None, [skipped(record)])])
+        return unseen(record)
 
     def over(self, finding: Finding, record: Record) -> bool:
         """Taken back once most units fire again, or the loss is far below."""
-        stream = next((s for s in record.streams if s.number == finding.stream), None)
+        stream = record.stream(finding.stream)
         stands = None if stream is None else standing(record, stream)
         return stands is not None and stands.share < 0.8 * self.poor
 

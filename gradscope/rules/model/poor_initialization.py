@@ -100,7 +100,7 @@ class PoorInitialization(Rule):
 
     def over(self, finding: Finding, record: Record) -> bool:
         """Equal units stay so; for the rest, the loss tells."""
-        stream = next((s for s in record.streams if s.number == finding.stream), None)
+        stream = record.stream(finding.stream)
         stands = None if stream is None else standing(record, stream)
         return stands is not None and not finding.evidence.get("equal") and stands.share < 0.9 * self.at_guess
 

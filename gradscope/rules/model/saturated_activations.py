@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Iterator
 
 from gradscope.facts.fact import FactEntry, newest_of
-from gradscope.facts.model import GraphUnseen, Saturation
+from gradscope.facts.model import Saturation
 from gradscope.findings import Advice, Finding
 from gradscope.record.record import Record, Stream
 from gradscope.rules.advice import decade_down
 from gradscope.rules.base import Rule
-from gradscope.rules.judged import judged, skipped
-from gradscope.rules.standing import Standing, lately, standing
+from gradscope.rules.judged import judged
+from gradscope.rules.standing import Standing, lately, standing, unseen
 
 
 @dataclass(frozen=True)
@@ -95,12 +95,11 @@ class SaturatedActivations(Rule):
         return fact.weights * math.sqrt(fact.fan_in) / gain if fact.fan_in and fact.weights > 0 else 0.0
 
     def not_judged(self, record: Record) -> str:
-        unseen = {f"{f.why} hides what is activated" for f in newest_of(record.facts.of(GraphUnseen))}
-        return "; ".join([*sorted(unseen), *filter(None, [skipped(record)])])
+        return unseen(record)
 
     def over(self, finding: Finding, record: Record) -> bool:
         """Taken back once the loss has left its level."""
-        stream = next((s for s in record.streams if s.number == finding.stream), None)
+        stream = record.stream(finding.stream)
         stands = None if stream is None else standing(record, stream)
         pinned = finding.evidence.get("pinned_from_the_start", False)
         return stands is not None and stands.share < 0.9 * (self.slow if pinned else self.stuck)
