@@ -73,7 +73,7 @@ def test_without_scikit_learn_it_says_what_to_install(tmp_path: Path, monkeypatc
     [
         (["wrap_existing_loop.py"], "no errors, no warnings"),
         (["wrap_existing_loop.py", "--forget-zero-grad"], "GS101 missing-zero-grad"),
-        (["tutorial_cifar10.py", "--epochs", "1", "--data", "in the way/data"], "no errors, no warnings"),
+        (["tutorial_cifar10.py", "--epochs", "1", "--data", "in the way/data"], "0 errors, 0 warnings, 1 note"),
     ],
     ids=["wrapped", "wrapped, zero_grad forgotten", "tutorial"],
 )

@@ -112,10 +112,12 @@ class SaturatedActivations(Rule):
         worst = first if first.first and first.inputs > self.large else max(flat, key=lambda fact: fact.saturated)
         why, advice = self._why(worst)
         optimizer = stream.optimizers[0]
-        since = min(fact.row for e in entries for fact in e.examples if self._flat(fact))
-        if severity == "info":
+        if severity == "warning" and not self._known(worst):
+            severity = "info"
+        elif severity == "info":
             why = "it was not so at first: the steps have done it"
             advice = (*decade_down(record, optimizer), *advice)
+        since = min(fact.row for e in entries for fact in e.examples if self._flat(fact))
         return self.finding(
             (since, int(stream.rows[-1])),
             severity=severity,
@@ -141,6 +143,10 @@ class SaturatedActivations(Rule):
             label="units of this model are saturated",
             advice=advice,
         )
+
+    def _known(self, fact: Saturation) -> bool:
+        """Whether its inputs or its weights are the cause."""
+        return fact.inputs > self.large or self._excess(fact) > 2
 
     def _why(self, fact: Saturation) -> tuple[str, tuple[Advice, ...]]:
         relu = Advice("or use nn.ReLU(), which does not saturate")

@@ -1,7 +1,7 @@
-# expect: GS202
+# expect: GS301
 # by-row: 480
 # line: here
-# healed-by: healthy/gs202_second_phase_healed.py
+# healed-by: healthy/gs301_second_phase_healed.py
 """Two phases on one model, each with its own optimizer; the second one's rate was meant to be a thousandth of it."""
 import torch
 from sklearn.datasets import load_digits
@@ -19,8 +19,8 @@ def phase(optimizer, steps):
         batch = torch.randint(0, 1500, (32,))
         optimizer.zero_grad()
         loss = nn.functional.cross_entropy(model(images[batch]), labels[batch])
-        loss.backward()  # <- here
-        optimizer.step()
+        loss.backward()
+        optimizer.step()  # <- here
 
 
 first = torch.optim.Adam(model.parameters(), lr=1e-3)
