@@ -26,8 +26,11 @@ class Jumps:
         Its gradient is `times` the largest of those before, `sigmas` of their logarithms above the middle one, and it
         changes some weight matrix by a `thrown`-th of itself, where `usual` is the most that the median step did.
         """
-        used, ratios = measured.used, _ratios(optimizer)
-        for at in range(self.before, len(used)):
+        used = measured.used
+        beyond = np.flatnonzero(used[1:] > self.times * np.nan_to_num(used[:-1])) + 1  # the row before, at least
+        beyond = beyond[beyond >= self.before]
+        ratios = _ratios(optimizer) if len(beyond) else used
+        for at in map(int, beyond):
             earlier = used[max(0, at - 64) : at]
             earlier = earlier[earlier > 0]
             if len(earlier) < self.before or not used[at] > self.times * earlier.max():
