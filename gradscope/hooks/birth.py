@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 
+from gradscope.hooks.lineage import leaf, order
 from gradscope.hooks.operations import adds, base_name, masks, normalizes, passes
 from gradscope.hooks.saved import Saved
-from gradscope.hooks.values import Status, Values, condition, leaf
+from gradscope.hooks.values import Status, Values, condition
 
 _NEVER_NAN = ("sum", "add", "sub", "neg", "rsub")  # of finite numbers
 _SCALES = ("mul", "div", "neg", "to_copy")
@@ -53,11 +54,6 @@ def birth(values: Values, roots: Sequence[torch.Tensor]) -> Birth:
                 queue.append(earlier)
     first = [one for one in found if one.kind == "constant"] or found
     return min(first, key=lambda one: order(one.span[0] if one.span else one.node), default=Birth("unknown"))
-
-
-def order(node: Any) -> int:
-    """In which order torch has made the nodes."""
-    return int(node._sequence_nr()) if hasattr(node, "_sequence_nr") else 0
 
 
 def _step_back(values: Values, node: Any) -> tuple[list[tuple[Any, int]], Birth | None]:

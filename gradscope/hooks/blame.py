@@ -10,9 +10,10 @@ from typing import Any
 import torch
 
 from gradscope.hooks.birth import Birth
+from gradscope.hooks.lineage import leaf
 from gradscope.hooks.operations import as_written, base_name, dims, normalizes
 from gradscope.hooks.sites import SiteFinder
-from gradscope.hooks.values import Values, leaf
+from gradscope.hooks.values import Values
 
 Given = list[Any]  # the inputs: tensors, numbers, None where not known
 _THROUGH = ("t", "transpose", "view", "expand", "to_copy", "unsqueeze", "reshape_alias", "permute", "alias", "clone")

@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
-from gradscope.hooks.birth import order
+from gradscope.hooks.lineage import leaf, order
 from gradscope.hooks.operations import base_name, singular, steep
-from gradscope.hooks.values import Values, leaf
+from gradscope.hooks.values import Values
 
 _MOST = 64  # operations looked at one by one
 _NEAR = 12  # operations to a torch.where

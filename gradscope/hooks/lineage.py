@@ -55,9 +55,10 @@ def shape_made(node: Any, at: int = 0) -> tuple[int, ...] | None:
     return tuple(int(size) for size in metadata[at].shape)
 
 
-def leaf(node: Any) -> Any:
-    """The tensor that an AccumulateGrad is for; None for any other operation."""
-    return getattr(node, "variable", None) if node is not None and not node.next_functions else None
+def leaf(node: Any) -> torch.Tensor | None:
+    """The parameter (or other leaf) that an AccumulateGrad is for; None for any other operation."""
+    variable = getattr(node, "variable", None)
+    return variable if isinstance(variable, torch.Tensor) and not node.next_functions else None
 
 
 def weight(node: Any, at: int) -> Any:
@@ -145,7 +146,7 @@ def unit_dimension(node: Any, layer: Any, dimensions: int) -> int:
 
 def order(node: Any) -> int:
     """Nodes in the order in which the forward made them."""
-    return int(node._sequence_nr())
+    return int(node._sequence_nr()) if hasattr(node, "_sequence_nr") else 0
 
 
 def module_of(name: str) -> str:

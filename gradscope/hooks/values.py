@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from gradscope.hooks.lineage import leaf
 from gradscope.hooks.operations import adds, again, base_name, keeps_all, masks, passes, strict
 from gradscope.hooks.saved import Saved, saved
 
@@ -172,12 +173,6 @@ class Values:
             nan, high, low = condition(one.tensor)
             if nan or high or (low and not adds(base_name(node)) and "mask" not in one.name):
                 yield one
-
-
-def leaf(node: Any) -> torch.Tensor | None:
-    """The parameter (or other leaf) that the graph ends in here."""
-    variable = getattr(node, "variable", None)
-    return variable if isinstance(variable, torch.Tensor) and not node.next_functions else None
 
 
 def condition(tensor: torch.Tensor) -> tuple[bool | None, bool, bool]:

@@ -13,10 +13,11 @@ from gradscope.facts.not_finite import GradientOrigin, LossOrigin
 from gradscope.hooks import blame
 from gradscope.hooks.birth import Birth, birth
 from gradscope.hooks.gradient_birth import suspects
+from gradscope.hooks.lineage import leaf
 from gradscope.hooks.operations import adds, base_name, written
 from gradscope.hooks.saved import Saved
 from gradscope.hooks.sites import users_frames, variables
-from gradscope.hooks.values import Values, condition, leaf
+from gradscope.hooks.values import Values, condition
 from gradscope.probes.base import Probe, Scene
 from gradscope.recording.stats import on_host
 from gradscope.recording.track import Track
