@@ -22,6 +22,7 @@ from gradscope.facts.loop import (
 from gradscope.facts.loss import ConstantGuess, LossFunction, LossKind, SharedLoss
 from gradscope.facts.model import BatchStatistics, EqualUnits, Firing, GraphUnseen, Saturation, Signal
 from gradscope.facts.not_finite import GradientOrigin, LossOrigin
+from gradscope.facts.numerics import LossScaling, LostUpdates, Underflow
 from gradscope.facts.operations import BlockedGradient, LossBroadcast, NormalizedOutput, StackedLinear
 
 KINDS: dict[str, type[Fact]] = {
@@ -56,6 +57,9 @@ KINDS: dict[str, type[Fact]] = {
         Signal,
         BatchStatistics,
         GraphUnseen,
+        LossScaling,
+        LostUpdates,
+        Underflow,
     )
 }
 
@@ -69,7 +73,7 @@ def from_json(data: dict[str, Any]) -> Fact:
     """The inverse of `to_json`. KeyError or TypeError where the data is not of its form."""
     kind = KINDS[data["fact"]]
     values = {k: v for k, v in data.items() if k != "fact"}
-    for name in ("site", "grows"):
+    for name in ("site", "grows", "made"):
         if isinstance(values.get(name), dict):
             values[name] = Site(**values[name])
     for name in ("values", "settings"):

@@ -24,6 +24,8 @@ class Clipping(Fact):
 
     The norms before the clip are known of `seen` calls that were between backward and step; `cut` of them were above
     `limit`; `low`, `median`, `high` are their 10 %, 50 % and 90 % quantiles (0 where none is known).
+    Before `scaled` of the calls looked at, GradScaler had multiplied the loss, by `scale` in the middle (0: not known),
+    and had not divided the gradients yet.
     """
 
     optimizer: int
@@ -49,6 +51,8 @@ class Clipping(Fact):
     median: float
     high: float
     site: Site
+    scaled: int = 0
+    scale: float = 0.0
 
     def key(self) -> tuple[Any, ...]:
         return (type(self).__name__, self.optimizer, self.kind, self.site)

@@ -4,7 +4,8 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any, Callable
 
-from torch.amp.grad_scaler import GradScaler
+import torch
+from torch.amp.grad_scaler import GradScaler, OptState
 
 from gradscope.hooks.patching import Patch
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def patches(dispatcher: Dispatcher) -> list[Patch]:
-    """`scale` (which tensor is which loss, scaled) and `step` (whether the optimizer's step ran)."""
+    """`scale` (which tensor is which loss, scaled), `step` (whether the optimizer's step ran) and where it is made."""
 
     mine = dispatcher.generation
 
@@ -40,7 +41,29 @@ def patches(dispatcher: Dispatcher) -> list[Patch]:
 
         return wrapper
 
-    return [Patch(GradScaler, "scale", scale), Patch(GradScaler, "step", step)]
+    def init(original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def wrapper(self: Any, *args: Any, **kwargs: Any) -> None:
+            original(self, *args, **kwargs)
+            if self.is_enabled() and dispatcher.listening(mine):
+                dispatcher.send("scaler_created", self)
+
+        return wrapper
+
+    return [Patch(GradScaler, "__init__", init), Patch(GradScaler, "scale", scale), Patch(GradScaler, "step", step)]
+
+
+def waits_for_unscaling(scaler: GradScaler, optimizer: Any) -> bool:
+    """Whether the scaler's next step of this optimizer is to divide the gradients: unscale_ has not been called yet."""
+    states: Any = getattr(scaler, "_per_optimizer_states", {})
+    state = states.get(id(optimizer))  # not by []: the scaler would keep an entry
+    return state is None or state.get("stage", OptState.READY) is OptState.READY
+
+
+def scale_of(scaler: GradScaler) -> torch.Tensor | None:
+    """What it multiplies losses by now # (1,), on its device; None before it has multiplied any."""
+    scale = getattr(scaler, "_scale", None)
+    return scale.detach().reshape(1).clone() if isinstance(scale, torch.Tensor) else None
 
 
 class _StepWatch:

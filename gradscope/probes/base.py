@@ -5,6 +5,7 @@ from types import FrameType
 from typing import Protocol, Sequence
 
 import torch
+from torch.amp.grad_scaler import GradScaler
 
 from gradscope.events import Site
 from gradscope.facts.fact import Fact
@@ -84,7 +85,10 @@ class Probe:
     def after_step(self, scene: Scene, track: Track) -> None:
         """An optimizer has stepped."""
 
-    def skipped_step(self, scene: Scene, track: Track) -> None:
+    def scaler_created(self, scene: Scene, scaler: GradScaler) -> None:
+        """A GradScaler has been made, and is enabled."""
+
+    def skipped_step(self, scene: Scene, track: Track, scaler: GradScaler) -> None:
         """GradScaler did not run this optimizer's step."""
 
     def scheduler_stepped(self, scene: Scene, track: Track, scheduler: object) -> None:

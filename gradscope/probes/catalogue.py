@@ -17,12 +17,15 @@ from gradscope.probes.initialization import InitializationProbe
 from gradscope.probes.loss_broadcast import LossBroadcastProbe
 from gradscope.probes.loss_function import LossFunctionProbe
 from gradscope.probes.loss_kind import LossKindProbe
+from gradscope.probes.loss_scaling import LossScalingProbe
+from gradscope.probes.lost_updates import LostUpdatesProbe
 from gradscope.probes.missing_step import MissingStepProbe
 from gradscope.probes.no_gradient import NoGradientProbe
 from gradscope.probes.normalized_output import NormalizedOutputProbe
 from gradscope.probes.not_finite import GradientOriginProbe, LossOriginProbe
 from gradscope.probes.schedule import ScheduleProbe
 from gradscope.probes.stacked_linear import StackedLinearProbe
+from gradscope.probes.underflow import UnderflowProbe
 from gradscope.probes.unowned_parameters import UnownedParametersProbe
 
 
@@ -52,4 +55,7 @@ def make_probes() -> list[Probe]:
         ActivationsProbe(),
         BatchStatisticsProbe(),
         InitializationProbe(),
+        LossScalingProbe(),
+        LostUpdatesProbe(),
+        UnderflowProbe(),
     ]

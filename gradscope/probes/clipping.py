@@ -13,9 +13,10 @@ import torch
 from gradscope.events import Site
 from gradscope.facts.gradients import Clipping
 from gradscope.hooks.clipping import ClipCall, can_be_seen
+from gradscope.hooks.scaler import waits_for_unscaling
 from gradscope.hooks.sites import UNKNOWN
 from gradscope.probes.base import Probe, Scene
-from gradscope.recording.stats import on_host
+from gradscope.recording.stats import UNSCALED, Scale, on_host
 from gradscope.recording.track import Track
 
 FIRST_ROWS, EVERY = 64, 7  # all calls are looked at in the first rows, then in one of seven (turns go by 2, 3, 4, 5, 6)
@@ -67,6 +68,8 @@ class Target:
     ready: bool = False  # that call found gradients that no step has used, and no backward has added to them since
     backwards: int = -1  # seen in the run at that call
     next: int = 1  # to be told when there are so many calls
+    scaled: int = 0
+    scales: deque[Scale] = field(default_factory=lambda: deque(maxlen=NORMS))  # of these calls; some on their way
 
     def of(self) -> Track | None:
         return None if self.track is None else self.track()
@@ -130,6 +133,9 @@ class ClippingProbe(Probe):
         target.used_up += call.used_up
         target.empty += bool(parameters) and not found
         target.spent += found and spent
+        if target.ready and track is not None and _is_scaled(track):
+            target.scaled += 1
+            target.scales.append(track.loss_scale)
         if target.ready and norm == norm:
             target.take(norm)
         elif target.ready and total is not None and track is not None:
@@ -185,6 +191,7 @@ class ClippingProbe(Probe):
     def _say(scene: Scene, target: Target) -> None:
         target.next = max(target.calls + 1, int(target.calls * GROWTH))
         track = target.of()
+        scales = [scale.value for scale in target.scales if scale.tensor is None]
         low, median, high = map(float, np.quantile(list(target.norms), (0.1, 0.5, 0.9))) if target.norms else (0.0,) * 3
         scene.emit(
             Clipping(
@@ -192,8 +199,20 @@ class ClippingProbe(Probe):
                 target.covered, 0 if track is None else len(track.parameters), target.calls, target.since,
                 target.empty, target.spent, target.none, target.used_up, target.acted, target.idle, target.ahead,
                 target.times, target.seen, target.cut, low, median, high, target.site,
+                target.scaled, float(np.median(scales)) if scales else 0.0,
             )
         )  # fmt: skip
+
+
+def _is_scaled(track: Track) -> bool:
+    """Whether its gradients are those of a loss that GradScaler has multiplied, and that it is to divide at its step.
+
+    Known from the scaler's first step of the optimizer on.
+    """
+    scaler, optimizer = None if track.scaler is None else track.scaler(), track.optimizer()
+    if scaler is None or optimizer is None or track.loss_scale is UNSCALED:
+        return False
+    return waits_for_unscaling(scaler, optimizer)
 
 
 def _frozen_part(scene: Scene, call: ClipCall) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 import weakref
 from dataclasses import dataclass
 
+from torch.amp.grad_scaler import GradScaler
 from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts, ReduceLROnPlateau
 
 from gradscope.events import Site
@@ -72,7 +73,7 @@ class EarlySchedulerProbe(Probe):
         elif early.backwards and scene.backwards > early.backwards:
             track.order_known = True  # a batch went by on which it was not to step: accumulation, a guard, a turn
 
-    def skipped_step(self, scene: Scene, track: Track) -> None:
+    def skipped_step(self, scene: Scene, track: Track, scaler: GradScaler) -> None:
         track.order_known = True
 
 

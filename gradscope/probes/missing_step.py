@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Sequence
 
 import torch
+from torch.amp.grad_scaler import GradScaler
 
 from gradscope.events import Site
 from gradscope.facts.loop import MissingStep
@@ -74,7 +75,7 @@ class MissingStepProbe(Probe):
     def rows_passed(self, scene: Scene, track: Track, count: int) -> None:
         self._reset(track)
 
-    def skipped_step(self, scene: Scene, track: Track) -> None:
+    def skipped_step(self, scene: Scene, track: Track, scaler: GradScaler) -> None:
         self._reset(track)
         self._of(track).skipped = True
 

@@ -6,6 +6,7 @@ derive the states (`Track.replay`).
 """
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sequence
 from math import isfinite
 from typing import Any
@@ -132,12 +133,19 @@ class Recorder:
         track.later("closure_returned", track.before_step)
         track.maybe_used = True
 
+    def scaler_created(self, scaler: Any) -> None:
+        self.stage.tell("scaler_created", scaler)
+
     def scaler_stepped(self, scaler: Any, optimizer: torch.optim.Optimizer, ran: bool) -> None:
         track = self.roster.get(optimizer)
-        if track is not None and not ran:
+        if track is None:
+            return
+        if track.scaler is None or track.scaler() is not scaler:
+            track.scaler = weakref.ref(scaler)
+        if not ran:
             self.rows.unsettle()
             self.stage.emit(SkippedStep(self.row, track.number))
-            self.stage.tell("skipped_step", track)
+            self.stage.tell("skipped_step", track, scaler)
 
     def scheduler_stepped(self, scheduler: Any) -> None:
         self.roster.adopt()

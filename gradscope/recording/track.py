@@ -55,6 +55,7 @@ class Track:
         self.newest_row = -1
         self.order_known = False  # whether a scheduler steps before its first step need no longer be asked
         self.loss_scale = UNSCALED
+        self.scaler: weakref.ref[Any] | None = None  # the GradScaler that steps it
         self.zero_grad_site = self.backward_site = self.step_site = -1
         self.before_backward: Look | None = None
         self.before_zero_grad: Look | None = None

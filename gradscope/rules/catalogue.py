@@ -40,6 +40,10 @@ from gradscope.rules.model.normalized_output_into_loss import NormalizedOutputIn
 from gradscope.rules.model.poor_initialization import PoorInitialization
 from gradscope.rules.model.saturated_activations import SaturatedActivations
 from gradscope.rules.model.stacked_linear_layers import StackedLinearLayers
+from gradscope.rules.numerics.clip_before_unscale import ClipBeforeUnscale
+from gradscope.rules.numerics.low_precision_gradient_underflow import LowPrecisionGradientUnderflow
+from gradscope.rules.numerics.low_precision_update_lost import LowPrecisionUpdateLost
+from gradscope.rules.numerics.scaler_skips_steps import ScalerSkipsSteps
 
 RULES: tuple[Rule, ...] = (
     MissingZeroGrad(),
@@ -77,6 +81,10 @@ RULES: tuple[Rule, ...] = (
     StackedLinearLayers(),
     BatchnormSmallBatch(),
     InputNotFinite(),
+    LowPrecisionUpdateLost(),
+    ClipBeforeUnscale(),
+    ScalerSkipsSteps(),
+    LowPrecisionGradientUnderflow(),
 )
 
 

@@ -43,7 +43,7 @@ class InputNotFinite(Rule):
     name = "input-not-finite"
     severity = "error"
     message = "the batch of step {first} is not finite: {which}{how}{where}, and the loss was {value}"
-    explains = ("GS201", "GS203", "GS204", "GS205", "GS206", "GS401")
+    explains = ("GS201", "GS203", "GS204", "GS205", "GS206", "GS401", "GS703")
 
     in_a_row: int = 3
     in_a_row_again: int = 16  # where the weights were spared before

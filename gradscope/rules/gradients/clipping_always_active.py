@@ -71,6 +71,8 @@ class ClippingAlwaysActive(Rule):
 
     def _is_scaled(self, fact: Clipping, optimizer: OptimizerRecord) -> bool:
         """Whether it clips gradients that GradScaler has multiplied: another matter."""
+        if 2 * fact.scaled > fact.calls:
+            return True
         made = norms(optimizer).made
         made = made[made > 0]
         return bool(len(made)) and fact.median > self.scaled * float(np.median(made))

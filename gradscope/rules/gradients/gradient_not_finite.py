@@ -59,7 +59,7 @@ class GradientNotFinite(Rule):
     name = "gradient-not-finite"
     severity = "error"
     message = "the gradients of {which} were not finite at step {first}, though the loss was {loss}{origin}"
-    explains = ("GS201", "GS203", "GS204", "GS205", "GS206", "GS402", "GS405")
+    explains = ("GS201", "GS203", "GS204", "GS205", "GS206", "GS402", "GS405", "GS703")
 
     in_a_row_again: int = 16  # losses that are no numbers, where an earlier step was spared
 

@@ -56,7 +56,7 @@ class LearningRateTooHigh(Jumps, Hopeless, Signs, Estimates, Rule):
     name = "learning-rate-too-high"
     severity = "warning"
     message = "lr {lr} {verdict} too high: {sign}"
-    explains = ("GS201", "GS202", "GS203", "GS204", "GS205", "GS206", "GS401", "GS402", "GS404", "GS501")
+    explains = ("GS201", "GS202", "GS203", "GS204", "GS205", "GS206", "GS401", "GS402", "GS404", "GS501", "GS703")
 
     def check(self, record: Record) -> Iterator[Finding]:
         for stream in judged(record):

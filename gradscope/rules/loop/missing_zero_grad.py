@@ -49,7 +49,7 @@ class MissingZeroGrad(Rule):
     name = "missing-zero-grad"
     severity = "error"
     message = "{when} used gradients that still contain {parts}{growth}"
-    explains = ("GS201", "GS202", "GS203", "GS204", "GS205", "GS206", "GS301", "GS401", "GS402", "GS405")
+    explains = ("GS201", "GS202", "GS203", "GS204", "GS205", "GS206", "GS301", "GS401", "GS402", "GS405", "GS703")
 
     def check(self, record: Record) -> Iterator[Finding]:
         for optimizer in record.optimizers:

@@ -42,7 +42,7 @@ class LossExploding(Rule):
     name = "loss-exploding"
     severity = "error"
     message = "the loss has left its scale: {start} at the start, {now} now ({times} times as much), since step {since}"
-    explains = ("GS201", "GS203", "GS204", "GS205", "GS206", "GS401")
+    explains = ("GS201", "GS203", "GS204", "GS205", "GS206", "GS401", "GS703")
 
     times: float = 10.0
     sustained: int = 16

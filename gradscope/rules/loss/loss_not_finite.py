@@ -54,7 +54,7 @@ class LossNotFinite(Rule):
     name = "loss-not-finite"
     severity = "error"
     message = "the loss was {value} at step {first}, {history}{since}{origin}"
-    explains = ("GS203", "GS204", "GS205", "GS206", "GS401")
+    explains = ("GS203", "GS204", "GS205", "GS206", "GS401", "GS703")
 
     in_a_row: int = 3
     in_a_row_again: int = 16  # where later losses than the first such one were numbers

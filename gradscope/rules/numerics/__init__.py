@@ -1,0 +1,1 @@
+"""GS7: what low precision does to numbers."""

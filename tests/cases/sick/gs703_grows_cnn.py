@@ -1,0 +1,32 @@
+# expect: GS703
+# by-row: end
+# line: here
+# advised: leave growth_interval at its default, 2000
+# worse: test loss
+# healed-by: healthy/gs703_grows_cnn_healed.py
+"""A scale that doubles after every step is too large at every second."""
+import torch
+from sklearn.datasets import load_digits
+from torch import nn
+
+torch.manual_seed(0)
+torch.set_num_threads(1)
+digits = load_digits()
+images, labels = torch.tensor(digits.data, dtype=torch.float32) / 16, torch.tensor(digits.target)
+images = images.reshape(-1, 1, 8, 8)
+model = nn.Sequential(
+    nn.Conv2d(1, 12, 3), nn.ReLU(), nn.Conv2d(12, 24, 3), nn.ReLU(), nn.Flatten(), nn.Linear(24 * 16, 10)
+)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.03)
+scaler = torch.amp.GradScaler("cpu", growth_interval=1)
+for epoch in range(6):
+    for batch in torch.randperm(1500).split(64):
+        optimizer.zero_grad()
+        with torch.autocast("cpu", dtype=torch.float16):
+            loss = nn.functional.cross_entropy(model(images[batch]), labels[batch])
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)  # <- here
+        scaler.update()
+model.eval()
+with torch.no_grad():
+    print(f"test loss: {nn.functional.cross_entropy(model(images[1500:]), labels[1500:]):.4f}")
