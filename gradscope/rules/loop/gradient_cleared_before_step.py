@@ -6,6 +6,7 @@ from typing import Iterator
 
 import numpy as np
 
+from gradscope.facts.loop import SkippedStep
 from gradscope.findings import Advice, Finding
 from gradscope.record.record import Record, Wiring
 from gradscope.rules.base import Rule
@@ -34,8 +35,8 @@ class GradientClearedBeforeStep(Rule):
         Move `zero_grad()` before `backward()`, or after `step()`.
     Silent on
         Gradients that another network's loss left and that are cleared; a last partial accumulation; backwards made for
-        the input's gradient only (Grad-CAM, FGSM); steps that a guard
-        against NaN or outliers drops.
+        the input's gradient only (Grad-CAM, FGSM); steps that a guard against NaN or outliers drops; steps beside one
+        that GradScaler skips (a clip over both makes zeroes of what is finite).
     Known at
         The second step. Thresholds: {thresholds}.
     References
@@ -52,8 +53,9 @@ class GradientClearedBeforeStep(Rule):
     share: float = 0.5  # of the steps since the first
 
     def check(self, record: Record) -> Iterator[Finding]:
+        overflowed = [skip.row for entry in record.facts.of(SkippedStep) for skip in entry.examples]
         for optimizer in record.optimizers:
-            cleared = (optimizer.wiring & Wiring.CLEARED) != 0
+            cleared = ((optimizer.wiring & Wiring.CLEARED) != 0) & ~np.isin(optimizer.rows, overflowed)
             only = record.meta.ended and len(cleared) == 1 and bool(cleared.all())
             if not only and not _run_of(cleared, self.consecutive):
                 continue

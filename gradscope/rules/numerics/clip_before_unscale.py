@@ -47,15 +47,15 @@ class ClipBeforeUnscale(Rule):
         `calls` calls. Thresholds: {thresholds}.
     References
         https://pytorch.org/docs/stable/notes/amp_examples.html#gradient-clipping. `factor`: a clip that is meant to cut
-        leaves a tenth of most gradients at least (Pascanu et al. 2013 set it at the mean norm or above).
+        leaves a tenth of most gradients (Pascanu et al. 2013 set it at the mean norm or above).
     """
 
     code = "GS702"
     name = "clip-before-unscale"
     severity = "warning"
     message = (
-        "clipping at {limit} came before unscale_ in {scaled} of {calls} steps looked at: gradients still multiplied by "
-        "{scale} are cut to {limit}, and then divided by it. The steps use a norm of {used}; backward made {made}"
+        "clipping at {limit} came before unscale_ in {scaled} of {calls} calls looked at: gradients still multiplied by "
+        "{scale} are cut, and divided by it afterwards. The steps use a norm of {used}, where backward made {made}"
     )
     needs = ("ClippingProbe", "norms")
     explains = (

@@ -47,7 +47,7 @@ class LowPrecisionGradientUnderflow(Rule):
     References
         Micikevicius et al., Mixed precision training, ICLR 2018 (half of the gradients of a detector were flushed);
         https://pytorch.org/docs/stable/amp.html#gradient-scaling. A layer counts once four fifths of what it is given
-        are 0 and the rest is below two smallest numbers: on digits, that was where runs fell behind those with a scaler.
+        are 0 and the rest is below two smallest numbers: on digits, runs fell behind those with a scaler from there on.
     """
 
     code = "GS704"
@@ -118,5 +118,6 @@ def _advice(optimizer: OptimizerRecord, fact: Underflow) -> tuple[Advice, ...]:
         f"{fact.site.line} scaler.scale(loss).backward(), and scaler.step({name}); scaler.update() for {name}.step()"
     )
     if any(p.dtype == "float16" for p in optimizer.parameters):
-        scaler = f'keep the weights in float32, under torch.autocast("{fact.device}", dtype=torch.float16), and {scaler}'
+        autocast = f'torch.autocast("{fact.device}", dtype=torch.float16)'
+        scaler = f"keep the weights in float32, under {autocast}, and {scaler}"
     return Advice(scaler), Advice("or take bfloat16, which needs no scaler")

@@ -1,5 +1,6 @@
 # expect: none
-"""float16 autocast, no scaler, and gradients that it holds: dead units and masked positions have zeroes all the same."""
+"""float16 autocast, no scaler, and gradients that it holds: dead units and masked positions have zeroes all the same.
+"""
 import torch
 from sklearn.datasets import load_digits
 from torch import nn

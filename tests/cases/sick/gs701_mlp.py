@@ -1,7 +1,7 @@
 # expect: GS701
 # by-row: end
 # line: here
-# advised: keep the weights in float32: leave the model as it is made, and run forward and loss under torch.autocast("cpu", dtype=torch.bfloat16)
+# advised: keep the weights in float32: leave the model as it is made, and run forward and loss under
 # worse: test loss
 # healed-by: healthy/gs701_mlp_healed.py
 """Weights in bfloat16 at an lr of 0.0001: next to nothing of the steps arrives."""

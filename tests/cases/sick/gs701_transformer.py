@@ -1,7 +1,7 @@
 # expect: GS701
 # by-row: end
 # line: here
-# advised: keep the weights in float32: leave the model as it is made, and run forward and loss under torch.autocast("cpu", dtype=torch.bfloat16)
+# advised: keep the weights in float32: leave the model as it is made, and run forward and loss under
 # worse: test loss
 # healed-by: healthy/gs701_transformer_healed.py
 """A transformer in bfloat16 throughout, with a usual lr for larger ones."""

@@ -4,7 +4,7 @@
 # advised: leave each row at least one position that is not masked
 # worse: test loss
 # healed-by: healthy/gs703_masked_attention_healed.py
-"""Some sequences are all padding: attention over nothing is NaN, and GradScaler halves its scale until nothing is left."""
+"""Some sequences are all padding: attention over nothing is NaN, and GradScaler halves its scale to nothing."""
 import torch
 from torch import nn
 

@@ -4,7 +4,9 @@
 # advised: scaler = torch.amp.GradScaler("cpu") once, before the loop
 # worse: test loss
 # healed-by: healthy/gs704_millimetres_healed.py
-"""What is predicted are millimetres, and what is compared metres: the squares of their errors are too small for float16."""
+"""What is predicted are millimetres, and what is compared metres: the squares of their errors are too small for
+float16.
+"""
 import torch
 from torch import nn
 
