@@ -16,6 +16,7 @@ from gradscope.facts.fact import MAX_EXAMPLES, FactLog
 from gradscope.facts.learning_rate import StepGeometry
 from gradscope.facts.loop import EarlySchedulerStep, EvalModeSteps, GraphAge, MissingStep, SkippedStep, UnownedParameter
 from gradscope.facts.loss import LossKind
+from gradscope.facts.numerics import LossScaling, LostUpdates, Underflow
 from gradscope.findings import Finding
 from gradscope.record.chunks import DATA, INDEX, META, ChunkWriter
 from gradscope.record.reader import find_run, read_findings, read_record
@@ -115,6 +116,9 @@ def test_facts_are_counted_not_thinned() -> None:
         GraphAge(19, 20, 0, False, Site("train.py", 7)),
         LossKind(3, 0, "policy"),
         StepGeometry(3, 0, 1.0, 0.1, 2.0, 0.5),
+        LossScaling(3, 0, 9, 4, 2, 3, 1, 13, 3, 65536.0, 1.0, 1, 2000, 9, 0, Site("train.py", 7), Site("train.py", 2)),
+        LostUpdates(3, 0, "bfloat16", 2, 4, 8, 512, 500, 0.0005, 0.07, "cpu"),
+        Underflow(3, 0, 4, 1, 1, 0, 1.5, "body.0.weight", "cpu", Site("train.py", 7)),
     ],
     ids=lambda f: type(f).__name__,
 )

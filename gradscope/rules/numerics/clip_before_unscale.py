@@ -54,8 +54,8 @@ class ClipBeforeUnscale(Rule):
     name = "clip-before-unscale"
     severity = "warning"
     message = (
-        "clipping at {limit} came before unscale_ in {scaled} of {calls} calls looked at: gradients still multiplied by "
-        "{scale} are cut, and divided by it afterwards. The steps use a norm of {used}, where backward made {made}"
+        "clipping at {limit} came before unscale_ in {scaled} of {calls} calls looked at: gradients still multiplied "
+        "by {scale} are cut, and divided by it afterwards. The steps use a norm of {used}, where backward made {made}"
     )
     needs = ("ClippingProbe", "norms")
     explains = (
