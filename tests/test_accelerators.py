@@ -11,6 +11,9 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import gradscope.session  # with all that it needs: the fixture patches what has been imported
+from gradscope.facts.fact import Fact
+from gradscope.facts.gradients import Clipping
+from gradscope.facts.numerics import LossScaling, LostUpdates, Underflow
 from gradscope.record.record import Record
 from gradscope.recording import stats
 
@@ -133,3 +136,61 @@ def test_a_mistake_is_found_late_but_found(late: list[int]) -> None:
             (model(X) - Y).square().mean().backward()
             optimizer.step()
         assert "GS101" in [finding.code for finding in scope.findings]
+
+
+def in_low_precision(dtype: torch.dtype, steps: int, factor: float, scaled: bool) -> Callable[[], None]:
+    """Weights or autocast of that precision, and with a scaler one NaN in two batches, and a clip before unscale_."""
+
+    def loop() -> None:
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(3, 16), nn.Tanh(), nn.Linear(16, 1))
+        model = model.bfloat16() if dtype is torch.bfloat16 else model
+        optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+        scaler = torch.amp.GradScaler("cpu", enabled=scaled)
+        for step in range(steps):
+            optimizer.zero_grad()
+            with torch.autocast("cpu", dtype=torch.float16, enabled=dtype is torch.float16):
+                output = model(X.to(dtype) if dtype is torch.bfloat16 else X)
+                loss = (output.float() - Y).square().mean() * factor
+            scaler.scale(loss * float("nan") if scaled and step % 2 else loss).backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            scaler.step(optimizer)
+            scaler.update()
+
+    return loop
+
+
+@pytest.mark.parametrize(
+    ("dtype", "factor", "scaled", "kind"),
+    [
+        (torch.bfloat16, 1e-6, False, LostUpdates),
+        (torch.float16, 1e-9, False, Underflow),
+        (torch.float16, 1.0, True, LossScaling),
+        (torch.float16, 1.0, True, Clipping),
+    ],
+)
+def test_facts_of_low_precision_arrive_late(
+    dtype: torch.dtype, factor: float, scaled: bool, kind: type[Fact], request: pytest.FixtureRequest
+) -> None:
+    """With the numbers that they have when they are there at once, but for what only the host can tell."""
+    loop = in_low_precision(dtype, 60, factor, scaled)
+    (expected,) = [entry.newest for entry in recorded(loop).facts.of(kind)]
+    request.getfixturevalue("late")
+    (late,) = [entry.newest for entry in recorded(loop).facts.of(kind)]
+    for name in ("compared", "stayed", "spacing", "gone", "casts", "size", "skipped", "scale", "first_scale"):
+        assert getattr(expected, name, 0) == getattr(late, name, 0), name
+    assert getattr(expected, "scaled", 28) == pytest.approx(getattr(late, "scaled", 28), abs=2)
+    assert expected.row == late.row
+
+
+@pytest.mark.parametrize(("dtype", "factor"), [(torch.bfloat16, 1e-6), (torch.float16, 1e-9)])
+def test_no_value_is_read_for_facts_of_low_precision(dtype: torch.dtype, factor: float, late: list[int]) -> None:
+    """In no row: as many as for weights, and gradients, in float32."""
+    counts = []
+    for precision in (torch.float32, dtype):
+        reads = Reads()
+        with gradscope.watch(every=5) as scope, reads:
+            in_low_precision(precision, 20, factor, False)()
+        counts.append(reads.count)
+    assert counts[0] == counts[1]
+    assert scope.record.facts.of(LostUpdates if dtype is torch.bfloat16 else Underflow)

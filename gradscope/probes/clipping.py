@@ -5,7 +5,7 @@ import math
 import weakref
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Sequence
+from typing import Literal, Sequence
 
 import numpy as np
 import torch
@@ -191,17 +191,28 @@ class ClippingProbe(Probe):
     def _say(scene: Scene, target: Target) -> None:
         target.next = max(target.calls + 1, int(target.calls * GROWTH))
         track = target.of()
-        scales = [scale.value for scale in target.scales if scale.tensor is None]
-        low, median, high = map(float, np.quantile(list(target.norms), (0.1, 0.5, 0.9))) if target.norms else (0.0,) * 3
+        known = [scale.value for scale in target.scales if scale.tensor is None]
+        scales = [scale for scale in known if scale != 1]  # 1: on an accelerator, a loss that was no number
+        scaled = target.scaled * len(scales) // max(1, len(known))
+        low, median, high = _quantiles(target.norms)
         scene.emit(
             Clipping(
                 scene.row, target.optimizer, target.kind, target.limit, target.norm_type, target.parameters,
                 target.covered, 0 if track is None else len(track.parameters), target.calls, target.since,
                 target.empty, target.spent, target.none, target.used_up, target.acted, target.idle, target.ahead,
                 target.times, target.seen, target.cut, low, median, high, target.site,
-                target.scaled, float(np.median(scales)) if scales else 0.0,
+                scaled, float(np.median(scales)) if scales else 0.0,
             )
         )  # fmt: skip
+
+
+def _quantiles(norms: Sequence[float]) -> tuple[float, float, float]:
+    """10 %, 50 % and 90 %; 0 where nothing is known. Some may be infinite: there is nothing between two such."""
+    if not norms:
+        return 0.0, 0.0, 0.0
+    method: Literal["linear", "nearest"] = "linear" if np.isfinite(norms).all() else "nearest"
+    low, median, high = map(float, np.quantile(list(norms), (0.1, 0.5, 0.9), method=method))
+    return low, median, high
 
 
 def _is_scaled(track: Track) -> bool:
