@@ -13,7 +13,7 @@ from gradscope.rules.base import Rule
 
 _IGNORE = re.compile(r"#\s*gradscope:\s*ignore(?:\[([^\]]*)\])?", re.IGNORECASE)
 WHOLE_ROWS = 32  # rules run after each of the first rows,
-GROWTH = 1.03  # then each time the number of rows has grown by 3 %
+GROWTH = 1.05  # then each time the number of rows has grown by 5 %
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Iterator
 
-import numpy as np
-
 from gradscope.findings import Finding
 from gradscope.record.record import Record, Stream
 from gradscope.rules.advice import change_lr, decade_down, peaks, settings
@@ -14,9 +12,10 @@ from gradscope.rules.estimates import Estimates
 from gradscope.rules.hopeless import Hopeless
 from gradscope.rules.judged import judged, skipped
 from gradscope.rules.jumps import Jumps
+from gradscope.rules.middle import median
 from gradscope.rules.norms import norms
 from gradscope.rules.signs import Signs, Trouble
-from gradscope.rules.steps import Steps
+from gradscope.rules.steps import Steps, steps_of
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ class LearningRateTooHigh(Jumps, Hopeless, Signs, Estimates, Rule):
         if stream not in judged(record):
             return True
         newest = steps.finite[-min(steps.window(self.lasting), 4 * self.lasting) :]
-        return bool(np.median(newest) < float(finding.evidence["forgiven_below"]))
+        return bool(median(newest) < float(finding.evidence["forgiven_below"]))
 
     def _thrown_by_one_step(self, steps: Steps, trouble: Trouble) -> bool:
         """Whether a single gradient did it, to a run that did well until then or had just begun: that is GS402's."""
@@ -90,13 +89,13 @@ class LearningRateTooHigh(Jumps, Hopeless, Signs, Estimates, Rule):
         for row in (int(measured.rows[at]) for at in self.jumps(steps.optimizer, measured)):
             before = steps.losses[steps.rows < row][-self.lasting :]
             well = self.slightly_above if trouble.since else self.fell
-            if -2 <= row - since <= 2 or row > since and np.median(before) < well * steps.start:
+            if -2 <= row - since <= 2 or row > since and median(before) < well * steps.start:
                 return True
         return False
 
     def _boldest(self, record: Record, stream: Stream) -> Steps | None:
         """Of optimizers that step together, the one whose steps are the largest against the weights."""
-        several = [Steps(record, stream, optimizer) for optimizer in stream.optimizers if len(optimizer.rows)]
+        several = [steps_of(record, stream, optimizer) for optimizer in stream.optimizers if len(optimizer.rows)]
         several = [steps for steps in several if steps.lr.max(initial=0.0) > 0]
         if len(several) == 1:
             return several[0]
