@@ -101,6 +101,14 @@ def test_the_cadence_is_a_function_of_the_rows() -> None:
     assert not cadence.due(at, {"OLD_INSIDE:0"})
 
 
+class _Lasting(Rule):
+    code: ClassVar[str] = "GS203"
+    name, severity, message = "lasting", "error", "m"
+
+    def over(self, finding: Finding, record: Record) -> bool:
+        return False
+
+
 class _Broken(Rule):
     code: ClassVar[str] = "GS999"
     name, severity, message = "broken", "error", "m"
@@ -155,3 +163,13 @@ def test_a_comment_on_the_cited_line_silences(tmp_path: Path) -> None:
         found = tuple(finding(c, where=Site(str(file), line)) for c in ("GS101", "GS402", "GS104"))
         log.update(Diagnosis(found), 1, record())
         assert {f.code for f in found} - {f.code for f in log.findings} == silent
+
+
+def test_a_symptom_that_is_gone_is_put_under_its_cause() -> None:
+    """The cause shows later than a symptom that its rule no longer supports: the revision says whose it was."""
+    log = FindingLog((*CHAIN[:2], _Lasting()))
+    seen = record(optimizer())
+    log.update(Diagnosis((finding("GS203", 5),)), 6, seen)
+    changed = log.update(Diagnosis((finding("GS101", 1),)), 20, seen)
+    assert [("GS203", "GS101")] == [(f.code, f.caused_by) for f in changed if f.code == "GS203"]
+    assert [("GS101", None), ("GS203", "GS101")] == told(log.findings)

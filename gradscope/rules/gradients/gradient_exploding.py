@@ -83,7 +83,7 @@ class GradientExploding(Jumps, Hopeless, Rule):
         "the gradient norm {how} at step {at}, most of it in {where}, and the loss went from "
         "{level} to {loss}"
     )
-    explains = ("GS201", "GS202", "GS203", "GS204", "GS205", "GS206", "GS401")
+    explains = ("GS201", "GS202", "GS203", "GS204", "GS205", "GS206", "GS401", "GS404", "GS501", "GS502")
 
     rows: int = 16
     level_rows: int = 32

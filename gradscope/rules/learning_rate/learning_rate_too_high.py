@@ -4,6 +4,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Iterator
 
+import numpy as np
+
 from gradscope.findings import Finding
 from gradscope.record.record import Record, Stream
 from gradscope.rules.advice import change_lr, decade_down, peaks, settings
@@ -15,7 +17,7 @@ from gradscope.rules.jumps import Jumps
 from gradscope.rules.middle import median
 from gradscope.rules.norms import norms
 from gradscope.rules.signs import Signs, Trouble
-from gradscope.rules.steps import Steps, steps_of
+from gradscope.rules.steps import HEAD, Steps, steps_of
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,9 @@ class LearningRateTooHigh(Jumps, Hopeless, Signs, Estimates, Rule):
     name = "learning-rate-too-high"
     severity = "warning"
     message = "lr {lr} {verdict} too high: {sign}"
-    explains = ("GS201", "GS202", "GS203", "GS204", "GS205", "GS206", "GS401", "GS402", "GS404", "GS501")
+    explains = (
+        "GS201", "GS202", "GS203", "GS204", "GS205", "GS206", "GS401", "GS402", "GS404", "GS501", "GS502",
+    )  # fmt: skip
 
     def check(self, record: Record) -> Iterator[Finding]:
         for stream in judged(record):
@@ -101,6 +105,18 @@ class LearningRateTooHigh(Jumps, Hopeless, Signs, Estimates, Rule):
             return several[0]
         return max(several, key=lambda steps: float(steps.ratios().max(initial=0.0)), default=None)
 
+    @staticmethod
+    def _began(steps: Steps, trouble: Trouble) -> int:
+        """The index of the first loss after a step that was too large: before the loss shows it, units may have died.
+
+        A run that is in trouble within its first rows was so since its lr was about as large as now.
+        """
+        before = steps.lr[: trouble.since + 1]
+        if trouble.late or not len(before):
+            return trouble.since
+        began = int(np.argmax(before >= before[-1] / 2))
+        return began if trouble.since - began <= HEAD else trouble.since
+
     def _finding(self, steps: Steps, trouble: Trouble) -> Finding:
         optimizer = steps.optimizer
         to, estimates = self.advised(steps)
@@ -109,7 +125,7 @@ class LearningRateTooHigh(Jumps, Hopeless, Signs, Estimates, Rule):
             advice, estimates = decade_down(steps.record, optimizer), {"tenth": float(steps.lr[-1]) / 10}
         at = int(steps.which[trouble.since])
         return self.finding(
-            (int(steps.rows[trouble.since]), int(steps.rows[-1])),
+            (int(steps.rows[self._began(steps, trouble)]), int(steps.rows[-1])),
             severity=trouble.severity,
             evidence={
                 "lr": float(steps.lr.max()),
