@@ -1,5 +1,5 @@
 # expect: none
-"""An autoencoder of a measured signal, whose author forgot zero_grad(): the gradients grow, the loss rises, and is NaN."""
+"""An autoencoder of a measured signal, whose author forgot zero_grad(): gradients grow, the loss rises to NaN."""
 import torch
 from torch import nn
 

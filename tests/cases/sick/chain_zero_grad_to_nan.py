@@ -4,7 +4,7 @@
 # line: here
 # worse: test loss
 # healed-by: healthy/chain_zero_grad_to_nan_healed.py
-"""An autoencoder of a measured signal, whose author forgot zero_grad(): the gradients grow, the loss rises, and is NaN."""
+"""An autoencoder of a measured signal, whose author forgot zero_grad(): gradients grow, the loss rises to NaN."""
 import torch
 from torch import nn
 
