@@ -13,7 +13,7 @@ from gradscope.rules.base import Rule
 
 _IGNORE = re.compile(r"#\s*gradscope:\s*ignore(?:\[([^\]]*)\])?", re.IGNORECASE)
 WHOLE_ROWS = 32  # rules run after each of the first rows,
-GROWTH = 1.03  # then each time the number of rows has grown by 3 %
+GROWTH = 1.05  # then each time the number of rows has grown by 5 %
 
 
 @dataclass(frozen=True)
@@ -149,38 +149,34 @@ class FindingLog:
     def update(self, diagnosis: Diagnosis, row: int, record: Record) -> list[Finding]:
         """Take in a diagnosis of `record` made at `row`; returns what is new or revised."""
         self.skipped = dict(diagnosis.skipped)
-        changed = []
+        found = dict(self._found)
         current: set[str] = set()
         for finding in diagnosis.findings:
             if is_ignored(finding):
                 self.suppressed.add(finding.id)
                 continue
-            known = self._found.get(finding.id)
             current.add(finding.id)
+            known = found.get(finding.id)
             if known is None:
-                stored = finding.detected(row)
+                found[finding.id] = finding.detected(row)
             else:
-                stored = replace(finding, step=known.step, source=known.source)
-            if stored != known:
-                self._found[finding.id] = stored
-                changed.append(stored)
-        for key, finding in list(self._found.items()):
+                found[finding.id] = replace(finding, step=known.step, source=known.source)
+        for key, finding in found.items():
             if key in current or finding.severity == "info":
                 continue
             if self._is_over(finding, diagnosis, record):
-                revised = replace(
+                found[key] = replace(
                     finding,
                     severity="info",
-                    caused_by=None,
                     message=finding.message + " (until step {until})",
                     evidence={**finding.evidence, "until": row},
                 )
             else:
-                revised = replace(finding, steps=(finding.steps[0], max(finding.steps[1], row)))
-            if revised != finding:
-                self._found[key] = revised
-                changed.append(revised)
-        return changed
+                found[key] = replace(finding, steps=(finding.steps[0], max(finding.steps[1], row)))
+        before, self._found = self._found, {}
+        for finding in fold(found.values(), self._rules):  # a cause may show later than its symptom
+            self._found[finding.id] = finding
+        return [finding for key, finding in self._found.items() if finding != before.get(key)]
 
     def _is_over(self, finding: Finding, diagnosis: Diagnosis, record: Record) -> bool:
         rule = next((rule for rule in self._rules if rule.code == finding.code), None)

@@ -5,6 +5,7 @@ A case is a complete PyTorch program that knows nothing of gradscope. Its first 
 - ``# expect: GS101``: the code of the first finding, or ``none`` (no error and no warning; info is allowed);
 - ``# by-row: 2``: the latest row at which it may be detected (``end``: known only when the run is over);
 - ``# line: here``: the finding points at the line that ends with the comment ``# <- here``;
+- ``# then: GS402 GS201``: codes of findings that are folded under it; whatever else is told is folded, too;
 - ``# reason: detached``: the reason in the evidence of GS102;
 - ``# exit: 1``: the script dies by itself;
 - ``# advised: max_norm=0.5``: words that the advice of the finding holds;
@@ -41,6 +42,7 @@ class Expectation:
     """What the comments at the head of a case say about it."""
 
     code: str
+    then: set[str]
     by_row: int | None
     line: int | None
     reason: str | None
@@ -60,6 +62,7 @@ class Expectation:
             [line] = [n for n, row in enumerate(text.splitlines(), 1) if row.endswith(f"# <- {head['line']}")]
         return cls(
             code=head["expect"],
+            then=set(head.get("then", "").split()),
             by_row=None if by_row == "end" else int(by_row),
             line=line,
             reason=head.get("reason"),
@@ -88,7 +91,8 @@ def told(outcome: Outcome) -> str:
 
 @pytest.mark.parametrize("case", CASES)
 def test_case_is_judged_rightly(case: str, tmp_path: Path) -> None:
-    """A healthy script gives no error and no warning; a sick one its code first, in time, at the right line."""
+    """A healthy script gives no error and no warning; a sick one its code first, in time, at the right line,
+    and nothing else that is not folded under it."""
     expected = Expectation.read(case)
     outcome = run_case(case, tmp_path)
     assert expected.exit_code == outcome.code, told(outcome)
@@ -100,6 +104,9 @@ def test_case_is_judged_rightly(case: str, tmp_path: Path) -> None:
     assert findings, told(outcome)
     first = findings[0]
     assert expected.code == first["code"], told(outcome)
+    roots = [f["code"] for f in findings if f["caused_by"] is None and f["severity"] != "info"]
+    assert [expected.code] == roots, told(outcome)
+    assert expected.then <= {f["code"] for f in findings if f["caused_by"] == expected.code}, told(outcome)
     if expected.by_row is not None:
         assert first["step"] <= expected.by_row, told(outcome)
     if expected.line is not None:

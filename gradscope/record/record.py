@@ -4,7 +4,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Mapping
+from typing import Any, Callable, Hashable, Mapping, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from gradscope.facts.fact import FactLog
 from gradscope.record.blocks import Blocks
 
 Array = npt.NDArray[Any]
+T = TypeVar("T")
 
 
 class Wiring(enum.IntFlag):
@@ -167,6 +168,13 @@ class Record:
     facts: FactLog
     sites: tuple[Site, ...]
     meta: Meta
+    _known: dict[Hashable, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
+
+    def once(self, what: Hashable, find: Callable[[], T]) -> T:
+        """What `find()` gives, found but once: several rules ask the same of a record."""
+        if what not in self._known:
+            self._known[what] = find()
+        return cast(T, self._known[what])
 
     @cached_property
     def streams(self) -> tuple[Stream, ...]:

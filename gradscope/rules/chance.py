@@ -30,6 +30,10 @@ def guess(record: Record, stream: Stream) -> float:
 
     ln C of a cross entropy of torch's; the variance of the targets of a mean squared error, of `BATCHES` batches.
     """
+    return record.once(("guess", stream.number), lambda: _guess(record, stream))
+
+
+def _guess(record: Record, stream: Stream) -> float:
     numbers = {o.number for o in stream.optimizers}
     functions = [fact.function for fact in newest_of(record.facts.of(LossFunction)) if fact.optimizer in numbers]
     if any(function.endswith("cross-entropy") for function in functions):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gradscope.rules.advice import nearest_1_3_10, peaks
+from gradscope.rules.middle import median
 from gradscope.rules.steps import Steps
 
 
@@ -41,8 +42,8 @@ class Estimates:
         when = int(np.argmax(doubled)) if doubled.any() else self.late
         estimates = {"tenth": lr / 10, "time": lr / (3 if when >= self.late else 10 if when > self.soon else 30)}
         paces = steps.paces(min(10, max(1, when)))
-        if len(paces) and np.median(paces) > 0:
-            estimates["weights"] = self.ratio_advised / float(np.median(paces))
+        if len(paces) and median(paces) > 0:
+            estimates["weights"] = self.ratio_advised / median(paces)
         geometry = [steps.geometry[row] for row in sorted(steps.geometry)]
         pairs = zip(geometry, geometry[1:6])
         bends = [b.change / a.update for a, b in pairs if a.update > 0 and np.isfinite(b.change)]

@@ -8,6 +8,7 @@ import numpy as np
 
 from gradscope.events import Point
 from gradscope.record.record import Array, OptimizerRecord
+from gradscope.rules.middle import median, medians
 
 _NEWEST = 64  # measured rows
 
@@ -50,12 +51,12 @@ def look(optimizers: tuple[OptimizerRecord, ...]) -> Gradients:
         total = float(np.median(np.sqrt(np.nansum(norm**2, axis=1))))
         dead = there & ((np.nan_to_num(norm) == 0).mean(axis=0) >= 0.9)  # a single sample may still pass
         relative = np.where(weight > 0, norm / weight, np.nan)
-        flows = [float(np.median(c[c > 0])) for c in relative.T[there & ~dead] if (c > 0).any()]
+        flows = [median(c[c > 0]) for c in relative.T[there & ~dead] if (c > 0).any()]
         measured = min(map(len, updates))
         steps = np.concatenate([u[:measured] for u in updates], axis=1)
         sizes = steps / np.where(weight[-1] > 0, weight[-1], np.nan)
         sizes = sizes[np.isfinite(sizes).any(axis=1)]
-        step = float(np.median(np.nanmedian(sizes, axis=1))) if len(sizes) else math.nan
+        step = median(medians(sizes)) if len(sizes) else math.nan
     first = flows[0] / flows[-1] if len(flows) > 1 and flows[-1] > 0 else math.nan
     most_dead = dead.sum() > 0 and dead.sum() >= there.sum() / 2
     return Gradients(

@@ -32,19 +32,23 @@ def not_judged(record: Record, stream: Stream) -> str:
 
 def judged(record: Record) -> list[Stream]:
     """The streams whose loss is meant to fall. What acts in turns with one that is not, is not judged either."""
-    return [stream for stream in record.streams if not _reason(record, stream)]
+    return [stream for stream in record.streams if not _why(record, stream)]
 
 
 def skipped(record: Record) -> str:
     """What `judged` leaves out, and why, for the report; "" where it leaves out nothing."""
     reasons: dict[str, list[Stream]] = {}
     for stream in record.streams:
-        reason = _reason(record, stream)
+        reason = _why(record, stream)
         if reason:
             reasons.setdefault(reason, []).append(stream)
     if len(record.streams) == 1:
         return "".join(reasons)
     return "; ".join(f"{_names(streams)}: {reason}" for reason, streams in reasons.items())
+
+
+def _why(record: Record, stream: Stream) -> str:
+    return record.once(("not judged", stream.number), lambda: _reason(record, stream))
 
 
 def _reason(record: Record, stream: Stream) -> str:

@@ -7,6 +7,7 @@ from typing import Iterator
 import numpy as np
 
 from gradscope.record.record import OptimizerRecord
+from gradscope.rules.middle import median
 from gradscope.rules.norms import Floats, Norms
 
 
@@ -36,10 +37,10 @@ class Jumps:
             if len(earlier) < self.before or not used[at] > self.times * earlier.max():
                 continue
             logs = np.log(earlier)
-            middle = float(np.median(logs))
-            spread = max(0.1, 1.4826 * float(np.median(np.abs(logs - middle))))
+            middle = median(logs)
+            spread = max(0.1, 1.4826 * median(np.abs(logs - middle)))
             known = ratios[:at][ratios[:at] > 0]
-            usual = float(np.median(known)) if len(known) else np.inf
+            usual = median(known) if len(known) else np.inf
             if np.log(used[at]) - middle < self.sigmas * spread or usual > self.usual:
                 continue
             if ratios[at] > max(self.thrown, self.times * usual):

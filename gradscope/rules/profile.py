@@ -7,6 +7,7 @@ import numpy as np
 
 from gradscope.events import GradState, Point
 from gradscope.record.record import Array, OptimizerRecord, Stream
+from gradscope.rules.middle import medians
 
 HEAD, TAIL = 32, 32  # measured rows
 
@@ -50,8 +51,8 @@ def profile(stream: Stream) -> Profile | None:
         flows = np.where(np.isfinite(flows) & (flows > 0), flows, np.nan)
         there = ~np.isnan(flows[:HEAD]).all(axis=0) & ~np.isnan(flows[-TAIL:]).all(axis=0)
         names += [name for name, hit in zip(optimizer.names(matrix), np.atleast_1d(there)) if hit]
-        first.append(np.nanmedian(flows[:HEAD, there], axis=0))
-        newest.append(np.nanmedian(flows[-TAIL:, there], axis=0))
+        first.append(medians(flows[:HEAD, there].T))
+        newest.append(medians(flows[-TAIL:, there].T))
     if not names:
         return None
     return Profile(tuple(names), np.concatenate(first), np.concatenate(newest))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gradscope.record.blocks import Blocks, Floats
+from gradscope.rules.middle import median
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ def bend(means: Floats, apart: int) -> float:
     bends = means[2 * apart :] - 2 * means[apart:-apart] + means[: -2 * apart]
     if len(bends) < 3 * apart + 1:
         return 0.0
-    return float(np.median(np.abs(bends)) / 0.6745) ** 2 / 6
+    return float(median(np.abs(bends)) / 0.6745) ** 2 / 6
 
 
 def _falls_again(since: Floats, best: float, error: float) -> bool:

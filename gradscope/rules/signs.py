@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from gradscope.rules.middle import median
 from gradscope.rules.origins import born_of_itself, loss_origin
 from gradscope.rules.rising import RiseTest
 from gradscope.rules.steps import Floats, Steps, windows_mean
@@ -151,7 +152,7 @@ class Signs:
     def _rose(self, steps: Steps) -> Trouble | None:
         """The loss rose above its start, by as much as proves it, and has not fallen far since."""
         losses, few, start = steps.finite, self.in_a_row, steps.start
-        if len(losses) <= few or not start > 0 or np.median(losses[-self.lasting :]) < self.healed * start:
+        if len(losses) <= few or not start > 0 or median(losses[-self.lasting :]) < self.healed * start:
             return None
         if not self._driven(steps):
             return self._left(steps)
@@ -187,7 +188,7 @@ class Signs:
 
     def _risen(self, steps: Steps, since: int) -> Trouble:
         losses, start = steps.finite, steps.start
-        top, now = float(losses[since:].max()), float(np.median(losses[-self.in_a_row :]))
+        top, now = float(losses[since:].max()), median(losses[-self.in_a_row :])
         sign = f"the loss went from {start:.4g} to {top:.4g}"
         severity = "error" if now > self.far_above * start else "warning"
         return Trouble(since, severity, sign, {"start": start, "top": top, "now": now}, self.healed * start)
@@ -212,7 +213,7 @@ class Signs:
         if len(losses) < 2 * window:
             return None
         first = steps.ratios()
-        bold = float(np.median(first)) if len(first) else 0.0
+        bold = median(first) if len(first) else 0.0
         bold = max(bold, self._newest_ratio(steps))
         if bold < self.stuck_ratio or not steps.rms > self.grown:
             return None  # small weights grow, whatever the lr
@@ -290,7 +291,7 @@ class Signs:
     @staticmethod
     def _newest_ratio(steps: Steps) -> float:
         newest = steps.newest_ratios(5)
-        return float(np.median(newest)) if len(newest) else 0.0
+        return median(newest) if len(newest) else 0.0
 
 
 def medians_of_three(losses: Floats) -> Floats:

@@ -11,6 +11,7 @@ from gradscope.facts.model import GraphUnseen
 from gradscope.record.record import Record, Stream
 from gradscope.rules.chance import guess
 from gradscope.rules.judged import skipped
+from gradscope.rules.middle import median
 from gradscope.rules.steps import Steps, windows_mean
 
 _FIRST, _NEWEST = 2, 32  # losses
@@ -43,6 +44,10 @@ class Standing:
 
 def standing(record: Record, stream: Stream) -> Standing | None:
     """None where no two losses are known, or they are not finite any more. Of several courses, the one of most rows."""
+    return record.once(("standing", stream.number), lambda: _standing(record, stream))
+
+
+def _standing(record: Record, stream: Stream) -> Standing | None:
     courses = stream.optimizers[0].scalars["course"]
     if len(courses) < 4 or not len(stream.loss):
         return None
@@ -86,7 +91,7 @@ def stuck(steps: Steps, rows: int, kept: float) -> Level | None:
         return None
     if not lr.max() > 0 or lr[-1] > 1.02 * lr[: -len(lr) // 4].max(initial=0.0) or lr[-1] < 0.1 * lr.max():
         return None
-    first = float(np.median(losses[:16]))
+    first = median(losses[:16])
     level = guess(steps.record, steps.stream) or first
     window = min(steps.window(25), len(losses) // 4)
     means = windows_mean(losses, window)

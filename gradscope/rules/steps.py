@@ -13,6 +13,7 @@ from gradscope.facts.learning_rate import StepGeometry
 from gradscope.record.record import Array, OptimizerRecord, Record, Stream
 from gradscope.rules.advice import settings
 from gradscope.rules.chance import chances
+from gradscope.rules.middle import median, medians
 
 Floats = npt.NDArray[np.float64]
 
@@ -92,7 +93,7 @@ class Steps:
     @cached_property
     def rms(self) -> float:
         """The median of the weight matrices' root mean squares at the first measured row; NaN: not known."""
-        return float(np.median(self._rms)) if len(self._weights) else float("nan")
+        return median(self._rms) if len(self._weights) else float("nan")
 
     @cached_property
     def share(self) -> float:
@@ -139,7 +140,7 @@ class Steps:
     def ratio(self) -> float:
         """The middle one of the update-to-weight ratios of the first ten rows and the newest five; 0: not known."""
         ratios = np.concatenate([self.ratios(), self.newest_ratios(5)])
-        return float(np.median(ratios)) if len(ratios) else 0.0
+        return median(ratios) if len(ratios) else 0.0
 
     # -- against the loss -------------------------------------------------------------------------------------------
 
@@ -156,7 +157,7 @@ class Steps:
     @cached_property
     def level(self) -> float:
         """The loss at the start of the run, as the noise of single batches allows it to be known."""
-        return max(self.start, float(np.median(self.finite[:16]))) if len(self.finite) >= 16 else self.start
+        return max(self.start, median(self.finite[:16])) if len(self.finite) >= 16 else self.start
 
     @cached_property
     def classes(self) -> int:
@@ -185,7 +186,7 @@ class Steps:
             for a, b in zip(geometry, geometry[1:])
             if a.gradient * b.gradient > 0 and math.isfinite(b.change)
         ]
-        return math.isnan(self.chance) and bool(cosines) and float(np.median(cosines)) > aligned
+        return math.isnan(self.chance) and bool(cosines) and median(cosines) > aligned
 
     @cached_property
     def geometry(self) -> Mapping[int, StepGeometry]:
@@ -195,14 +196,9 @@ class Steps:
         return {fact.row: fact for fact in mine}
 
 
-def medians(values: Floats) -> Floats:
-    """# (rows,) The median of each row # (rows, columns), NaN left out; 0 where there is nothing else."""
-    if not values.shape[1]:
-        return np.zeros(len(values))
-    ordered, known = np.sort(values, axis=1), (~np.isnan(values)).sum(axis=1)
-    rows, middle = np.arange(len(values)), np.maximum(known - 1, 0)
-    found = (ordered[rows, middle // 2] + ordered[rows, (middle + 1) // 2]) / 2
-    return np.asarray(np.where(known > 0, found, 0.0))
+def steps_of(record: Record, stream: Stream, optimizer: OptimizerRecord) -> Steps:
+    """The same for all rules that ask."""
+    return record.once(("steps", stream.number, optimizer.number), lambda: Steps(record, stream, optimizer))
 
 
 def windows_mean(losses: Floats, length: int) -> Floats:

@@ -5,15 +5,14 @@ import math
 from dataclasses import dataclass
 from typing import Iterator
 
-import numpy as np
-
 from gradscope.facts.gradients import Clipping
 from gradscope.findings import Advice, Finding
 from gradscope.record.record import OptimizerRecord, Record, Stream
 from gradscope.rules.base import Rule
 from gradscope.rules.judged import judged
+from gradscope.rules.middle import median
 from gradscope.rules.norms import clip_at, clips, norms, tidy
-from gradscope.rules.steps import Steps
+from gradscope.rules.steps import Steps, steps_of
 
 
 @dataclass(frozen=True)
@@ -75,10 +74,10 @@ class ClippingAlwaysActive(Rule):
             return True
         made = norms(optimizer).made
         made = made[made > 0]
-        return bool(len(made)) and fact.median > self.scaled * float(np.median(made))
+        return bool(len(made)) and fact.median > self.scaled * median(made)
 
     def _finding(self, record: Record, stream: Stream, optimizer: OptimizerRecord, fact: Clipping) -> Finding:
-        steps = Steps(record, stream, optimizer)
+        steps = steps_of(record, stream, optimizer)
         factor, lr = fact.median / fact.limit, float(steps.lr[-1]) if len(steps.lr) else 0.0
         ratio = self._held_back(record, steps, fact)
         start, now = self._levels(steps) if ratio else (0.0, 0.0)

@@ -13,7 +13,7 @@ from gradscope.rules.base import Rule
 from gradscope.rules.judged import judged
 from gradscope.rules.profile import zero_since, zeros
 from gradscope.rules.standing import stuck
-from gradscope.rules.steps import Steps
+from gradscope.rules.steps import steps_of
 
 _STRAIGHT = (
     "pass the gradient by it, straight-through: x + ({call}(x) - x).detach(); or take a smooth function while training"
@@ -124,7 +124,7 @@ class GradientAllZero(Rule):
             return "warning"
         if not np.abs(stream.loss[-self.rows_clamped :]).max(initial=0.0) > 0 or stream not in judged(record):
             return ""
-        stays = stuck(Steps(record, stream, optimizer), self.rows_clamped, self.kept) is not None
+        stays = stuck(steps_of(record, stream, optimizer), self.rows_clamped, self.kept) is not None
         return "warning" if stays and share >= self.most else ""
 
     def _unexplained(
@@ -138,7 +138,7 @@ class GradientAllZero(Rule):
         if not np.abs(stream.loss[-self.rows :]).max(initial=0.0) > 0:
             return  # there is nothing to learn
         dead = self._share(optimizer, zero) >= self.most and stream in judged(record)
-        level = stuck(Steps(record, stream, optimizer), self.rows, self.kept) if dead else None
+        level = stuck(steps_of(record, stream, optimizer), self.rows, self.kept) if dead else None
         why = "most of its weights get nothing" if dead else "nothing comes through to it"
         cure = "look for units that never fire (a smaller learning rate, another initialisation) or a factor that is 0"
         yield self._finding(record, optimizer, zero, why, cure, "info" if level is None else "warning", None)

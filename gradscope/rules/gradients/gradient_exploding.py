@@ -14,8 +14,9 @@ from gradscope.rules.base import Rule
 from gradscope.rules.hopeless import Hopeless, total
 from gradscope.rules.judged import judged, skipped
 from gradscope.rules.jumps import Jumps
+from gradscope.rules.middle import median
 from gradscope.rules.norms import Norms, clip_at, clips, norms, tidy
-from gradscope.rules.steps import Steps
+from gradscope.rules.steps import Steps, steps_of
 
 _NAMED = 5
 _SMALLER = (
@@ -82,7 +83,7 @@ class GradientExploding(Jumps, Hopeless, Rule):
         "the gradient norm {how} at step {at}, most of it in {where}, and the loss went from "
         "{level} to {loss}"
     )
-    explains = ("GS201", "GS202", "GS203", "GS204", "GS205", "GS206", "GS401", "GS703")
+    explains = ("GS201", "GS202", "GS203", "GS204", "GS205", "GS206", "GS401", "GS404", "GS501", "GS502", "GS703")
 
     rows: int = 16
     level_rows: int = 32
@@ -95,7 +96,7 @@ class GradientExploding(Jumps, Hopeless, Rule):
         for stream in judged(record):
             for optimizer in stream.optimizers:
                 measured = norms(optimizer)
-                found = self._start(Steps(record, stream, optimizer), measured)
+                found = self._start(steps_of(record, stream, optimizer), measured)
                 found = found or self._jump(stream, optimizer, measured) or self._growth(stream, measured)
                 if found is not None:
                     yield self._finding(record, stream, optimizer, measured, found)
@@ -109,7 +110,7 @@ class GradientExploding(Jumps, Hopeless, Rule):
         if stream is None or stream not in judged(record):
             return stream is not None
         newest = stream.loss[-self.rows :]
-        return bool(np.median(newest) <= self.worse_by * float(finding.evidence["level"]))
+        return bool(median(newest) <= self.worse_by * float(finding.evidence["level"]))
 
     def _start(self, steps: Steps, measured: Norms) -> Explosion | None:
         stream, optimizer, at = steps.stream, steps.optimizer, self.hopeless(steps, measured)
@@ -140,7 +141,7 @@ class GradientExploding(Jumps, Hopeless, Rule):
         before = before[np.isfinite(before)]
         if len(before) < self.before or len(after) < 3:
             return None
-        level = float(np.median(before))
+        level = median(before)
         if not np.isfinite(after[-3:]).any():
             return level, float(after[-1])
         worst = max(self.worse_by * level, float(np.quantile(before, 0.95)))
@@ -156,12 +157,12 @@ class GradientExploding(Jumps, Hopeless, Rule):
         if len(used) < 2 * self.start_rows or len(known) < 2 * self.start_rows:
             return None
         start = used[: self.start_rows]
-        scale = float(np.median(start[start > 0])) if (start > 0).any() else 0.0
+        scale = median(start[start > 0]) if (start > 0).any() else 0.0
         beyond = ~(used <= self.grown * scale)  # what is not finite, too
         if not scale > 0 or not beyond[-3:].all() or not (used > self.grown * scale).any():
             return None
         at = len(used) - int(np.argmin(beyond[::-1]))
-        level, now = float(np.median(known[: self.start_rows])), float(stream.loss[-1])
+        level, now = median(known[: self.start_rows]), float(stream.loss[-1])
         newest = stream.loss[-self.start_rows :]
         if np.isfinite(newest).any() and (not np.nanmedian(newest) > self.worse_by * level or _at_once(known, level)):
             return None

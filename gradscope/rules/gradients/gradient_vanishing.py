@@ -10,7 +10,7 @@ from gradscope.rules.base import Rule
 from gradscope.rules.judged import judged, skipped
 from gradscope.rules.profile import Profile, profile
 from gradscope.rules.standing import Level, came_down, stuck
-from gradscope.rules.steps import Steps
+from gradscope.rules.steps import steps_of
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,9 @@ class GradientVanishing(Rule):
 
     def check(self, record: Record) -> Iterator[Finding]:
         for stream in judged(record):
-            steps = Steps(record, stream, stream.optimizers[0])
+            steps = steps_of(record, stream, stream.optimizers[0])
             rows, limit = self.rows, self.ratio
-            if any(Steps(record, stream, o).adaptive for o in stream.optimizers):
+            if any(steps_of(record, stream, o).adaptive for o in stream.optimizers):
                 rows, limit = self.rows_ended if record.meta.ended else self.rows_adaptive, self.adaptive
             if len(stream.rows) < rows:
                 continue

@@ -14,9 +14,10 @@ from gradscope.rules.estimates import Estimates
 from gradscope.rules.hopeless import Hopeless
 from gradscope.rules.judged import judged, skipped
 from gradscope.rules.jumps import Jumps
+from gradscope.rules.middle import median
 from gradscope.rules.norms import norms
 from gradscope.rules.signs import Signs, Trouble
-from gradscope.rules.steps import Steps
+from gradscope.rules.steps import HEAD, Steps, steps_of
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,10 @@ class LearningRateTooHigh(Jumps, Hopeless, Signs, Estimates, Rule):
     name = "learning-rate-too-high"
     severity = "warning"
     message = "lr {lr} {verdict} too high: {sign}"
-    explains = ("GS201", "GS202", "GS203", "GS204", "GS205", "GS206", "GS401", "GS402", "GS404", "GS501", "GS703")
+    explains = (
+        "GS201", "GS202", "GS203", "GS204", "GS205", "GS206", "GS401", "GS402", "GS404", "GS501", "GS502",
+        "GS703",
+    )  # fmt: skip
 
     def check(self, record: Record) -> Iterator[Finding]:
         for stream in judged(record):
@@ -79,7 +83,7 @@ class LearningRateTooHigh(Jumps, Hopeless, Signs, Estimates, Rule):
         if stream not in judged(record):
             return True
         newest = steps.finite[-min(steps.window(self.lasting), 4 * self.lasting) :]
-        return bool(np.median(newest) < float(finding.evidence["forgiven_below"]))
+        return bool(median(newest) < float(finding.evidence["forgiven_below"]))
 
     def _thrown_by_one_step(self, steps: Steps, trouble: Trouble) -> bool:
         """Whether a single gradient did it, to a run that did well until then or had just begun: that is GS402's."""
@@ -90,17 +94,29 @@ class LearningRateTooHigh(Jumps, Hopeless, Signs, Estimates, Rule):
         for row in (int(measured.rows[at]) for at in self.jumps(steps.optimizer, measured)):
             before = steps.losses[steps.rows < row][-self.lasting :]
             well = self.slightly_above if trouble.since else self.fell
-            if -2 <= row - since <= 2 or row > since and np.median(before) < well * steps.start:
+            if -2 <= row - since <= 2 or row > since and median(before) < well * steps.start:
                 return True
         return False
 
     def _boldest(self, record: Record, stream: Stream) -> Steps | None:
         """Of optimizers that step together, the one whose steps are the largest against the weights."""
-        several = [Steps(record, stream, optimizer) for optimizer in stream.optimizers if len(optimizer.rows)]
+        several = [steps_of(record, stream, optimizer) for optimizer in stream.optimizers if len(optimizer.rows)]
         several = [steps for steps in several if steps.lr.max(initial=0.0) > 0]
         if len(several) == 1:
             return several[0]
         return max(several, key=lambda steps: float(steps.ratios().max(initial=0.0)), default=None)
+
+    @staticmethod
+    def _began(steps: Steps, trouble: Trouble) -> int:
+        """The index of the first loss after a step that was too large: before the loss shows it, units may have died.
+
+        A run that is in trouble within its first rows was so since its lr was about as large as now.
+        """
+        before = steps.lr[: trouble.since + 1]
+        if trouble.late or not len(before):
+            return trouble.since
+        began = int(np.argmax(before >= before[-1] / 2))
+        return began if trouble.since - began <= HEAD else trouble.since
 
     def _finding(self, steps: Steps, trouble: Trouble) -> Finding:
         optimizer = steps.optimizer
@@ -110,7 +126,7 @@ class LearningRateTooHigh(Jumps, Hopeless, Signs, Estimates, Rule):
             advice, estimates = decade_down(steps.record, optimizer), {"tenth": float(steps.lr[-1]) / 10}
         at = int(steps.which[trouble.since])
         return self.finding(
-            (int(steps.rows[trouble.since]), int(steps.rows[-1])),
+            (int(steps.rows[self._began(steps, trouble)]), int(steps.rows[-1])),
             severity=trouble.severity,
             evidence={
                 "lr": float(steps.lr.max()),

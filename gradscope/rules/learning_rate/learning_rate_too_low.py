@@ -9,7 +9,7 @@ from gradscope.record.record import Record
 from gradscope.rules.advice import change_lr, grid_1_3_10, nearest_1_3_10, peaks
 from gradscope.rules.base import Rule
 from gradscope.rules.judged import judged, skipped
-from gradscope.rules.steps import Steps
+from gradscope.rules.steps import Steps, steps_of
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class LearningRateTooLow(Rule):
 
     def check(self, record: Record) -> Iterator[Finding]:
         for stream in judged(record):
-            found = [self._judge(Steps(record, stream, o)) for o in stream.optimizers if len(o.rows) >= self.rows]
+            found = [self._judge(steps_of(record, stream, o)) for o in stream.optimizers if len(o.rows) >= self.rows]
             if found and all(found):  # of optimizers that step together, all must be too slow
                 yield from (finding for finding in found[:1] if finding is not None)
 

@@ -16,6 +16,7 @@ from gradscope.record.record import Array, OptimizerRecord, Record, Stream
 from gradscope.rules.advice import grid_1_3_10
 from gradscope.rules.base import Rule
 from gradscope.rules.judged import judged, skipped
+from gradscope.rules.middle import median
 
 _APART = ("AdamW", "Muon")  # decay by lr * weight_decay * w, apart from the gradient
 _ADAPTIVE = ("Adam", "NAdam", "RAdam", "Adamax", "RMSprop", "Adagrad", "Adadelta")  # decay is part of the gradient,
@@ -47,7 +48,7 @@ class _Decay:
         below = self.weights <= share * self.weights[0]
         until = max(3, int(np.argmax(below)) + 1) if below.any() else len(below)
         known = self.ratio[:until][np.isfinite(self.ratio[:until])]
-        return float(np.median(known)) if len(known) else 0.0
+        return median(known) if len(known) else 0.0
 
 
 @dataclass(frozen=True)

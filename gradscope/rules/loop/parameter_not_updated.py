@@ -11,6 +11,7 @@ from gradscope.events import Point
 from gradscope.findings import Advice, Finding, list_names
 from gradscope.record.record import Array, OptimizerRecord, Record
 from gradscope.rules.base import Rule
+from gradscope.rules.middle import median
 
 _EPSILON = float(np.finfo(np.float32).eps)
 _DTYPES = ("float32", "float64", "complex64", "complex128")  # of lower precision: a lost update, GS701
@@ -134,7 +135,7 @@ class ParameterNotUpdated(Rule):
             evidence={
                 "names": "every parameter of the optimizer" if everything else list_names(names),
                 "steps": int(due[:, held].sum(axis=0).min()),
-                "lr": float(np.median(rates)),
+                "lr": median(rates),
                 "why": why,
                 "count": len(names),
                 "grad_norm": float(np.nanmedian(optimizer.grad_norm(Point.BEFORE_STEP)[:, held])),

@@ -10,6 +10,7 @@ from gradscope.findings import Advice, Finding
 from gradscope.record.record import Array, Record, Stream
 from gradscope.rules.base import Rule
 from gradscope.rules.judged import judged, skipped
+from gradscope.rules.middle import median
 
 
 @dataclass(frozen=True)
@@ -79,18 +80,18 @@ class LossExploding(Rule):
         if len(known) < 3 or known[0] <= 0:
             return None
         head = known[: min(self.start_rows, max(3, len(known) // 3))]
-        start = float(np.median(head))
+        start = median(head)
         if _spread(known[-self.sustained :]) < 0.5:  # little noise: then a run that explodes in its first rows shows
             start = min(start, 1.5 * float(head[:3].min()))
         if start <= 0:
             return None
         for count, times in ((self.sustained, self.times), (self.fast_sustained, self.fast_times)):
             newest = known[-count:]
-            if len(known) >= 2 * count and (newest > times * start).mean() > 0.9 and np.median(newest) > times * start:
+            if len(known) >= 2 * count and (newest > times * start).mean() > 0.9 and median(newest) > times * start:
                 left = self._left(known, at, start, times)
                 grows = count == self.sustained or newest[-1] >= newest[0]
                 if grows and not _falls(known[at >= left]):
-                    return left, start, float(np.median(newest))
+                    return left, start, median(newest)
         gone = len(loss) - 1 - at[-1]  # rows since the last loss that was a number
         first = float(known[0])
         if gone and known[-1] > self.fast_times * first and (np.diff(known[-3:]) > 0).all():
@@ -128,7 +129,7 @@ class LossExploding(Rule):
 def _falls(since: Array) -> bool:
     """Whether the losses that lie beyond are on their way down: new classes, a new task."""
     half = len(since) // 2
-    return half >= 4 and bool(np.median(since[half:]) < 0.9 * np.median(since[:half]))
+    return half >= 4 and bool(median(since[half:]) < 0.9 * median(since[:half]))
 
 
 def _spread(losses: Array) -> float:

@@ -13,6 +13,7 @@ from gradscope.record.record import Record, Stream
 from gradscope.rules.advice import decade_down
 from gradscope.rules.base import Rule
 from gradscope.rules.judged import judged, skipped
+from gradscope.rules.middle import median
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class LossOscillating(Rule):
             return stream is not None
         newest = stream.loss[-self.rows :]
         newest = newest[np.isfinite(newest)]
-        return len(newest) > 0 and bool(np.median(newest) < 0.7 * float(finding.evidence["low"]))
+        return len(newest) > 0 and bool(median(newest) < 0.7 * float(finding.evidence["low"]))
 
     def _swing(self, stream: Stream, newest: np.ndarray, course: int) -> Swing | None:
         newest = newest[max(0, self.settled + len(newest) - len(stream.rows)) :]
@@ -112,14 +113,14 @@ class LossOscillating(Rule):
             return None
         halves = np.log(loss).reshape(2, -1)
         correlation = max(neighbours(half) for half in halves)
-        apart = float(np.median(np.abs(np.diff(loss))))
+        apart = median(np.abs(np.diff(loss)))
         before, now = np.median(loss.reshape(2, -1), axis=1)
         swing = self.swing if correlation > self.clear_correlation else self.clear_swing
-        if correlation > self.correlation or apart < swing * float(np.median(loss)) or now < self.fallen * before:
+        if correlation > self.correlation or apart < swing * median(loss) or now < self.fallen * before:
             return None
         start = stream.loss[np.flatnonzero(stream.optimizers[0].scalars["course"][:4096] == course)[:16]]
         start = start[np.isfinite(start)]
-        if not len(start) or not np.median(loss) > self.of_start * float(np.median(start)):
+        if not len(start) or not median(loss) > self.of_start * median(start):
             return None
         low, high = np.quantile(loss, (0.25, 0.75))
         reach = reachable(stream, int(stream.rows[newest[0]])) / apart
@@ -176,6 +177,6 @@ def reachable(stream: Stream, first: int) -> float:
         if not known.any() or not len(since):
             return np.nan
         here, newest = float(np.quantile(since, 0.9)), np.flatnonzero(known)[-16:]
-        per_gradient, per_step = np.median(length[newest] / norm[newest]), np.quantile(length[newest], 0.9)
+        per_gradient, per_step = median(length[newest] / norm[newest]), np.quantile(length[newest], 0.9)
         total += here * float(min(per_gradient * here, per_step))
     return total

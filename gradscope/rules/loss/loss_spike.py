@@ -11,6 +11,7 @@ from gradscope.record.blocks import Floats
 from gradscope.record.record import Array, Record, Stream
 from gradscope.rules.base import Rule
 from gradscope.rules.judged import judged, skipped
+from gradscope.rules.middle import median
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class LossSpike(Rule):
             course = int(courses[-1])
             first = np.flatnonzero(courses[:4096] == course)[: self.start_rows]
             known = stream.loss[first][np.isfinite(stream.loss[first])]
-            start = float(np.median(known)) if len(known) else np.nan
+            start = median(known) if len(known) else np.nan
             which = np.flatnonzero(courses[-self.newest :] == course) + max(0, len(courses) - self.newest)
             if not 0 < start < np.inf or len(which) < 3 * self.before_rows:
                 continue
@@ -108,7 +109,7 @@ class LossSpike(Rule):
         if not (known[1:] > self.times * known[:-1]).any():
             return []
         sample = np.diff(np.log(known[-1024:]))
-        factor = np.exp(min(50.0, max(np.log(self.times), self.sigmas * 1.4826 * float(np.median(np.abs(sample))))))
+        factor = np.exp(min(50.0, max(np.log(self.times), self.sigmas * 1.4826 * median(np.abs(sample)))))
         jumps = np.flatnonzero((known[1:] > factor * known[:-1]) & (known[1:] > self.small * start)) + 1
         if not 0 < len(jumps) <= 64:
             return []
@@ -118,12 +119,12 @@ class LossSpike(Rule):
             before, after = known[at - self.before_rows : at], known[at + 1 : at + 1 + self.worse]
             if at < free or len(after) < self.worse or lr[at] > 1.2 * lr[at - self.before_rows]:
                 continue
-            if after.min() <= max(float(before.max()), self.worse_by * float(np.median(before))):
+            if after.min() <= max(float(before.max()), self.worse_by * median(before)):
                 continue
             worse = self._healed(known[at + 1 : at + 1 + self.heals_within], before)
             learned = worse > self.task and known[at] < 2 * after.max()  # a new task, or data of another kind
             if worse and not learned:
-                spikes.append(Spike(at, float(np.median(before)), float(known[at : at + 8].max()), worse))
+                spikes.append(Spike(at, median(before), float(known[at : at + 8].max()), worse))
                 free = at + worse
         return spikes
 
@@ -157,7 +158,7 @@ class LossSpike(Rule):
         tail = np.log(np.sort(np.partition(others, -17)[-17:]))
         if np.log(gap) < self.spacing * max(0.02, float(tail[1:].mean() - tail[0])):
             return []
-        middle = float(np.median(others))
+        middle = median(others)
         return [Spike(int(at), middle, float(loss[at]), 0) for at in high]
 
     def _recurs(self, loss: Array, spikes: list[Spike], start: float) -> bool:
@@ -168,7 +169,7 @@ class LossSpike(Rule):
             return False
         gaps = np.diff([s.at for s in bad])
         worse = sum(s.worse for s in bad[:-1]) / float(gaps.sum())
-        falls_off = np.median([loss[s.at] / loss[s.at + 1 : s.at + 1 + self.worse].max() for s in bad])
+        falls_off = median([loss[s.at] / loss[s.at + 1 : s.at + 1 + self.worse].max() for s in bad])
         regular = len(gaps) > 1 and gaps.max() - gaps.min() <= max(2, 0.05 * float(gaps.mean()))
         return worse < (0.1 if regular else 0.5) and (falls_off > 2.0 or not regular)
 
@@ -212,7 +213,7 @@ class LossSpike(Rule):
         here = int(rows[np.nanargmax(np.where(np.isfinite(stream.loss[rows]), stream.loss[rows], -np.inf))])
         exact = stream.loss[here] == highest[0]
         step = int(stream.rows[here])
-        evidence = {"before": float(np.median(blocks["mean"])), "peak": float(highest[0]), "spikes": [step]}
+        evidence = {"before": median(blocks["mean"]), "peak": float(highest[0]), "spikes": [step]}
         more = "" if exact else " or near it"
         more += ", far beyond all others, and left no trace" + (f"; {last} others did" if last else "")
         yield self._finding(record, stream, step, (step, step), evidence, more, None)

@@ -17,7 +17,7 @@ from gradscope.rules.chance import guess
 from gradscope.rules.flow import look
 from gradscope.rules.judged import judged
 from gradscope.rules.standing import Level, came_down, stuck
-from gradscope.rules.steps import Steps
+from gradscope.rules.steps import Steps, steps_of
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class StackedLinearLayers(Rule):
     def _stuck(self, record: Record, optimizer: OptimizerRecord, narrow: bool) -> Level | None:
         for stream in judged(record):
             if optimizer in stream.optimizers and look(stream.optimizers).path > self.path:
-                steps = Steps(record, stream, optimizer)
+                steps = steps_of(record, stream, optimizer)
                 return stuck(steps, self.rows, self.kept) or (None if narrow else self._stopped(steps))
         return None
 
