@@ -43,7 +43,8 @@ class LabelCounts(Fact):
     the most frequent `labels` among `samples` of them, of the `looks` rows looked at so far. Of the `late` ones, since
     row `since`: how often each was `given`, `predicted`, and `hit`; the mean `loss`, without weights, and the `entropy`
     of those given, which is the least that a model can cost that knows nothing but their shares. `weighted`: the loss
-    has weights. `dense`: several labels of one sample (tokens, pixels).
+    has weights. `dense`: several labels of one sample (tokens, pixels). `ids`: the model looks up vectors by number
+    (words, users, goods).
     """
 
     optimizer: int
@@ -62,6 +63,7 @@ class LabelCounts(Fact):
     entropy: float
     weighted: bool
     dense: bool
+    ids: bool
 
     def key(self) -> tuple[Any, ...]:
         return (type(self).__name__, self.optimizer)

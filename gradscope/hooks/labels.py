@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import torch
@@ -19,6 +20,7 @@ _MEAN, _SUM = 1, 2  # torch's numbers for reduction=
 _LABELS = 4096  # read of a row
 _VALUES = 1 << 18  # of the output, in a row that is looked at closely,
 _FEW_VALUES = 1 << 15  # and in others
+_SMOOTHED = 0.11  # how far a binary label may be from 0 or 1
 _SOFT = "Mul"  # log-softmax times probabilities that are given
 
 Way = tuple[int, ...]
@@ -27,7 +29,7 @@ Way = tuple[int, ...]
 class Place(NamedTuple):
     """Where in graphs like this one the labels are: the `way` from the loss to the operation `name`.
 
-    `dense`: they are several labels of one sample (time steps, pixels).
+    `dense`: they are several labels of one sample (time steps, pixels). `ids`: the model looks up vectors by number.
     """
 
     way: Way
@@ -36,10 +38,11 @@ class Place(NamedTuple):
     classes: int
     weighted: bool
     dense: bool
+    ids: bool = False
 
 
-def place(root: Any) -> Place | None:
-    """Of the one loss in the graph that compares with class labels; None where there is none, or several."""
+def place(root: Any, nodes: Iterable[Any]) -> Place | None:
+    """Of the one loss in the graph of these nodes that compares with class labels; None where there is none, or several."""
     found: dict[int, Place] = {}
     soft: list[Place] = []
     for node, way in _near(root):
@@ -61,7 +64,9 @@ def place(root: Any) -> Place | None:
         dense = target.dim() > 2 or name.startswith("NllLoss2") or _of_many(node)
         found.setdefault(target.data_ptr(), Place(way, name, _KINDS[name], classes, weighted, dense))
     places = list(found.values()) or soft
-    return places[0] if len(places) == 1 else None
+    if len(places) != 1:
+        return None
+    return places[0]._replace(ids=any(operation(node).startswith("Embedding") for node in nodes))
 
 
 def _is_soft(node: Any) -> bool:
@@ -146,12 +151,13 @@ def _binary(target: torch.Tensor, given: torch.Tensor, name: str) -> Labels | No
     if target.shape != given.shape:
         return None
     step = -(-target.numel() // _LABELS)
-    true, given = (t.reshape(-1)[::step].float() for t in (target, given))
+    target, given = (t.reshape(-1)[::step].float() for t in (target, given))
+    true = torch.where((target - target.round()).abs() < _SMOOTHED, target.round(), -1.0)
     if name == "BinaryCrossEntropy":
-        loss = torch.nn.functional.binary_cross_entropy(given.clamp(0, 1), true.clamp(0, 1), reduction="none")
-        return Labels(true.clone(), (given > 0.5).float(), loss)
-    loss = torch.nn.functional.binary_cross_entropy_with_logits(given, true, reduction="none")
-    return Labels(true.clone(), (given > 0).float(), loss)
+        loss = torch.nn.functional.binary_cross_entropy(given.clamp(0, 1), target.clamp(0, 1), reduction="none")
+        return Labels(true, (given > 0.5).float(), loss)
+    loss = torch.nn.functional.binary_cross_entropy_with_logits(given, target, reduction="none")
+    return Labels(true, (given > 0).float(), loss)
 
 
 def _classes(node: Any, target: torch.Tensor, given: torch.Tensor, closely: bool) -> Labels | None:

@@ -84,6 +84,7 @@ class Tally:
             entropy=_entropy(given),
             weighted=at.weighted,
             dense=at.dense,
+            ids=at.ids,
         )
 
     def order(self, row: int, optimizer: int) -> LabelOrder | None:

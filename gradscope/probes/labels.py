@@ -17,23 +17,24 @@ from gradscope.recording.track import Track
 FIRST = 64  # rows: each is looked at,
 GROWTH = 1.015  # then one each time their number has grown so much
 _WAITING = 128  # rows
+_PARTS = 64  # backwards of one row
 _OPTIMIZERS = 32
 
 
 class _Row:
-    """The labels of one row, still on their device; `track` is whose they are, None as long as that is not known."""
+    """The labels of one row, still on their device, and whose they are: the number of an optimizer, -1: not known."""
 
     def __init__(self, number: int, at: Place) -> None:
         self.number, self.at = number, at
         self.parts: list[Labels] = []
-        self.track: Track | None = None
+        self.optimizer = -1
 
 
 class LabelsProbe(Probe):
     """Follows the way from a loss to the labels that its function has saved; what it has copied is read together.
 
-    The way is found in the rows that are looked at closely. Where they differ (another loss, from the same line), that
-    line's labels are not looked at any more.
+    The way is found in the rows that are looked at closely. An optimizer whose losses turn out to be of several kinds
+    (another number of classes by turns) is passed over from then on.
     """
 
     cost = "30 us in each of the first 64 rows, then each time their number has grown by 1.5 %"
@@ -41,8 +42,9 @@ class LabelsProbe(Probe):
 
     def __init__(self) -> None:
         self._places: dict[Site, Place | None] = {}  # None: the labels are in no one place
-        self._tracks: dict[Site, Track] = {}
-        self._tallies: dict[int, Tally] = {}  # by the number of an optimizer
+        self._optimizers: dict[Site, int] = {}
+        self._kinds: dict[int, Place | None] = {}  # by optimizer, the way left out; None: there are several
+        self._tallies: dict[int, Tally] = {}  # by optimizer
         self._rows: list[_Row] = []  # looked at, not handed over
         self._row = self._close_row = -1  # looked at last
         self._next = 0  # to be looked at
@@ -58,11 +60,11 @@ class LabelsProbe(Probe):
 
     def _look(self, scene: Scene, node: object, site: Site) -> None:
         row = scene.row
-        closely = scene.survey() is not None
-        if closely:
+        survey = scene.survey()
+        closely = survey is not None
+        if survey is not None:
             self._close_row = row
-            found = place(node)
-            self._places[site] = found if found == self._places.get(site, found) else None
+            self._places[site] = place(node, survey.nodes)
         at = self._places.get(site)
         if at is None or self._several and row >= FIRST and not closely:  # not all its backwards would be told of
             return
@@ -73,13 +75,20 @@ class LabelsProbe(Probe):
             self._row, self._next = row, max(row + 1, int(row * GROWTH))
             self._rows.append(_Row(row, at))
         entry = self._rows[-1]
+        if len(entry.parts) >= _PARTS:
+            return
         self._several = self._several or bool(entry.parts)
         entry.parts.append(labels)
-        entry.track = self._tracks.get(site)
+        entry.optimizer = self._optimizers.get(site, -1)
 
     def after_backward(self, scene: Scene, reached: Sequence[Track], site: Site) -> None:
-        if reached and self._row == scene.row and self._rows and self._places.get(site) is not None:
-            self._tracks[site] = self._rows[-1].track = reached[0]
+        if not reached or self._row != scene.row or not self._rows:
+            return
+        number, at = reached[0].number, self._places.get(site)
+        self._optimizers[site] = self._rows[-1].optimizer = number
+        if self._close_row == scene.row:
+            kind = None if at is None else at._replace(way=())
+            self._kinds[number] = kind if kind == self._kinds.get(number, kind) else None
 
     def after_step(self, scene: Scene, track: Track) -> None:
         if self._rows and (self._close_row == scene.row or len(self._rows) >= _WAITING):
@@ -90,14 +99,14 @@ class LabelsProbe(Probe):
         for arrivals in self._arrivals(scene):
             if arrivals.tensor is not None and (finished or arrivals.tensor.is_cpu):
                 arrivals.fill(arrivals.tensor.cpu().numpy())
-        self._places, self._tracks = {}, {}
+        self._places = {}
 
     def _arrivals(self, scene: Scene) -> list[Arrivals]:
         """What is waiting, on its way; once it is there, what follows from it is told."""
-        known = [row for row in self._rows if row.track is not None and row.track.number >= 0]
+        known = [row for row in self._rows if self._kinds.get(row.optimizer) is not None]
         self._rows = []
         found = []
-        for number, group in groupby(known, lambda row: -1 if row.track is None else row.track.number):
+        for number, group in groupby(known, lambda row: row.optimizer):
             if number in self._tallies or len(self._tallies) < _OPTIMIZERS:
                 found.append(self._arriving(scene, number, list(group)))
         return found

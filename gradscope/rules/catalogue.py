@@ -5,6 +5,7 @@ import difflib
 
 from gradscope.errors import UsageError
 from gradscope.rules.base import Rule
+from gradscope.rules.data.class_imbalance import ClassImbalance
 from gradscope.rules.data.input_not_finite import InputNotFinite
 from gradscope.rules.data.unshuffled_data import UnshuffledData
 from gradscope.rules.gradients.clipping_always_active import ClippingAlwaysActive
@@ -78,6 +79,7 @@ RULES: tuple[Rule, ...] = (
     StackedLinearLayers(),
     BatchnormSmallBatch(),
     UnshuffledData(),
+    ClassImbalance(),
     InputNotFinite(),
 )
 
