@@ -5,7 +5,7 @@ import dataclasses
 from typing import Any
 
 from gradscope.events import Site
-from gradscope.facts.data import LabelCounts, LabelOrder
+from gradscope.facts.labels import LabelCounts, LabelOrder
 from gradscope.facts.fact import Fact
 from gradscope.facts.gradients import Clipping
 from gradscope.facts.learning_rate import Hyperparameters, Schedule, StepGeometry

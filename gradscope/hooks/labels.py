@@ -29,7 +29,8 @@ Way = tuple[int, ...]
 class Place(NamedTuple):
     """Where in graphs like this one the labels are: the `way` from the loss to the operation `name`.
 
-    `dense`: they are several labels of one sample (time steps, pixels). `ids`: the model looks up vectors by number.
+    `dense`: they are several labels of one sample (time steps, pixels). `ignored`: no class. `ids`: the model looks up
+    vectors by number.
     """
 
     way: Way
@@ -38,11 +39,12 @@ class Place(NamedTuple):
     classes: int
     weighted: bool
     dense: bool
+    ignored: int = -100
     ids: bool = False
 
 
 def place(root: Any, nodes: Iterable[Any]) -> Place | None:
-    """Of the one loss in the graph of these nodes that compares with class labels; None where there is none, or several."""
+    """Of the one loss in the graph of these nodes that compares with class labels; None: there is none, or several."""
     found: dict[int, Place] = {}
     soft: list[Place] = []
     for node, way in _near(root):
@@ -62,7 +64,9 @@ def place(root: Any, nodes: Iterable[Any]) -> Place | None:
         classes = 2 if _KINDS[name] == BINARY else int(given.shape[1 if given.dim() > 1 else 0])
         weighted = saved_as(node, "weight") is not None or saved_as(node, "pos_weight") is not None
         dense = target.dim() > 2 or name.startswith("NllLoss2") or _of_many(node)
-        found.setdefault(target.data_ptr(), Place(way, name, _KINDS[name], classes, weighted, dense))
+        ignored = int(getattr(node, "_saved_ignore_index", -100))
+        ignored = ignored - 2**64 if ignored >= 2**63 else ignored  # torch hands it out as an unsigned number
+        found.setdefault(target.data_ptr(), Place(way, name, _KINDS[name], classes, weighted, dense, ignored))
     places = list(found.values()) or soft
     if len(places) != 1:
         return None
@@ -91,7 +95,8 @@ def _soft(root: Any, node: Any, way: Way) -> Place:
 def _near(root: Any) -> list[tuple[Any, Way]]:
     """The operations nearest to the loss, with the way to each."""
     queue: deque[tuple[Any, Way]] = deque([(root, ())])
-    seen, found = {root}, []
+    found: list[tuple[Any, Way]] = []
+    seen = {root}
     while queue and len(found) < _NODES:
         node, way = queue.popleft()
         found.append((node, way))
@@ -116,7 +121,10 @@ def _of_many(node: Any) -> bool:
 
 
 class Labels(NamedTuple):
-    """Of one backward, on their device: `true` # (labels,), `predicted`, and `loss` of each by itself."""
+    """Of one backward, on their device: `true` # (labels,), `predicted`, and `loss` of each by itself; copies.
+
+    Below 0, or `Place.ignored`: no label.
+    """
 
     true: torch.Tensor
     predicted: torch.Tensor
@@ -124,7 +132,7 @@ class Labels(NamedTuple):
 
 
 def read(root: Any, at: Place, closely: bool) -> Labels | None:
-    """The labels in this graph, if it is like the one that `at` is from; copies."""
+    """The labels in this graph, if it is like the one that `at` is from."""
     node = root
     for step in at.way:
         following = node.next_functions
@@ -144,7 +152,7 @@ def read(root: Any, at: Place, closely: bool) -> Labels | None:
             return _probabilities(target.detach(), given.detach()) if target.shape == given.shape else None
         if at.function == BINARY:
             return _binary(target.detach(), given.detach(), at.name)
-        return _classes(node, target.detach(), given.detach(), closely)
+        return _classes(target.detach(), given.detach(), closely)
 
 
 def _binary(target: torch.Tensor, given: torch.Tensor, name: str) -> Labels | None:
@@ -160,7 +168,7 @@ def _binary(target: torch.Tensor, given: torch.Tensor, name: str) -> Labels | No
     return Labels(true, (given > 0).float(), loss)
 
 
-def _classes(node: Any, target: torch.Tensor, given: torch.Tensor, closely: bool) -> Labels | None:
+def _classes(target: torch.Tensor, given: torch.Tensor, closely: bool) -> Labels | None:
     if given.dim() == 1:
         given, target = given[None], target.reshape(1)
     most = min(_LABELS, max(1, (_VALUES if closely else _FEW_VALUES) // given.shape[1]))
@@ -168,13 +176,11 @@ def _classes(node: Any, target: torch.Tensor, given: torch.Tensor, closely: bool
         step = -(-target[0].numel() // max(1, most // len(target)))
         given, target = given.flatten(2)[:, :, ::step].movedim(1, 2).flatten(0, 1), target.flatten(1)[:, ::step]
     target = target.reshape(-1)
-    step = -(-len(target) // most)
-    given, target = given[::step], target[::step]
-    ignored = getattr(node, "_saved_ignore_index", -100)
-    ignored = ignored - 2**64 if ignored >= 2**63 else ignored  # torch hands it out as an unsigned number
-    left_out = target == ignored
-    loss = -given.gather(1, target.clamp(0, given.shape[1] - 1)[:, None])[:, 0]
-    return Labels(torch.where(left_out, -1, target).float(), given.argmax(1).float(), loss.float())
+    if len(target) > most:
+        step = -(-len(target) // most)
+        given, target = given[::step], target[::step]
+    loss = given.gather(1, target.clamp(0, given.shape[1] - 1)[:, None])[:, 0]
+    return Labels(target.clone(), given.argmax(1), -loss)
 
 
 def _probabilities(target: torch.Tensor, given: torch.Tensor) -> Labels:
@@ -184,7 +190,7 @@ def _probabilities(target: torch.Tensor, given: torch.Tensor) -> Labels:
     target, given = target[::step].float(), given[::step].float()
     proper = ((target.sum(1) - 1).abs() < 1e-3) & (target >= 0).all(1)
     true = torch.where(proper, target.argmax(1), -1)
-    return Labels(true.float(), given.argmax(1).float(), -(target * given).sum(1))
+    return Labels(true, given.argmax(1), -(target * given).sum(1))
 
 
 def _plain(tensor: torch.Tensor) -> bool:

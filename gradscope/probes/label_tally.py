@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gradscope.facts.data import LabelCounts, LabelOrder
+from gradscope.facts.labels import LabelCounts, LabelOrder
 from gradscope.hooks.labels import Place
 
 _ROWS = 512  # by which the order is judged: later on, whole epochs lie between two looks
@@ -45,14 +45,16 @@ class Tally:
 
     def __init__(self) -> None:
         self._parts: list[_Row] = []
+        self._order: LabelOrder | None = None
 
     def add(self, row: int, true: np.ndarray, predicted: np.ndarray, loss: np.ndarray) -> None:
         """Take in the labels # (labels,) of a backward of this row; those below 0 are left out."""
         known = true >= 0
         labels, guesses = np.rint(true[known]).astype(int), np.rint(predicted[known]).astype(int)
         if len(labels):
-            counts = (_Counts.of(part) for part in (labels, guesses, labels[labels == guesses]))
-            self._parts.append(_Row(row, *counts, float(loss[known].sum()), int(labels[0]), int(labels[-1])))
+            given, guessed, hit = map(_Counts.of, (labels, guesses, labels[labels == guesses]))
+            cost = float(loss[known].sum())
+            self._parts.append(_Row(row, given, guessed, hit, cost, int(labels[0]), int(labels[-1])))
 
     def counts(self, row: int, optimizer: int, at: Place) -> LabelCounts | None:
         """Of all rows, and of those of the newer half of the run."""
@@ -89,39 +91,9 @@ class Tally:
 
     def order(self, row: int, optimizer: int) -> LabelOrder | None:
         """None as long as there are too few."""
-        rows = _rows(self._parts)[:_ROWS]
-        counts = _sum(Counter(one.counts) for one in rows)
-        pooled = counts.total()
-        if len(rows) < 2 or len(counts) < 2:
-            return None
-        shares = np.array(list(counts.values())) / pooled
-        alike, cubes = float((shares**2).sum()), float((shares**3).sum())
-        pairs = found = triples = 0.0
-        for group in _groups(rows):
-            size = group.total()
-            pairs += size * (size - 1) / 2
-            triples += size * (size - 1) * (size - 2)
-            found += sum(n * (n - 1) / 2 for n in group.values())
-        if not pairs:
-            return None
-        spread = pairs * alike * (1 - alike) + triples * max(0.0, cubes - alike**2)
-        joints = [a.last == b.first for a, b in zip(rows, rows[1:]) if b.number == a.number + 1]
-        blocks = _blocks(rows)
-        return LabelOrder(
-            row=row,
-            optimizer=optimizer,
-            looks=len(rows),
-            samples=pooled,
-            entropy=_entropy(counts),
-            within=(found / pairs - alike) / (1 - alike),
-            sigmas=(found - pairs * alike) / math.sqrt(spread),
-            joined=(sum(joints) / len(joints) - alike) / (1 - alike) if joints else 0.0,
-            pairs=len(joints),
-            classes=tuple(block[0] for block in blocks),
-            since=tuple(block[1] for block in blocks),
-            firsts=tuple(block[2] for block in blocks),
-            lasts=tuple(block[3] for block in blocks),
-        )
+        if self._order is None or self._order.looks < _ROWS:
+            self._order = _order(_rows(self._parts)[:_ROWS], row, optimizer)
+        return self._order
 
 
 @dataclass
@@ -132,6 +104,41 @@ class _Whole:
     counts: Counter[int]
     first: int
     last: int
+
+
+def _order(rows: Sequence[_Whole], row: int, optimizer: int) -> LabelOrder | None:
+    counts = _sum(one.counts for one in rows)
+    pooled = counts.total()
+    if len(rows) < 2 or len(counts) < 2:
+        return None
+    shares = np.array(list(counts.values())) / pooled
+    alike, cubes = float((shares**2).sum()), float((shares**3).sum())
+    pairs = found = triples = 0.0
+    for group in _groups(rows):
+        size = group.total()
+        pairs += size * (size - 1) / 2
+        triples += size * (size - 1) * (size - 2)
+        found += sum(n * (n - 1) / 2 for n in group.values())
+    if not pairs:
+        return None
+    spread = pairs * alike * (1 - alike) + triples * max(0.0, cubes - alike**2)
+    joints = [a.last == b.first for a, b in zip(rows, rows[1:]) if b.number == a.number + 1]
+    blocks = _blocks(rows)
+    return LabelOrder(
+        row=row,
+        optimizer=optimizer,
+        looks=len(rows),
+        samples=pooled,
+        entropy=_entropy(counts),
+        within=(found / pairs - alike) / (1 - alike),
+        sigmas=(found - pairs * alike) / math.sqrt(spread),
+        joined=(sum(joints) / len(joints) - alike) / (1 - alike) if joints else 0.0,
+        pairs=len(joints),
+        classes=tuple(block[0] for block in blocks),
+        since=tuple(block[1] for block in blocks),
+        firsts=tuple(block[2] for block in blocks),
+        lasts=tuple(block[3] for block in blocks),
+    )
 
 
 def _rows(parts: Iterable[_Row]) -> list[_Whole]:

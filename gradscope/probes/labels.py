@@ -120,7 +120,8 @@ class LabelsProbe(Probe):
             start = 0
             for row, size in sizes:
                 true, predicted, loss = values[start : start + 3 * size].reshape(3, size)
-                tally.add(row, true, predicted, loss)
+                known = true != at.ignored
+                tally.add(row, true[known], predicted[known], loss[known])
                 start += 3 * size
             order, counts = tally.order(newest, number), tally.counts(newest, number, at)
             for fact in (order if not at.dense else None, counts):

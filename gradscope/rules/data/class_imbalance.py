@@ -6,7 +6,7 @@ from typing import Iterator
 
 import numpy as np
 
-from gradscope.facts.data import LabelCounts, LabelOrder
+from gradscope.facts.labels import LabelCounts, LabelOrder
 from gradscope.facts.fact import newest_of
 from gradscope.findings import Advice, Finding
 from gradscope.record.record import Record, Stream

@@ -6,7 +6,7 @@ from typing import Iterator, NamedTuple
 
 import numpy as np
 
-from gradscope.facts.data import LabelCounts, LabelOrder
+from gradscope.facts.labels import LabelCounts, LabelOrder
 from gradscope.facts.fact import newest_of
 from gradscope.findings import Advice, Finding
 from gradscope.record.record import Record, Stream
@@ -51,8 +51,8 @@ class UnshuffledData(Rule):
         Two epochs. Thresholds: {thresholds}.
     References
         Bengio, Practical recommendations for gradient-based training (2012), section 3.1: examples in an order that is
-        not random may slow down convergence. On digits (MLP and CNN, SGD and Adam, batches of 8 to 128), sorting the data made the test
-        error larger in all of 33 runs that learned anything: 1.1 to 52 times, in the median 2.7 times.
+        not random may slow down convergence. On digits (MLP and CNN, SGD and Adam, batches of 8 to 128), sorting the
+        data made the test error larger in all of 33 runs that learned anything: 1.1 to 52 times, in the median 2.7.
     """
 
     code = "GS602"
@@ -118,7 +118,8 @@ class UnshuffledData(Rule):
             between = [b.label for b in whole[before[-1] + 1 : at]] if before else []
             if len(set(between)) < len(between):
                 return False
-            lengths.setdefault(block.label, []).append((block.last - block.first + 1, known[at + 1].first - block.since))
+            least, most = block.last - block.first + 1, known[at + 1].first - block.since
+            lengths.setdefault(block.label, []).append((least, most))
         return all(
             max(least for least, _ in several) <= min(most for _, most in several) + self.apart
             for several in lengths.values()
@@ -153,7 +154,8 @@ class UnshuffledData(Rule):
         again = next((at for at, b in enumerate(blocks) if b.label in {c.label for c in blocks[:at]}), None)
         told = ", ".join(map(_told, blocks[: min(3, again or len(blocks))]))
         if again is not None:
-            told += f"{' ...' if again > 3 else ''}, and class {blocks[again].label} again from step {blocks[again].first}"
+            told += " ..." if again > 3 else ""
+            told += f", and class {blocks[again].label} again from step {blocks[again].first}"
         return self.finding(
             (int(stream.rows[0]), int(stream.rows[-1])),
             severity=severity,

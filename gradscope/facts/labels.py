@@ -1,4 +1,4 @@
-"""What probes find out of the batches."""
+"""What probes find out of the class labels that losses are given."""
 from __future__ import annotations
 
 from dataclasses import dataclass
