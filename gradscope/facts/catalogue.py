@@ -5,9 +5,9 @@ import dataclasses
 from typing import Any
 
 from gradscope.events import Site
-from gradscope.facts.labels import LabelCounts, LabelOrder
 from gradscope.facts.fact import Fact
 from gradscope.facts.gradients import Clipping
+from gradscope.facts.labels import LabelCounts, LabelOrder
 from gradscope.facts.learning_rate import Hyperparameters, Schedule, StepGeometry
 from gradscope.facts.loop import (
     BackwardFailed,

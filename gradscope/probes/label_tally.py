@@ -13,7 +13,7 @@ from gradscope.facts.labels import LabelCounts, LabelOrder
 from gradscope.hooks.labels import Place
 
 _ROWS = 512  # by which the order is judged: later on, whole epochs lie between two looks
-_SAMPLES = 16  # rows of fewer are taken together
+_SAMPLES = 8  # rows of fewer are taken together
 _BLOCKS = 48
 _LABELS = 16  # told of
 

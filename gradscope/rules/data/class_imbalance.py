@@ -6,8 +6,8 @@ from typing import Iterator
 
 import numpy as np
 
-from gradscope.facts.labels import LabelCounts, LabelOrder
 from gradscope.facts.fact import newest_of
+from gradscope.facts.labels import LabelCounts, LabelOrder
 from gradscope.findings import Advice, Finding
 from gradscope.record.record import Record, Stream
 from gradscope.rules.base import Rule
@@ -101,7 +101,7 @@ class ClassImbalance(Rule):
         others = sum(fact.given[1:])
         if others < self.others or sum(fact.hit[1:]) > self.missed * others:
             return False
-        if fact.loss < self.costs * fact.entropy or stream not in judged(record):
+        if not fact.loss >= self.costs * fact.entropy or stream not in judged(record):
             return False
         late = stream.loss[stream.rows >= fact.since]
         late = late[np.isfinite(late)]

@@ -6,8 +6,8 @@ from typing import Iterator, NamedTuple
 
 import numpy as np
 
-from gradscope.facts.labels import LabelCounts, LabelOrder
 from gradscope.facts.fact import newest_of
+from gradscope.facts.labels import LabelCounts, LabelOrder
 from gradscope.findings import Advice, Finding
 from gradscope.record.record import Record, Stream
 from gradscope.rules.base import Rule
