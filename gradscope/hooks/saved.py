@@ -50,6 +50,14 @@ def saved(node: Any) -> list[Saved]:
     return [one for name in names for one in _read(node, name) if one.tensor is not None or one.why]
 
 
+def saved_as(node: Any, name: str) -> torch.Tensor | None:
+    """The tensor that a node has saved under this name; None where there is none, or it must not be read."""
+    if not hasattr(type(node), _RAW + name):
+        return None
+    found = _read(node, name)
+    return found[0].tensor if len(found) == 1 else None
+
+
 def _read(node: Any, name: str) -> list[Saved]:
     try:
         raw = getattr(node, _RAW + name)

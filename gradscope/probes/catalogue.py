@@ -14,6 +14,7 @@ from gradscope.probes.first_steps import FirstStepsProbe
 from gradscope.probes.graph_age import GraphAgeProbe
 from gradscope.probes.hyperparameters import HyperparametersProbe
 from gradscope.probes.initialization import InitializationProbe
+from gradscope.probes.labels import LabelsProbe
 from gradscope.probes.loss_broadcast import LossBroadcastProbe
 from gradscope.probes.loss_function import LossFunctionProbe
 from gradscope.probes.loss_kind import LossKindProbe
@@ -58,4 +59,5 @@ def make_probes() -> list[Probe]:
         LossScalingProbe(),
         LostUpdatesProbe(),
         UnderflowProbe(),
+        LabelsProbe(),
     ]

@@ -5,7 +5,9 @@ import difflib
 
 from gradscope.errors import UsageError
 from gradscope.rules.base import Rule
+from gradscope.rules.data.class_imbalance import ClassImbalance
 from gradscope.rules.data.input_not_finite import InputNotFinite
+from gradscope.rules.data.unshuffled_data import UnshuffledData
 from gradscope.rules.gradients.clipping_always_active import ClippingAlwaysActive
 from gradscope.rules.gradients.clipping_ineffective import ClippingIneffective
 from gradscope.rules.gradients.gradient_all_zero import GradientAllZero
@@ -80,6 +82,8 @@ RULES: tuple[Rule, ...] = (
     PoorInitialization(),
     StackedLinearLayers(),
     BatchnormSmallBatch(),
+    UnshuffledData(),
+    ClassImbalance(),
     InputNotFinite(),
     LowPrecisionUpdateLost(),
     ClipBeforeUnscale(),
