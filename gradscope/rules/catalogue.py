@@ -6,6 +6,8 @@ import difflib
 from gradscope.errors import UsageError
 from gradscope.rules.base import Rule
 from gradscope.rules.data.input_not_finite import InputNotFinite
+from gradscope.rules.data.input_not_normalized import InputNotNormalized
+from gradscope.rules.data.repeated_batch import RepeatedBatch
 from gradscope.rules.gradients.clipping_always_active import ClippingAlwaysActive
 from gradscope.rules.gradients.clipping_ineffective import ClippingIneffective
 from gradscope.rules.gradients.gradient_all_zero import GradientAllZero
@@ -76,6 +78,8 @@ RULES: tuple[Rule, ...] = (
     PoorInitialization(),
     StackedLinearLayers(),
     BatchnormSmallBatch(),
+    InputNotNormalized(),
+    RepeatedBatch(),
     InputNotFinite(),
 )
 

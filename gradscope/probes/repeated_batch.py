@@ -1,0 +1,174 @@
+"""Whether the model sees the same batch again and again, and what its DataLoader has given meanwhile."""
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from gradscope.events import Site
+from gradscope.facts.inputs import BatchLooks
+from gradscope.hooks.batch import Part, inputs, targets
+from gradscope.hooks.dispatcher import DISPATCHER
+from gradscope.hooks.loader import Feed, places
+from gradscope.probes.arrivals import Arrivals
+from gradscope.probes.base import Probe, Scene
+from gradscope.recording.track import Track
+
+_PARTS = 4  # inputs, and targets, of a backward
+_BACKWARDS = 4  # of a row
+_LOOKS = 4
+
+
+class _Glance(NamedTuple):
+    """A few values of the batch of one backward; `shapes` says what they are of."""
+
+    values: list[torch.Tensor]
+    shapes: tuple[object, ...]
+    inputs: int  # so many of the values are of inputs
+    samples: int
+    complete: bool
+
+
+@dataclass
+class _Count:
+    """How a loader went on from step to step, as far as two steps in a row were looked at."""
+
+    steps: int
+    given: int
+    ended: int
+    advances: bool
+
+    def look(self, feed: Feed, steps: int) -> None:
+        if steps == self.steps + 1:
+            more, ends = feed.given - self.given, feed.ended - self.ended
+            self.advances = self.advances and more >= 1 and ends < more
+        self.steps, self.given, self.ended = steps, feed.given, feed.ended
+
+
+@dataclass
+class _Seen:
+    """What one optimizer's steps were made on."""
+
+    row: list[_Glance] = field(default_factory=list)
+    shapes: tuple[object, ...] = ()
+    first: bytes = b""
+    looks: int = 0
+    equal: bool = True
+    fact: BatchLooks | None = None
+    counts: dict[int, _Count] = field(default_factory=dict)  # by id of the feed
+
+
+class RepeatedBatchProbe(Probe):
+    """Compares a few values of inputs and targets between the rows looked at, until two of them differ."""
+
+    cost = "about 60 us for each input and target, in the rows that are looked at closely"
+
+    def __init__(self) -> None:
+        self._glance: _Glance | None = None
+        self._seen: weakref.WeakKeyDictionary[Track, _Seen] = weakref.WeakKeyDictionary()
+
+    def before_backward(self, scene: Scene, roots: Sequence[torch.Tensor], site: Site) -> None:
+        self._glance = None
+        survey = scene.survey()
+        if survey is not None and len(roots) == 1 and any(seen.equal for seen in self._all(scene)):
+            given, compared = inputs(survey.nodes)[:_PARTS], targets(survey.nodes)[:_PARTS]
+            if given:
+                with torch.no_grad():
+                    self._glance = _glance(given, compared, roots[0].grad_fn)
+
+    def _all(self, scene: Scene) -> list[_Seen]:
+        return [self._seen.setdefault(track, _Seen()) for track in scene.tracks]
+
+    def after_backward(self, scene: Scene, reached: Sequence[Track], site: Site) -> None:
+        glance, self._glance = self._glance, None
+        for track in reached if glance is not None else ():
+            seen = self._seen.setdefault(track, _Seen())
+            if seen.equal and glance is not None and len(seen.row) < _BACKWARDS:
+                seen.row.append(glance)
+
+    def after_step(self, scene: Scene, track: Track) -> None:
+        seen = self._seen.get(track)
+        if seen is None or not seen.row:
+            return
+        glances, seen.row = seen.row, []
+        if not seen.equal or track.number < 0:
+            return
+        feeds = DISPATCHER.feeds.all()
+        for feed in feeds:
+            if feed.given and not seen.looks:
+                seen.counts.setdefault(id(feed), _Count(track.steps, feed.given, feed.ended, True))
+            elif id(feed) in seen.counts:
+                seen.counts[id(feed)].look(feed, track.steps)
+        shapes = tuple(glance.shapes for glance in glances)
+        seen.equal = not seen.looks or shapes == seen.shapes
+        seen.looks, seen.shapes = seen.looks + 1, shapes
+        complete = all(glance.complete for glance in glances)
+        fact = BatchLooks(scene.row, track.number, seen.looks, True, track.steps, glances[0].samples, complete)
+        track.expect([Arrivals([v for g in glances for v in g.values], _maker(scene, seen, fact, glances))])
+
+    def ended(self, scene: Scene, finished: bool) -> None:
+        for track, seen in self._seen.items():
+            if seen.equal and seen.fact is not None and seen.looks >= _LOOKS:
+                scene.emit(_with_loader(seen, seen.fact, track.steps, scene.row))
+
+
+def _glance(given: list[Part], compared: list[Part], root: object) -> _Glance | None:
+    device = given[0].tensor.device
+    values, shapes, kept = [], [], 0
+    for part in (*given, *compared):
+        tensor = part.tensor
+        if type(tensor) is not torch.Tensor or tensor.layout != torch.strided or tensor.device != device:
+            return None
+        if tensor.is_cuda and torch.cuda.is_current_stream_capturing():
+            return None
+        if tensor.numel() and not tensor.is_complex():
+            values.append(places(tensor).float())
+            shapes.append(tuple(tensor.shape))
+            kept += part in given
+    if not kept:
+        return None
+    complete = len(compared) == 1 and compared[0].node is root
+    first = given[0].tensor
+    return _Glance(values, tuple(shapes), kept, len(first) if first.dim() else 1, complete)
+
+
+def _maker(scene: Scene, seen: _Seen, fact: BatchLooks, glances: list[_Glance]) -> Callable[[np.ndarray], None]:
+    sizes = [value.numel() for glance in glances for value in glance.values]
+    of_inputs = [i < glance.inputs for glance in glances for i in range(len(glance.values))]
+
+    def made(values: np.ndarray) -> None:
+        parts = np.split(values, np.cumsum(sizes)[:-1])
+        varies = any(given and (part != part[0]).any() for part, given in zip(parts, of_inputs))
+        bits = values.astype(np.float32).tobytes()
+        if fact.looks == 1:
+            seen.first = bits
+        if not varies or bits != seen.first:  # ones, or zeros, tell nothing
+            seen.equal = False
+        if seen.equal:
+            seen.fact = fact
+            scene.emit(_with_loader(seen, fact, fact.steps, fact.row))
+        elif seen.fact is not None:
+            scene.emit(BatchLooks(fact.row, fact.optimizer, fact.looks, False, fact.steps, fact.samples, fact.complete))
+            seen.fact = None
+
+    return made
+
+
+def _with_loader(seen: _Seen, fact: BatchLooks, steps: int, row: int) -> BatchLooks:
+    """The same with what is known of the loader behind it: the one that goes on with the steps, or that gave one."""
+    known = [feed for feed in DISPATCHER.feeds.all() if id(feed) in seen.counts]
+    advancing = [f for f in known if seen.counts[id(f)].advances and f.given >= 0.9 * steps and fact.looks > 1]
+    once = [f for f in known if f.given == f.begun == 1 and not f.ended]
+    feed = max(advancing or once, key=lambda one: one.given, default=None)
+    same = (row, fact.optimizer, fact.looks, True, steps, fact.samples, fact.complete)
+    if feed is None:
+        return BatchLooks(*same)
+    batches = feed.length() if fact.looks >= _LOOKS else 0
+    return BatchLooks(
+        *same, bool(advancing), feed.begun, feed.ended, feed.given, feed.most, batches, feed.alike, feed.library,
+        feed.site,
+    )  # fmt: skip
