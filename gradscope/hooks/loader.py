@@ -115,7 +115,7 @@ def places(tensor: torch.Tensor, count: int = PLACES) -> torch.Tensor:
 
 def _values(batch: Any) -> tuple[bytes, ...] | None:
     """A few values of the tensors of a batch; None where there is none to be read at once, or nothing but one value."""
-    found = []
+    found: list[torch.Tensor] = []
     for tensor in _tensors(batch, _DEPTH):
         plain = type(tensor) is torch.Tensor and tensor.layout == torch.strided and tensor.device.type == "cpu"
         if not plain or not tensor.numel() or len(found) == _TENSORS:
@@ -123,8 +123,7 @@ def _values(batch: Any) -> tuple[bytes, ...] | None:
         found.append(places(tensor))
     if not any(bool((values != values[0]).any()) for values in found):
         return None
-    return tuple(bytes(f"{values.dtype}", "ascii") + values.contiguous().view(torch.uint8).numpy().tobytes()
-                 for values in found)
+    return tuple(values.contiguous().view(torch.uint8).numpy().tobytes() for values in found)
 
 
 def _tensors(batch: Any, depth: int) -> Iterator[torch.Tensor]:

@@ -119,7 +119,7 @@ class RepeatedBatchProbe(Probe):
 def _glance(given: list[Part], compared: list[Part], root: object) -> _Glance | None:
     device = given[0].tensor.device
     values, shapes, kept = [], [], 0
-    for part in (*given, *compared):
+    for number, part in enumerate((*given, *compared)):
         tensor = part.tensor
         if type(tensor) is not torch.Tensor or tensor.layout != torch.strided or tensor.device != device:
             return None
@@ -128,7 +128,7 @@ def _glance(given: list[Part], compared: list[Part], root: object) -> _Glance | 
         if tensor.numel() and not tensor.is_complex():
             values.append(places(tensor).float())
             shapes.append(tuple(tensor.shape))
-            kept += part in given
+            kept += number < len(given)
     if not kept:
         return None
     complete = len(compared) == 1 and compared[0].node is root

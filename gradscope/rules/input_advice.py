@@ -38,12 +38,9 @@ def advice(fact: InputScale) -> tuple[str, ...]:
     if fact.features == 1 or not fact.means and _alike(fact):
         return (f"x = (x - {fact.mean:.4g}) / {fact.deviation:.4g} ({again})",)
     if fact.means and fact.features <= _FEW and min(fact.deviations) > 0:
-        if fact.layer == "convolution":
-            shape = f".reshape({', '.join(['-1', '1', '1'])})"
-        else:
-            shape = ""
-        means, stds = (f"torch.tensor([{_list(values)}]){shape}" for values in (fact.means, fact.deviations))
-        return (f"x = (x - {means}) / {stds} ({again})",)
+        mean, std = (f"torch.tensor([{_list(values)}])" for values in (fact.means, fact.deviations))
+        shape = ".reshape(-1, 1, 1)" if fact.layer == "convolution" else ""
+        return (f"x = (x - {mean}{shape}) / {std}{shape} ({again})",)
     worst = [
         f"{at} (mean {mean:.4g}, std {std:.3g})"
         for at, mean, std in zip(fact.worst[:3], fact.worst_means, fact.worst_deviations)

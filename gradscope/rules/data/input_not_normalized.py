@@ -9,7 +9,7 @@ import numpy as np
 
 from gradscope.facts.fact import newest_of
 from gradscope.facts.inputs import InputScale
-from gradscope.facts.model import Saturation
+from gradscope.facts.model import Firing, Saturation
 from gradscope.findings import Advice, Finding
 from gradscope.record.record import Record, Stream
 from gradscope.rules.base import Rule
@@ -35,9 +35,10 @@ class InputNotNormalized(Rule):
     What it finds
         Inputs with an rms of `large` or more (all features together), or of `tiny` or less, that no normalisation
         follows; and losses that are no numbers, or stay above their start; or are `guessing` times a blind guess or
-        more, after `rows` steps where they began or went `far` above it or the first layer is saturated, else after
-        `rows_stuck`; or, with adaptive optimizers, that began there and no longer fall at `slow` of a blind guess. As
-        info: such inputs in a run that trains all the same.
+        more, after `rows` steps where they began or went `far` above it, else after `rows_stuck`; or are above
+        `flat_share` or `dead_share` of it while the first layer is flat or units are dead; or began `far` above it and
+        no longer fall at `slow` of it (adaptive optimizers, or thrown to `thrown` times the first loss). As info: such
+        inputs in a run that trains all the same.
     Why it matters
         The curvature grows with the square of the inputs: an lr that suits them is r * r times smaller, and far too
         small for all else. Large features hide the small ones, units die or saturate in the first steps.
@@ -78,10 +79,15 @@ class InputNotNormalized(Rule):
     rows_stuck: int = 150
     rows_slow: int = 200
     far: float = 2.0
+    at_once: int = 4  # losses
     guessing: float = 0.95
     slow: float = 0.6
     falling: float = 0.9  # of the quarter of the run before: below, the loss falls
+    thrown: float = 8.0  # times the first loss
     saturated: float = 0.6
+    flat_share: float = 0.5
+    dead: float = 0.9
+    dead_share: float = 0.3
     bold_lr: float = 3.0  # lr / (1 - momentum): too high for any inputs
     bold_share: float = 0.7  # the same for adaptive optimizers: lr against the weights' rms
 
@@ -139,13 +145,15 @@ class InputNotNormalized(Rule):
     def _harm(self, record: Record, steps: Steps, fact: InputScale) -> Harm | None:
         losses, large = steps.losses, fact.rms >= self.large
         worth = guess(record, steps.stream)
-        newest = losses[-3:]
+        newest, finite = losses[-3:], steps.finite
         if not np.isfinite(newest).any() and large:
-            return Harm(f", and the loss, {losses[0]:.3g} at first, is no number any more", math.nan, worth)
-        finite = steps.finite
+            soon = len(finite) <= self.at_once or losses[0] > self.far * worth > 0
+            grew = soon or finite.max() > self.far * losses[0]
+            text = f", and the loss, {losses[0]:.3g} at first, is no number any more"
+            return Harm(text, math.nan, worth) if grew else None
         if not np.isfinite(newest).all():
             return None
-        if large and len(losses) > 3 and newest.min() > self.far * losses[0]:
+        if large and len(losses) > 3 and newest.min() > self.far * max(steps.level, worth):
             text = f", and the loss went from {losses[0]:.3g} to {newest[-1]:.3g}"
             return Harm(text, float(newest[-1]), worth)
         if not worth or len(finite) < self.rows:
@@ -154,23 +162,35 @@ class InputNotNormalized(Rule):
         now = float(finite[-quarter:].mean())
         text = f", and after {len(finite)} steps the loss is {now:.3g} (it began at {losses[0]:.3g}; a blind guess: "
         harm = Harm(f"{text}{worth:.3g})", now, worth)
+        highest = float(windows_mean(finite, 3).max())
+        bad = large and max(losses[0], highest) > self.far * worth
         falls = now < self.falling * float(finite[-2 * quarter : -quarter].mean())
-        rows, rows_slow = (4 * self.rows if falls else self.rows), self.rows_slow // (1 + record.meta.ended)
-        bad = large and (max(losses[0], float(windows_mean(finite, 3).max())) > self.far * worth)
-        bad = bad or large and self._saturated(record, fact)
-        if now >= self.guessing * worth:
-            stays = not falls and len(finite) >= self.rows_stuck and self._never_below(finite, quarter, worth)
-            return harm if bad and len(finite) >= rows or stays else None
-        slow = bad and steps.adaptive and not falls and len(finite) >= rows_slow and now >= self.slow * worth
-        return harm if slow else None
+        if now >= self.guessing * worth and (bad or large and self._flat(record, fact)):
+            return harm if len(finite) >= (4 * self.rows if falls else self.rows) else None
+        if now >= self.guessing * worth and not falls and len(finite) >= self.rows_stuck:
+            return harm if windows_mean(finite, quarter).min() > 0.9 * worth else None
+        ended = 1 + record.meta.ended
+        if large and len(finite) >= 2 * self.rows // ended and self._crippled(record, fact, now / worth):
+            return harm
+        if not bad or now < self.slow * worth or len(finite) < self.rows_slow or self._still_falls(finite):
+            return None
+        return harm if steps.adaptive or highest > self.thrown * losses[0] else None
 
-    def _never_below(self, losses: Floats, window: int, worth: float) -> bool:
-        return bool(windows_mean(losses, window).min() > 0.9 * worth)
+    def _still_falls(self, losses: Floats) -> bool:
+        quarter = len(losses) // 4
+        return bool(losses[-quarter:].mean() < 0.95 * losses[quarter : 2 * quarter].mean())
 
-    def _saturated(self, record: Record, fact: InputScale) -> bool:
-        """Whether the first layer that the inputs go into has next to no slope."""
+    def _flat(self, record: Record, fact: InputScale) -> bool:
+        """Whether the first layer that the inputs go into has next to no slope, from the first row on."""
         found = (f for e in record.facts.of(Saturation) for f in e.examples[:1] if isinstance(f, Saturation))
         return any(f.optimizer == fact.optimizer and f.first and f.saturated >= self.saturated for f in found)
+
+    def _crippled(self, record: Record, fact: InputScale, share: float) -> bool:
+        """Whether units are flat or dead, and the loss still at such a share of a blind guess."""
+        if share >= self.flat_share and self._flat(record, fact):
+            return True
+        mine = [f for f in newest_of(record.facts.of(Firing)) if f.optimizer == fact.optimizer]
+        return share >= self.dead_share and any(f.silent[-1] >= self.dead * f.units for f in mine)
 
     def _finding(self, record: Record, stream: Stream, fact: InputScale, harm: Harm, severity: str) -> Finding:
         optimizer = stream.optimizers[0]
