@@ -15,7 +15,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 from torch.utils.data import dataloader as _module
 
 from gradscope.events import Site
@@ -28,33 +28,33 @@ if TYPE_CHECKING:
 PLACES = 64  # values of a tensor that are compared
 _TENSORS, _DEPTH = 8, 3  # of a batch
 _FIRST = 4  # batches that are looked at, then three from each power of two on
+_Print = tuple[tuple[int, ...], bytes]  # shape, values
 _ITERATORS = ("_SingleProcessDataLoaderIter", "_MultiProcessingDataLoaderIter")
 
 
 class Feed:
     """What one DataLoader has given: batches, by iterators begun, some of which have come to their end.
 
-    `most` is the most that one of them gave. `alike`: all batches looked at (`looks`) were equal; None: not known.
+    `most` is the most that one of them gave. `alike`: all batches looked at were equal (None: not known). `site` is
+    where the first iterator was begun, `library` whether by a library's code.
     """
 
-    def __init__(self, loader: Any) -> None:
-        self.loader = weakref.ref(loader)
-        self.begun = self.ended = self.given = self.most = self.looks = 0
+    def __init__(self, loader: Any, site: Site, library: bool) -> None:
+        self._loader = weakref.ref(loader)
+        self.site, self.library = site, library
+        self.begun = self.ended = self.given = self.most = 0
         self.alike: bool | None = None
-        self.site: Site | None = None  # where the newest of the first few iterators was begun,
-        self.library = False  # and whether by a library's code
         self._of_this = 0
-        self._first: tuple[bytes, ...] | None = None
+        self._length = 0
+        self._first: tuple[_Print, ...] | None = None
 
-    def begins(self, caller: FrameType, sites: SiteFinder) -> None:
+    def begins(self, loader: Any) -> None:
+        if self._loader() is not loader:
+            self._loader = weakref.ref(loader)
         self.begun += 1
         self._of_this = 0
-        if self.begun > _FIRST:
-            return
-        self.site = sites.find(caller)
-        while caller.f_code.co_name == "__iter__" and caller.f_back is not None:  # of a class of its own
-            caller = caller.f_back
-        self.library = sites.rank(caller.f_code.co_filename) != 2
+        if self.begun == 2 and not self.ended:  # the loader may be gone when the question comes up
+            self.length()
 
     def gave(self, batch: Any) -> None:
         number = self.given
@@ -63,41 +63,54 @@ class Feed:
         self.most = max(self.most, self._of_this)
         if self.alike is False or number >= _FIRST and number - (1 << number.bit_length() - 1) > 2:
             return
-        print_ = _values(batch)
-        if print_ is None:
-            return
-        self.looks += 1
+        prints = _prints(batch)
         if self._first is None:
-            self._first = print_
-        else:
-            self.alike = print_ == self._first
+            self._first = prints
+        elif prints is not None and not _shorter(prints, self._first):
+            self.alike = prints == self._first
 
     def length(self) -> int:
-        """How many batches it says that it has; 0 where that is not known. Runs the data set's `__len__`."""
-        loader = self.loader()
-        if loader is None or isinstance(getattr(loader, "dataset", None), torch.utils.data.IterableDataset):
-            return 0
+        """How many batches it says that it has; 0 where that is not known. Runs the data set's `__len__`, once."""
+        loader = self._loader()
+        if self._length or loader is None or isinstance(getattr(loader, "dataset", None), IterableDataset):
+            return self._length
         with contextlib.suppress(Exception):
-            return len(loader)
-        return 0
+            self._length = len(loader)
+        return self._length
 
 
 class Feeds:
-    """The DataLoaders that were iterated over since the hooks were installed."""
+    """The DataLoaders that were iterated over since the hooks were installed.
+
+    One that is made anew, of the same data set at the same line, is the same one.
+    """
 
     def __init__(self) -> None:
         self._by_loader: weakref.WeakKeyDictionary[Any, Feed] = weakref.WeakKeyDictionary()
         self._by_iterator: weakref.WeakKeyDictionary[Any, Feed] = weakref.WeakKeyDictionary()
+        self._by_data: weakref.WeakKeyDictionary[Any, dict[tuple[Any, Site], Feed]] = weakref.WeakKeyDictionary()
 
     def all(self) -> list[Feed]:
-        return list(self._by_loader.values())
+        """Those of loaders and data sets that are still there, each once."""
+        found = [*self._by_loader.values(), *(feed for feeds in self._by_data.values() for feed in feeds.values())]
+        return list({id(feed): feed for feed in found}.values())
 
     def begin(self, loader: Any, iterator: Any, caller: FrameType, sites: SiteFinder) -> None:
         feed = self._by_loader.get(loader)
         if feed is None:
-            feed = self._by_loader[loader] = Feed(loader)
+            feed = self._by_loader[loader] = self._feed(loader, caller, sites)
         self._by_iterator[iterator] = feed
-        feed.begins(caller, sites)
+        feed.begins(loader)
+
+    def _feed(self, loader: Any, caller: FrameType, sites: SiteFinder) -> Feed:
+        site = sites.find(caller)
+        while caller.f_code.co_name == "__iter__" and caller.f_back is not None:  # of a class of its own
+            caller = caller.f_back
+        fresh = Feed(loader, site, sites.rank(caller.f_code.co_filename) != 2)
+        with contextlib.suppress(TypeError):  # a list, say
+            known = self._by_data.setdefault(loader.dataset, {})
+            return known.setdefault((loader.batch_size, site), fresh)
+        return fresh
 
     def of(self, iterator: Any) -> Feed | None:
         return self._by_iterator.get(iterator)
@@ -113,17 +126,30 @@ def places(tensor: torch.Tensor, count: int = PLACES) -> torch.Tensor:
     return tensor.detach().take(at)
 
 
-def _values(batch: Any) -> tuple[bytes, ...] | None:
-    """A few values of the tensors of a batch; None where there is none to be read at once, or nothing but one value."""
-    found: list[torch.Tensor] = []
+def _prints(batch: Any) -> tuple[_Print, ...] | None:
+    """Shapes and a few values of its tensors; None where there is none to be read at once, or nothing but one value."""
+    found: list[_Print] = []
+    varies = False
     for tensor in _tensors(batch, _DEPTH):
         plain = type(tensor) is torch.Tensor and tensor.layout == torch.strided and tensor.device.type == "cpu"
         if not plain or not tensor.numel() or len(found) == _TENSORS:
             return None
-        found.append(places(tensor))
-    if not any(bool((values != values[0]).any()) for values in found):
-        return None
-    return tuple(values.contiguous().view(torch.uint8).numpy().tobytes() for values in found)
+        values = places(tensor)
+        varies = varies or bool((values != values[0]).any())
+        found.append((tuple(tensor.shape), values.contiguous().view(torch.uint8).numpy().tobytes()))
+    return tuple(found) if varies else None
+
+
+def _shorter(prints: tuple[_Print, ...], first: tuple[_Print, ...]) -> bool:
+    """The last batch of an epoch may have fewer samples."""
+    return shorter(tuple(shape for shape, _ in prints), tuple(shape for shape, _ in first))
+
+
+def shorter(shapes: tuple[tuple[int, ...], ...], first: tuple[tuple[int, ...], ...]) -> bool:
+    """Whether tensors of these shapes are those of the first batch, of fewer samples."""
+    if len(shapes) != len(first) or shapes == first:
+        return False
+    return all(a == b or a[1:] == b[1:] and a[:1] < b[:1] for a, b in zip(shapes, first))
 
 
 def _tensors(batch: Any, depth: int) -> Iterator[torch.Tensor]:

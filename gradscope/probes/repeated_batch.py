@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -13,21 +13,21 @@ from gradscope.events import Site
 from gradscope.facts.inputs import BatchLooks
 from gradscope.hooks.batch import Part, inputs, targets
 from gradscope.hooks.dispatcher import DISPATCHER
-from gradscope.hooks.loader import Feed, places
+from gradscope.hooks.loader import Feed, places, shorter
 from gradscope.probes.arrivals import Arrivals
 from gradscope.probes.base import Probe, Scene
 from gradscope.recording.track import Track
 
 _PARTS = 4  # inputs, and targets, of a backward
 _BACKWARDS = 4  # of a row
-_LOOKS = 4
+_LOOKS = 3
 
 
 class _Glance(NamedTuple):
     """A few values of the batch of one backward; `shapes` says what they are of."""
 
     values: list[torch.Tensor]
-    shapes: tuple[object, ...]
+    shapes: tuple[tuple[int, ...], ...]
     inputs: int  # so many of the values are of inputs
     samples: int
     complete: bool
@@ -37,16 +37,17 @@ class _Glance(NamedTuple):
 class _Count:
     """How a loader went on from step to step, as far as two steps in a row were looked at."""
 
+    feed: Feed
     steps: int
     given: int
     ended: int
-    advances: bool
+    advances: bool = True
 
-    def look(self, feed: Feed, steps: int) -> None:
+    def look(self, steps: int) -> None:
         if steps == self.steps + 1:
-            more, ends = feed.given - self.given, feed.ended - self.ended
+            more, ends = self.feed.given - self.given, self.feed.ended - self.ended
             self.advances = self.advances and more >= 1 and ends < more
-        self.steps, self.given, self.ended = steps, feed.given, feed.ended
+        self.steps, self.given, self.ended = steps, self.feed.given, self.feed.ended
 
 
 @dataclass
@@ -54,12 +55,12 @@ class _Seen:
     """What one optimizer's steps were made on."""
 
     row: list[_Glance] = field(default_factory=list)
-    shapes: tuple[object, ...] = ()
+    shapes: tuple[tuple[int, ...], ...] = ()
     first: bytes = b""
     looks: int = 0
     equal: bool = True
     fact: BatchLooks | None = None
-    counts: dict[int, _Count] = field(default_factory=dict)  # by id of the feed
+    counts: list[_Count] = field(default_factory=list)
 
 
 class RepeatedBatchProbe(Probe):
@@ -97,13 +98,14 @@ class RepeatedBatchProbe(Probe):
         glances, seen.row = seen.row, []
         if not seen.equal or track.number < 0:
             return
-        feeds = DISPATCHER.feeds.all()
-        for feed in feeds:
-            if feed.given and not seen.looks:
-                seen.counts.setdefault(id(feed), _Count(track.steps, feed.given, feed.ended, True))
-            elif id(feed) in seen.counts:
-                seen.counts[id(feed)].look(feed, track.steps)
-        shapes = tuple(glance.shapes for glance in glances)
+        if not seen.looks:
+            feeds = [feed for feed in DISPATCHER.feeds.all() if feed.given]
+            seen.counts = [_Count(feed, track.steps, feed.given, feed.ended) for feed in feeds]
+        for count in seen.counts:
+            count.look(track.steps)
+        shapes = tuple(shape for glance in glances for shape in glance.shapes)
+        if seen.looks and shorter(shapes, seen.shapes):
+            return
         seen.equal = not seen.looks or shapes == seen.shapes
         seen.looks, seen.shapes = seen.looks + 1, shapes
         complete = all(glance.complete for glance in glances)
@@ -152,7 +154,7 @@ def _maker(scene: Scene, seen: _Seen, fact: BatchLooks, glances: list[_Glance]) 
             seen.fact = fact
             scene.emit(_with_loader(seen, fact, fact.steps, fact.row))
         elif seen.fact is not None:
-            scene.emit(BatchLooks(fact.row, fact.optimizer, fact.looks, False, fact.steps, fact.samples, fact.complete))
+            scene.emit(replace(fact, equal=False))
             seen.fact = None
 
     return made
@@ -160,15 +162,14 @@ def _maker(scene: Scene, seen: _Seen, fact: BatchLooks, glances: list[_Glance]) 
 
 def _with_loader(seen: _Seen, fact: BatchLooks, steps: int, row: int) -> BatchLooks:
     """The same with what is known of the loader behind it: the one that goes on with the steps, or that gave one."""
-    known = [feed for feed in DISPATCHER.feeds.all() if id(feed) in seen.counts]
-    advancing = [f for f in known if seen.counts[id(f)].advances and f.given >= 0.9 * steps and fact.looks > 1]
-    once = [f for f in known if f.given == f.begun == 1 and not f.ended]
-    feed = max(advancing or once, key=lambda one: one.given, default=None)
+    fed = [count.feed for count in seen.counts if count.advances and count.feed.given >= 0.9 * steps]
+    once = [c.feed for c in seen.counts if c.feed.given == c.feed.begun == 1 and not c.feed.ended]
+    advances = fact.looks > 1 and bool(fed)
+    feed = max(fed if advances else once, key=lambda one: one.given, default=None)
     same = (row, fact.optimizer, fact.looks, True, steps, fact.samples, fact.complete)
     if feed is None:
         return BatchLooks(*same)
     batches = feed.length() if fact.looks >= _LOOKS else 0
     return BatchLooks(
-        *same, bool(advancing), feed.begun, feed.ended, feed.given, feed.most, batches, feed.alike, feed.library,
-        feed.site,
+        *same, advances, feed.begun, feed.ended, feed.given, feed.most, batches, feed.alike, feed.library, feed.site,
     )  # fmt: skip
