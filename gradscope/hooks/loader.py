@@ -69,6 +69,11 @@ class Feed:
         elif prints is not None and not _shorter(prints, self._first):
             self.alike = prints == self._first
 
+    @property
+    def samples(self) -> int:
+        """Of its first batch, by the first of its tensors; 0 where that could not be read."""
+        return 0 if self._first is None or not self._first[0][0] else self._first[0][0][0]
+
     def length(self) -> int:
         """How many batches it says that it has; 0 where that is not known. Runs the data set's `__len__`, once."""
         loader = self._loader()
@@ -146,10 +151,14 @@ def _shorter(prints: tuple[_Print, ...], first: tuple[_Print, ...]) -> bool:
 
 
 def shorter(shapes: tuple[tuple[int, ...], ...], first: tuple[tuple[int, ...], ...]) -> bool:
-    """Whether tensors of these shapes are those of the first batch, of fewer samples."""
+    """Whether tensors of these shapes are those of the first batch, of fewer samples: one size is smaller."""
     if len(shapes) != len(first) or shapes == first:
         return False
-    return all(a == b or a[1:] == b[1:] and a[:1] < b[:1] for a, b in zip(shapes, first))
+    return all(a == b or len(a) == len(b) and _one_smaller(a, b) for a, b in zip(shapes, first))
+
+
+def _one_smaller(sizes: tuple[int, ...], first: tuple[int, ...]) -> bool:
+    return [a < b for a, b in zip(sizes, first) if a != b] == [True]
 
 
 def _tensors(batch: Any, depth: int) -> Iterator[torch.Tensor]:

@@ -104,7 +104,8 @@ class InputScaleProbe(Probe):
             if parameter is None:
                 del self._places[key]
             elif place.row and id(parameter) in track.parameter_ids:
-                name = module_of(scene.names.name(parameter) or "") or "the first layer"
+                name = scene.names.name(parameter) or ""
+                name = module_of(name) if "." in name else "the model"
                 track.expect([Arrivals(place.row, _maker(scene, track.number, place, name))])
                 place.row, place.counts = [], []
 

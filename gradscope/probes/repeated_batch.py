@@ -41,13 +41,21 @@ class _Count:
     steps: int
     given: int
     ended: int
-    advances: bool = True
+    pairs: int = 0
+    passed_by: int = 0  # of them: it gave nothing between the two
+    ending: int = 0  # of them: an iterator came to its end
 
     def look(self, steps: int) -> None:
         if steps == self.steps + 1:
-            more, ends = self.feed.given - self.given, self.feed.ended - self.ended
-            self.advances = self.advances and more >= 1 and ends < more
+            self.pairs += 1
+            self.passed_by += self.feed.given == self.given
+            self.ending += self.feed.ended > self.ended
         self.steps, self.given, self.ended = steps, self.feed.given, self.feed.ended
+
+    @property
+    def advances(self) -> bool:
+        """It is no validation after every step, nor a loader of one batch."""
+        return not self.passed_by and (not self.pairs or self.ending < self.pairs)
 
 
 @dataclass
@@ -166,9 +174,9 @@ def _with_loader(seen: _Seen, fact: BatchLooks, steps: int, row: int) -> BatchLo
     once = [c.feed for c in seen.counts if c.feed.given == c.feed.begun == 1 and not c.feed.ended]
     advances = fact.looks > 1 and bool(fed)
     feed = max(fed if advances else once, key=lambda one: one.given, default=None)
-    same = (row, fact.optimizer, fact.looks, True, steps, fact.samples, fact.complete)
     if feed is None:
-        return BatchLooks(*same)
+        return replace(fact, row=row, steps=steps)
+    same = (row, fact.optimizer, fact.looks, True, steps, feed.samples or fact.samples, fact.complete)
     batches = feed.length() if fact.looks >= _LOOKS else 0
     return BatchLooks(
         *same, advances, feed.begun, feed.ended, feed.given, feed.most, batches, feed.alike, feed.library, feed.site,

@@ -53,7 +53,7 @@ class RepeatedBatch(Rule):
     code = "GS603"
     name = "repeated-batch"
     severity = "warning"
-    message = "every step was made on the same batch of {samples} samples (in all {looks} rows looked at): {why}"
+    message = "every step was made on the same batch of {size} (in all {looks} rows looked at): {why}"
 
     looks: int = 6  # of seven: short last batches do not count
     looks_ended: int = 3
@@ -106,7 +106,7 @@ class RepeatedBatch(Rule):
             (int(optimizer.rows[0]), int(optimizer.rows[-1])),
             severity=why.severity,
             evidence={
-                "samples": fact.samples,
+                "size": f"{fact.samples} sample{'s' * (fact.samples != 1)}",
                 "looks": fact.looks,
                 "why": why.text,
                 "begun": fact.begun,

@@ -1,7 +1,7 @@
 # expect: GS601
 # by-row: end
 # line: here
-# advised: x = (x - 
+# advised: x = (x -
 # worse: test loss
 # healed-by: healthy/gs601_raw_series_lstm_healed.py
 """A series of measurements around 100 goes into an LSTM: its gates are shut, its units flat."""
