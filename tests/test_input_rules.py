@@ -59,10 +59,10 @@ def test_raw_pixels_are_told_with_the_code_that_scales_them() -> None:
 
 @pytest.mark.parametrize(
     "rms, high, severity",
-    [(9.9, 255.0, None), (10.1, 255.0, "warning"), (0.019, 0.09, "warning"), (0.021, 0.09, None), (0.019, 0.11, None)],
+    [(19.9, 255.0, None), (20.1, 255.0, "warning"), (0.019, 0.09, "warning"), (0.021, 0.09, None), (0.019, 0.11, None)],
 )
 def test_inputs_must_be_far_off(rms: float, high: float, severity: str | None) -> None:
-    """An rms of 10, or of 0.02 where no value is above 0.1 (one-hot inputs have a small rms, too)."""
+    """An rms of 20, or of 0.02 where no value is above 0.1 (one-hot inputs have a small rms, too)."""
     losses = STUCK + [GUESS] * 100
     assert [severity] * (severity is not None) == severities(scale(rms, high), losses=losses)
 
