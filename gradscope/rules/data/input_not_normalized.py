@@ -71,7 +71,7 @@ class InputNotNormalized(Rule):
         "GS405", "GS501", "GS502",
     )  # fmt: skip
 
-    large: float = 20.0  # between the 8 and the 77 of the trainings below
+    large: float = 20.0  # between the 8 and the 77 of the trainings above
     tiny: float = 0.02
     tiny_values: float = 0.1  # the largest of them: one-hot and sparse inputs have a small rms, too
     samples: int = 8
