@@ -7,6 +7,7 @@ from typing import Any
 from gradscope.events import Site
 from gradscope.facts.fact import Fact
 from gradscope.facts.gradients import Clipping
+from gradscope.facts.inputs import BatchLooks, InputScale
 from gradscope.facts.labels import LabelCounts, LabelOrder
 from gradscope.facts.learning_rate import Hyperparameters, Schedule, StepGeometry
 from gradscope.facts.loop import (
@@ -63,6 +64,8 @@ KINDS: dict[str, type[Fact]] = {
         Underflow,
         LabelCounts,
         LabelOrder,
+        InputScale,
+        BatchLooks,
     )
 }
 

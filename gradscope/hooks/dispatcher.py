@@ -13,8 +13,9 @@ import torch
 from torch.utils.hooks import RemovableHandle
 
 from gradscope.events import Event, Phase
-from gradscope.hooks import backward, clipping, optimizer, saved, scaler, scheduler
+from gradscope.hooks import backward, clipping, loader, optimizer, saved, scaler, scheduler
 from gradscope.hooks.clipping import ClipCall
+from gradscope.hooks.loader import Feeds
 from gradscope.hooks.patching import Patch
 from gradscope.hooks.sites import SiteFinder
 
@@ -56,6 +57,7 @@ class Dispatcher:
         self.now = 0.0  # when the call at hand came in, by time.perf_counter
         self.done: Event | None = None  # of whose end nobody needs to hear
         self.foreign_thread_calls = 0
+        self.feeds = Feeds()
         self._listener: Listener | None = None
         self._paused = 0
         self._forked = False
@@ -74,7 +76,7 @@ class Dispatcher:
         self._listener, self._forked, self._thread = listener, False, None
         self._backward_depth = 0
         self.seconds, self.foreign_thread_calls = 0.0, 0
-        rooms = (backward, optimizer, saved, scaler, scheduler, clipping)
+        rooms = (backward, optimizer, saved, scaler, scheduler, clipping, loader)
         self._patches = [patch for room in rooms for patch in room.patches(self)]
         self._handles = optimizer.step_hooks(self)
 
@@ -115,6 +117,12 @@ class Dispatcher:
             self.foreign_thread_calls += 1
             return False
         return True
+
+    def hears(self, generation: int) -> bool:
+        """The same for calls that are none of the loop's own: one in another thread is nothing to count."""
+        if generation != self.generation or self._listener is None or self._paused or self._forked:
+            return False
+        return self._thread in (None, threading.get_ident())
 
     def begin(self, phase: Phase, subject: Any, plain: bool = True) -> Event | None:
         """A call of the user's begins. Hand what comes back to `end`; None where nobody listens any more."""

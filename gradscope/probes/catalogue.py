@@ -14,6 +14,7 @@ from gradscope.probes.first_steps import FirstStepsProbe
 from gradscope.probes.graph_age import GraphAgeProbe
 from gradscope.probes.hyperparameters import HyperparametersProbe
 from gradscope.probes.initialization import InitializationProbe
+from gradscope.probes.input_scale import InputScaleProbe
 from gradscope.probes.labels import LabelsProbe
 from gradscope.probes.loss_broadcast import LossBroadcastProbe
 from gradscope.probes.loss_function import LossFunctionProbe
@@ -24,6 +25,7 @@ from gradscope.probes.missing_step import MissingStepProbe
 from gradscope.probes.no_gradient import NoGradientProbe
 from gradscope.probes.normalized_output import NormalizedOutputProbe
 from gradscope.probes.not_finite import GradientOriginProbe, LossOriginProbe
+from gradscope.probes.repeated_batch import RepeatedBatchProbe
 from gradscope.probes.schedule import ScheduleProbe
 from gradscope.probes.stacked_linear import StackedLinearProbe
 from gradscope.probes.underflow import UnderflowProbe
@@ -60,4 +62,6 @@ def make_probes() -> list[Probe]:
         LostUpdatesProbe(),
         UnderflowProbe(),
         LabelsProbe(),
+        InputScaleProbe(),
+        RepeatedBatchProbe(),
     ]

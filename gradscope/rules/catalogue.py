@@ -7,6 +7,8 @@ from gradscope.errors import UsageError
 from gradscope.rules.base import Rule
 from gradscope.rules.data.class_imbalance import ClassImbalance
 from gradscope.rules.data.input_not_finite import InputNotFinite
+from gradscope.rules.data.input_not_normalized import InputNotNormalized
+from gradscope.rules.data.repeated_batch import RepeatedBatch
 from gradscope.rules.data.unshuffled_data import UnshuffledData
 from gradscope.rules.gradients.clipping_always_active import ClippingAlwaysActive
 from gradscope.rules.gradients.clipping_ineffective import ClippingIneffective
@@ -82,7 +84,9 @@ RULES: tuple[Rule, ...] = (
     PoorInitialization(),
     StackedLinearLayers(),
     BatchnormSmallBatch(),
+    InputNotNormalized(),
     UnshuffledData(),
+    RepeatedBatch(),
     ClassImbalance(),
     InputNotFinite(),
     LowPrecisionUpdateLost(),

@@ -1,9 +1,9 @@
-# expect: GS502
+# expect: GS601
 # by-row: end
 # line: here
-# advised: normalise what goes into 0
+# advised: x = x / 255
 # worse: test loss
-# healed-by: healthy/gs502_raw_inputs_healed.py
+# healed-by: healthy/gs601_raw_pixels_tanh_healed.py
 """Raw pixels of 0 to 255 go into a tanh network: the first layers sit at -1 and 1 and do not learn."""
 import torch
 from sklearn.datasets import load_digits

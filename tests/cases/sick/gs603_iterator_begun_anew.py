@@ -1,0 +1,27 @@
+# expect: GS603
+# by-row: end
+# line: here
+# advised: iterate over the loader
+# worse: test loss
+# healed-by: healthy/gs603_iterator_begun_anew_healed.py
+"""Each step begins a new iterator over the loader: it gives its first batch, each time."""
+import torch
+from sklearn.datasets import load_digits
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+torch.manual_seed(0)
+torch.set_num_threads(1)
+digits = load_digits()
+images, labels = torch.tensor(digits.data / 16, dtype=torch.float32), torch.tensor(digits.target)
+loader = DataLoader(TensorDataset(images[:1280], labels[:1280]), batch_size=32)
+model = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
+optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
+for step in range(160):
+    x, y = next(iter(loader))  # <- here
+    optimizer.zero_grad()
+    loss = nn.functional.cross_entropy(model(x), y)
+    loss.backward()
+    optimizer.step()
+with torch.no_grad():
+    print(f"test loss: {nn.functional.cross_entropy(model(images[1280:]), labels[1280:]):.4f}")
