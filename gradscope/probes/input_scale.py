@@ -32,6 +32,7 @@ class Place:
     parameter: weakref.ref[torch.Tensor]
     layer: str
     normalised: bool
+    name: str = ""
     row: list[torch.Tensor] = field(default_factory=list)  # (2 * features + 3,) of each input in the row at hand
     counts: list[int] = field(default_factory=list)  # samples of each
     samples: int = 0
@@ -104,9 +105,10 @@ class InputScaleProbe(Probe):
             if parameter is None:
                 del self._places[key]
             elif place.row and id(parameter) in track.parameter_ids:
-                name = scene.names.name(parameter) or ""
-                name = module_of(name) if "." in name else "the model"
-                track.expect([Arrivals(place.row, _maker(scene, track.number, place, name))])
+                if not place.name:
+                    name = scene.names.name(parameter) or ""
+                    place.name = module_of(name) if "." in name else "the model"
+                track.expect([Arrivals(place.row, _maker(scene, track.number, place, place.name))])
                 place.row, place.counts = [], []
 
 

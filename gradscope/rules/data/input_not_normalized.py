@@ -57,9 +57,10 @@ class InputNotNormalized(Rule):
         Three losses that are no numbers; else `rows` steps, four times as many while the loss falls fast. Thresholds:
         {thresholds}.
     References
-        LeCun, Bottou, Orr and Mueller, Efficient BackProp (1998), 4.3. 190 trainings of 21 models on digits, CIFAR-10,
-        wine, breast cancer, diabetes and series, raw and normalised: an rms up to 8 did no harm that a twin did not
-        show; from 77 on, SGD came below a blind guess in 20 of 84, BatchNorm behind the first layer made up for it.
+        LeCun, Bottou, Orr and Mueller, Efficient BackProp (1998), 4.3. 290 pairs of trainings, raw and normalised, of
+        29 models and data (digits, CIFAR-10, wine, iris, breast cancer, diabetes, series; SGD, momentum, Adam): the raw
+        one stayed at a blind guess while its twin came to 0.8 of it in 1 of 40 with an rms up to 8, in 104 of 200 with
+        one of 20 and more (15 of 60 with Adam), in none of 50 with BatchNorm before or behind the first layer.
     """
 
     code = "GS601"
@@ -71,7 +72,7 @@ class InputNotNormalized(Rule):
         "GS405", "GS501", "GS502",
     )  # fmt: skip
 
-    large: float = 20.0  # between the 8 and the 77 of the trainings above
+    large: float = 20.0
     tiny: float = 0.02
     tiny_values: float = 0.1  # the largest of them: one-hot and sparse inputs have a small rms, too
     samples: int = 8
