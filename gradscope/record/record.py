@@ -12,6 +12,7 @@ import numpy.typing as npt
 from gradscope.events import Point, Site
 from gradscope.facts.fact import FactLog
 from gradscope.record.blocks import Blocks
+from gradscope.record.metrics import Metric
 
 Array = npt.NDArray[Any]
 
@@ -167,6 +168,7 @@ class Record:
     facts: FactLog
     sites: tuple[Site, ...]
     meta: Meta
+    metrics: tuple[Metric, ...] = ()
 
     @cached_property
     def streams(self) -> tuple[Stream, ...]:

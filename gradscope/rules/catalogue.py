@@ -6,6 +6,7 @@ import difflib
 from gradscope.errors import UsageError
 from gradscope.rules.base import Rule
 from gradscope.rules.data.input_not_finite import InputNotFinite
+from gradscope.rules.generalization.overfitting import Overfitting
 from gradscope.rules.gradients.clipping_always_active import ClippingAlwaysActive
 from gradscope.rules.gradients.clipping_ineffective import ClippingIneffective
 from gradscope.rules.gradients.gradient_all_zero import GradientAllZero
@@ -77,6 +78,7 @@ RULES: tuple[Rule, ...] = (
     StackedLinearLayers(),
     BatchnormSmallBatch(),
     InputNotFinite(),
+    Overfitting(),
 )
 
 
