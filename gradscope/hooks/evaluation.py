@@ -114,9 +114,7 @@ class LossCalls:
                 self._spent(time.perf_counter() - start)
             return result
 
-        # torch.jit.script compiles this one instead
-        wrapper.__script_if_tracing_wrapper = True  # type: ignore[attr-defined]
-        wrapper.__original_fn = original  # type: ignore[attr-defined]
+        vars(wrapper).update(__script_if_tracing_wrapper=True, __original_fn=original)  # torch.jit.script compiles that
         return wrapper
 
 

@@ -75,7 +75,12 @@ class Evaluations:
     def begins(self, module: Any, tracks: Sequence[Track], row: int) -> None:
         """`eval()` was called on a module, after `row` had stepped."""
         mine = [track for track in tracks if track.number >= 0 and holds(module, track)]
-        if not mine or row < 0 or type(module).__name__ == "OptimizedModule":
+        if not mine:
+            if self.open and self._is_another(module):  # a teacher, an average: what follows is about that one
+                self._end_pass(row)
+                self._root = None
+            return
+        if row < 0 or type(module).__name__ == "OptimizedModule":
             return
         self._end_pass(row)
         self._root = weakref.ref(module)
@@ -93,6 +98,12 @@ class Evaluations:
         """Look no more."""
         self.open = False
         self._calls.stop()
+
+    def _is_another(self, module: nn.Module) -> bool:
+        root = None if self._root is None else self._root()
+        if root is None or next(module.parameters(), None) is None:
+            return False
+        return all(module is not part for part in root.modules())
 
     def _loss(self, kind: str, loss: torch.Tensor, samples: int, frame: FrameType) -> None:
         root = None if self._root is None else self._root()

