@@ -33,7 +33,7 @@ def told(loop: Callable[[], None]) -> list[str]:
     with warnings.catch_warnings(), gradscope.watch() as scope:
         warnings.simplefilter("ignore")
         loop()
-    assert scope.diagnose().skipped == NO_METRIC
+    assert scope.diagnose().skipped in ({}, NO_METRIC)  # ReduceLROnPlateau is given a metric
     return [f.text for f in scope.findings if f.code == "GS108"]
 
 
