@@ -110,7 +110,7 @@ class Launch:
                 file.write_text(json.render(report), encoding="utf-8")
             except OSError as error:
                 self._say(f"{file} cannot be written ({error.strerror})")
-        if report.findings or report.skipped or not options.quiet:
+        if report.findings or report.unchecked() or not options.quiet:
             self._tell(report)
 
     def _tell(self, report: Report) -> None:

@@ -11,6 +11,7 @@ from gradscope.events import Site
 from gradscope.facts.fact import FactLog
 from gradscope.findings import Finding
 from gradscope.record.chunks import FLUSH_SECONDS
+from gradscope.record.metrics import MetricSums
 from gradscope.record.record import Meta
 from gradscope.record.run_folder import RunFolder
 from gradscope.record.table import OptimizerTable
@@ -81,6 +82,12 @@ class Outputs:
         self._folder.rows(table, columns, measured)
         for board in self._boards():
             board.rows(table, columns, measured)
+
+    def metric(self, metric: MetricSums, row: int, value: float) -> None:
+        """One value of a metric."""
+        self._folder.metric(metric, row, value)
+        for board in self._boards():
+            board.metric(metric, row, value)
 
     def finding(self, finding: Finding) -> None:
         """A finding, or a revision of one."""

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import random
+import sys
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
@@ -55,6 +56,17 @@ class Scope:
         """Run the rules now."""
         diagnosis = self._session.diagnose()
         return Diagnosis(self._mine(diagnosis.findings), diagnosis.skipped)
+
+    def log(self, **metrics: Any) -> None:
+        """Hand in numbers that the loop itself computes: `scope.log(val_loss=0.42)`.
+
+        They belong to the newest step, are kept in the record and the run folder, and shown in TensorBoard. What is
+        called a validation loss (val_loss, valid_loss, test_loss, eval_loss, "val/loss"...) is judged: GS901. Takes
+        numbers, numpy's too, and tensors with one value (of one on an accelerator a copy, which is read later). What is
+        no number is not recorded, and said once; a loop is not broken by that.
+        """
+        numbers = tuple(sorted(n for n in self._mine_by_number() if n >= 0)) if self._optimizers else ()
+        self._session.logged(metrics, numbers, sys._getframe(1))
 
     def report(self, width: int = 100) -> str:
         """The report as text; `print(scope.report())`."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 import atexit
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from gradscope.outputs import Outputs, Standing
 from gradscope.probes.catalogue import make_probes
 from gradscope.progress import Progress
 from gradscope.record.record import Record
+from gradscope.recording.metrics import BadValue
 from gradscope.recording.recorder import Recorder
 from gradscope.recording.replaying import ReplayingRecorder
 from gradscope.recording.sampling import Sampling
@@ -54,6 +56,7 @@ class Session:
         self.failure: str | None = None  # why nothing is watched any more
         self._tell, self._progress, self._announce = tell, progress, announce
         self._announced: set[str] = set()
+        self._told: set[str] = set()  # names of metrics with which something was wrong
         self._cadence = Cadence()
         self._pid = os.getpid()
         self._outputs = Outputs(folder, writer, tell, limits.disk)
@@ -99,6 +102,7 @@ class Session:
         if isinstance(self.recorder, ReplayingRecorder):
             self.recorder.stop()
         self.recorder.stage.trace.stop()
+        self.recorder.evaluations.stop()
         if self._progress is not None:
             self._progress.clear()
         if os.getpid() != self._pid:  # a forked child: the record is its parent's
@@ -157,6 +161,31 @@ class Session:
             len(self.log.suppressed),
             tuple(notes),
         )
+
+    # -- what users hand in ------------------------------------------------------------------------------------------
+
+    def logged(self, metrics: Mapping[str, Any], optimizers: tuple[int, ...], frame: FrameType) -> None:
+        """Take in numbers of the loop's own; whatever is wrong with them is said, once for each name."""
+        if os.getpid() != self._pid or self.failure is not None:
+            return
+        if self.closed:
+            self._tell_once("", "scope.log: the recording has ended, so nothing is taken in any more")
+            return
+        start = time.perf_counter()
+        for name, value in metrics.items():
+            try:
+                self.recorder.logged(name, value, optimizers, frame)
+            except BadValue as error:
+                wanted = "takes a number or a tensor with one value"
+                self._tell_once(name, f"scope.log({name}=...) {wanted}, not {error}; it is not recorded")
+            except Exception as error:
+                self._tell_once(name, f"scope.log({name}=...) failed: {type(error).__name__}: {error}")
+        self._aside += time.perf_counter() - start
+
+    def _tell_once(self, name: str, sentence: str) -> None:
+        if name not in self._told:
+            self._told.add(name)
+            self._tell(sentence)
 
     # -- users' SummaryWriters --------------------------------------------------------------------------------------
 

@@ -8,12 +8,14 @@ import numpy as np
 from gradscope.events import Site
 from gradscope.facts.fact import Fact, FactLog
 from gradscope.record.blocks import Courses
+from gradscope.record.metrics import NONE_LOGGED, Metric
 from gradscope.record.record import Meta, OptimizerRecord, Parameter, Record, Wiring
 from gradscope.record.rowstore import pad
 from gradscope.record.table import COUNTERS, array_columns, scalar_columns
 
 ZERO_GRAD, BACKWARD, STEP = Site("train.py", 10, "main"), Site("train.py", 12, "main"), Site("train.py", 13, "main")
 HEALTHY = Wiring.STATISTICS
+NO_METRIC = {"GS901": NONE_LOGGED}  # what is skipped where a loop hands in no validation loss
 
 
 def optimizer(
@@ -59,11 +61,28 @@ def optimizer(
     return OptimizerRecord(number, "SGD", "optimizer", parameters, scalars, arrays, counted, courses.view())
 
 
-def record(*optimizers: OptimizerRecord, facts: Sequence[Fact] = (), status: str = "running") -> Record:
+def metric(
+    values: Sequence[float],
+    rows: Sequence[int] | None = None,
+    name: str = "val_loss",
+    source: str = "log",
+    optimizers: tuple[int, ...] = (),
+    every: int = 10,
+    number: int = 0,
+) -> Metric:
+    """Values that were handed in at these rows (or after each so many)."""
+    at = np.asarray(np.arange(1, len(values) + 1) * every - 1 if rows is None else rows, float)
+    return Metric(number, name, source, optimizers, 2, at, np.asarray(values, float), np.ones(len(values)))
+
+
+def record(
+    *optimizers: OptimizerRecord, facts: Sequence[Fact] = (), status: str = "running", metrics: Sequence[Metric] = ()
+) -> Record:
     """A record of these optimizers, each a stream of its own."""
     log = FactLog()
     for fact in facts:
         log.add(fact)
     rows = max((len(o.rows) for o in optimizers), default=0)
     meta = Meta(status=status, rows=rows, optimizers=[o.kind for o in optimizers])
-    return Record(optimizers, tuple((o.number,) for o in optimizers), log, (ZERO_GRAD, BACKWARD, STEP), meta)
+    streams, sites = tuple((o.number,) for o in optimizers), (ZERO_GRAD, BACKWARD, STEP)
+    return Record(optimizers, streams, log, sites, meta, tuple(metrics))

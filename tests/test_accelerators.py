@@ -194,3 +194,29 @@ def test_no_value_is_read_for_facts_of_low_precision(dtype: torch.dtype, factor:
         counts.append(reads.count)
     assert counts[0] == counts[1]
     assert scope.record.facts.of(LostUpdates if dtype is torch.bfloat16 else Underflow)
+
+
+def test_metrics_are_not_waited_for(late: list[int]) -> None:
+    """What is logged, and what an evaluation gives, is read out when it has arrived, in order; at the end all is."""
+    torch.manual_seed(0)
+    model = nn.Linear(3, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    with gradscope.watch(budget=0) as scope:
+        for epoch in range(12):
+            model.train()
+            optimizer.zero_grad()
+            nn.functional.mse_loss(model(X), Y).backward()
+            optimizer.step()
+            model.eval()
+            with torch.no_grad():
+                output = model(X)
+                with Reads() as reads:
+                    loss = nn.functional.mse_loss(output, Y)
+                    scope.log(val_loss=loss if epoch % 2 else float(epoch))
+                assert 0 == reads.count
+                loss.zero_()  # a copy was taken
+    seen = {metric.name: metric for metric in scope.record.metrics}
+    logged, evaluated = seen["val_loss"], seen["squared error in eval mode"]
+    assert [0.0, 2.0, 4.0, 6.0, 8.0, 10.0] == logged.value[::2].tolist()
+    assert list(range(12)) == logged.row.tolist() == evaluated.row.tolist()
+    assert logged.value[1::2].tolist() == evaluated.value[1::2].tolist()

@@ -80,6 +80,30 @@ def adam() -> Trained:
     return train(lambda p: torch.optim.Adam(p, lr=0.01))
 
 
+def validated() -> Trained:
+    """Each epoch ends with a validation, which the learning rate follows; the best model is kept."""
+    model, criterion = Net(), nn.CrossEntropyLoss()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=0)
+    losses, kept = [], b""
+    for _ in range(STEPS // 5):
+        model.train()
+        for _ in range(5):
+            x, y = batch()
+            optimizer.zero_grad()
+            criterion(model(x), y).backward()
+            optimizer.step()
+        model.eval()
+        with torch.no_grad():
+            x, y = batch()
+            losses += [criterion(model(x), y).item(), nn.functional.cross_entropy(model(x), y, reduction="sum").item()]
+        scheduler.step(losses[-1])
+        kept = saved(model)
+    return [model.train(), pickle.loads(pickle.dumps(criterion)), torch.load(io.BytesIO(kept), weights_only=False)], [
+        optimizer
+    ], losses
+
+
 def lbfgs() -> Trained:
     model = Net().eval()
     optimizer = torch.optim.LBFGS(model.parameters(), max_iter=3, line_search_fn="strong_wolfe")
@@ -246,6 +270,7 @@ LOOPS = [
     sgd,
     momentum,
     adam,
+    validated,
     lbfgs,
     gan,
     accumulation,
@@ -340,6 +365,10 @@ def patched() -> list[Any]:
         torch.amp.GradScaler.step,
         torch.amp.GradScaler.update,
         torch.amp.GradScaler.unscale_,
+        nn.Module.eval,
+        nn.Module.train,
+        *vars(torch.optim.lr_scheduler.ReduceLROnPlateau).values(),
+        *(value for value in vars(nn.functional).values() if callable(value)),
     ]
 
 
@@ -400,7 +429,7 @@ def test_looking_at_the_record_changes_nothing(tmp_path: Path) -> None:
     assert [] == differences(expected, got)
 
 
-@pytest.mark.parametrize("loop", [sgd, gan, lbfgs, grad_scaler])
+@pytest.mark.parametrize("loop", [sgd, gan, lbfgs, grad_scaler, validated])
 def test_nothing_is_left_after_close(loop: Callable[[], Trained]) -> None:
     """Every patched attribute is the very object it was, torch's global tables of hooks are empty, nobody listens."""
     originals, hooks = patched(), global_hooks()

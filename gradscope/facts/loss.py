@@ -33,12 +33,14 @@ class LossFunction(Fact):
     """Which of torch's loss functions an optimizer's loss is made of.
 
     `function`: cross-entropy (of `classes`), binary-cross-entropy (`classes` is 2), other (another, or several),
-    none (the loop computes it by hand).
+    none (the loop computes it by hand). `alone`: what the loss is, times a number at most ("cross entropy",
+    "squared error"...); "": something else, or a sum.
     """
 
     optimizer: int
     function: str
     classes: int = 0
+    alone: str = ""
 
     def key(self) -> tuple[Any, ...]:
         return (type(self).__name__, self.optimizer)

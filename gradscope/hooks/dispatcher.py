@@ -7,13 +7,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from types import FrameType
 from typing import Any, Protocol
 
 import torch
 from torch.utils.hooks import RemovableHandle
 
 from gradscope.events import Event, Phase
-from gradscope.hooks import backward, clipping, loader, optimizer, saved, scaler, scheduler
+from gradscope.hooks import backward, clipping, evaluation, loader, metrics, optimizer, saved, scaler, scheduler
 from gradscope.hooks.clipping import ClipCall
 from gradscope.hooks.loader import Feeds
 from gradscope.hooks.patching import Patch
@@ -36,6 +37,8 @@ class Listener(Protocol):
     def scaler_stepped(self, scaler: Any, optimizer: torch.optim.Optimizer, ran: bool) -> None: ...
     def scheduler_stepped(self, scheduler: Any) -> None: ...
     def clipped(self, call: ClipCall) -> None: ...
+    def metric_seen(self, source: str, name: Any, value: Any, scheduler: Any, frame: FrameType) -> None: ...
+    def evaluating(self, module: Any) -> None: ...
     def optimizer_created(self, optimizer: torch.optim.Optimizer) -> None: ...
     def failed(self, error: BaseException) -> None: ...
 
@@ -64,6 +67,7 @@ class Dispatcher:
         self._thread: int | None = None
         self._backward_depth = 0
         self._patches: list[Patch] = []
+        self._late = False  # something to be patched has not been imported yet
         self._handles: list[RemovableHandle] = []
 
     # -- life -------------------------------------------------------------------------------------------------------
@@ -76,13 +80,22 @@ class Dispatcher:
         self._listener, self._forked, self._thread = listener, False, None
         self._backward_depth = 0
         self.seconds, self.foreign_thread_calls = 0.0, 0
-        rooms = (backward, optimizer, saved, scaler, scheduler, clipping, loader)
+        rooms = (backward, optimizer, saved, scaler, scheduler, clipping, loader, metrics, evaluation)
         self._patches = [patch for room in rooms for patch in room.patches(self)]
+        self._late = True
+        self.patch_late()
         self._handles = optimizer.step_hooks(self)
+
+    def patch_late(self) -> None:
+        """Patch what has been imported meanwhile; to be called now and then."""
+        if self._late and self._listener is not None:
+            found = metrics.late_patches(self)
+            self._patches += found
+            self._late = not found
 
     def detach(self) -> None:
         """Undo everything, last first."""
-        self._listener = self.done = None
+        self._listener, self._late, self.done = None, False, None
         while self._handles:
             self._handles.pop().remove()
         while self._patches:
@@ -100,10 +113,11 @@ class Dispatcher:
 
     # -- the hooks' side --------------------------------------------------------------------------------------------
 
-    def listening(self, generation: int, trains: bool = False) -> bool:
+    def listening(self, generation: int, trains: bool = False, aside: bool = False) -> bool:
         """Whether a call made now, through a hook of this `generation`, is to be watched.
 
-        The first thread that `trains` (calls backward or step) is the one that is watched.
+        The first thread that `trains` (calls backward or step) is the one that is watched. `aside`: in another thread
+        the call is none to be told of, either.
         """
         if generation != self.generation or self._listener is None or self._paused:
             return False
@@ -114,7 +128,7 @@ class Dispatcher:
             if trains:
                 self._thread = thread
         elif thread != self._thread:
-            self.foreign_thread_calls += 1
+            self.foreign_thread_calls += not aside
             return False
         return True
 

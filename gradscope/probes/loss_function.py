@@ -7,6 +7,7 @@ import torch
 
 from gradscope.events import Site
 from gradscope.facts.loss import LossFunction
+from gradscope.hooks.evaluation import NODES
 from gradscope.probes.base import Probe, Scene
 from gradscope.recording.track import Track
 
@@ -19,18 +20,21 @@ class LossFunctionProbe(Probe):
     cost = "a glance at each node of the graphs of the first rows"
 
     def __init__(self) -> None:
-        self._found: tuple[str, int] | None = None
-        self._by_track: dict[int, tuple[str, int]] = {}
+        self._found: tuple[str, int, str] | None = None
+        self._by_track: dict[int, tuple[str, int, str]] = {}
 
     def before_backward(self, scene: Scene, roots: Sequence[torch.Tensor], site: Site) -> None:
         survey = scene.survey()
-        self._found = None if survey is None or not survey.complete else loss_function(survey.nodes)
+        self._found = None
+        if survey is not None and survey.complete:
+            self._found = (*loss_function(survey.nodes), alone(roots))
 
     def after_backward(self, scene: Scene, reached: Sequence[Track], site: Site) -> None:
         if self._found is not None:
             for track in reached:
                 before = self._by_track.get(id(track), self._found)
-                self._by_track[id(track)] = self._found if self._found == before else ("other", 0)
+                same = self._found[:2] if self._found[:2] == before[:2] else ("other", 0)
+                self._by_track[id(track)] = (*same, self._found[2] if self._found == before else "")
             self._found = None
 
     def after_step(self, scene: Scene, track: Track) -> None:
@@ -57,6 +61,22 @@ def loss_function(nodes: Iterable[Any]) -> tuple[str, int]:
     if len(found) > 1:
         return "other", 0
     return next(iter(found), ("none", 0))
+
+
+def alone(roots: Sequence[torch.Tensor]) -> str:
+    """Which of torch's loss functions the one root is, multiplied or divided at most; "" where it is more than that."""
+    node = roots[0].grad_fn if len(roots) == 1 else None
+    for _ in range(4):
+        if node is None:
+            break
+        name = node.name().rstrip("0123456789")
+        if name in NODES:
+            return NODES[name]
+        inputs = [following for following, _ in node.next_functions if following is not None]
+        if not name.startswith(("Mul", "Div")) or len(inputs) != 1:
+            break
+        node = inputs[0]
+    return ""
 
 
 def _is_sum(node: Any) -> bool:

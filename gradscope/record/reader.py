@@ -14,6 +14,7 @@ from gradscope.facts.catalogue import from_json
 from gradscope.facts.fact import FactEntry, FactLog
 from gradscope.record.blocks import Blocks, from_columns
 from gradscope.record.chunks import DATA, FINDINGS, INDEX, META, SCHEMA
+from gradscope.record.metrics import MetricSums
 from gradscope.record.record import Array, Meta, OptimizerRecord, Parameter, Record
 from gradscope.record.rowstore import pad
 from gradscope.record.table import COUNTERS, array_columns, scalar_columns
@@ -42,6 +43,7 @@ def read_record(folder: Path) -> Record:
     sites: list[Site] = []
     facts = FactLog()
     partition: list[list[int]] = []
+    metrics: dict[int, MetricSums] = {}
     damaged = 0
     try:
         blob = np.memmap(folder / DATA, np.uint8, "r") if (folder / DATA).stat().st_size else np.empty(0, np.uint8)
@@ -53,6 +55,8 @@ def read_record(folder: Path) -> Record:
                 tables.setdefault(str(line["chunk"]), []).append(_read_chunk(line, blob))
             elif "optimizer" in line:
                 optimizers[int(line["optimizer"])] = line
+            elif "metric" in line:
+                metrics[int(line["metric"])] = _metric(line)
             elif "site" in line:
                 sites.append(Site(str(line["file"]), int(line["line"]), str(line["function"])))
             elif "fact" in line:
@@ -62,11 +66,14 @@ def read_record(folder: Path) -> Record:
                 partition = [[int(number) for number in group] for group in line["partition"]]
         except (KeyError, TypeError, ValueError, IndexError, AttributeError):
             damaged += 1
+    for number, sums in metrics.items():
+        damaged += _fill(sums, tables.get(f"metrics/{number}", ()))
     if damaged:
         meta.notes.append(f"{damaged} damaged parts of the record were left out")
     read = (_optimizer(number, optimizers[number], tables) for number in sorted(optimizers))
     records = tuple(optimizer for optimizer in read if len(optimizer.rows))
-    return Record(records, tuple(map(tuple, partition)), facts, tuple(sites), meta)
+    seen = tuple(sums.view() for sums in metrics.values())
+    return Record(records, tuple(map(tuple, partition)), facts, tuple(sites), meta, seen)
 
 
 def read_findings(folder: Path) -> list[dict[str, Any]]:
@@ -134,6 +141,26 @@ def _read_chunk(line: Mapping[str, Any], blob: Array) -> dict[str, Array]:
         columns[name] = np.frombuffer(data[start:stop], dtype).reshape(shape)
         start = stop
     return columns
+
+
+def _metric(line: Mapping[str, Any]) -> MetricSums:
+    optimizers = tuple(int(number) for number in line["optimizers"])
+    return MetricSums(
+        int(line["metric"]), str(line["name"]), str(line["source"]), optimizers, int(line["site_number"])
+    )
+
+
+def _fill(sums: MetricSums, parts: Sequence[Mapping[str, Array]]) -> int:
+    """Take in the values that were written, as they came; returns how many parts are not of their form."""
+    damaged = 0
+    for part in parts:
+        row, value = part.get("row"), part.get("value")
+        if row is None or value is None or row.shape != value.shape or row.ndim != 1:
+            damaged += 1
+            continue
+        for at, number in zip(row.tolist(), value.tolist()):
+            sums.append(int(at), float(number))
+    return damaged
 
 
 def _parameter(name: Any, shape: Any, group: Any, dtype: Any = "") -> Parameter:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from gradscope.events import Point, Site
 from gradscope.facts.fact import FactLog
 from gradscope.record.blocks import Blocks
+from gradscope.record.metrics import Metric
 
 Array = npt.NDArray[Any]
 T = TypeVar("T")
@@ -168,6 +169,7 @@ class Record:
     facts: FactLog
     sites: tuple[Site, ...]
     meta: Meta
+    metrics: tuple[Metric, ...] = ()
     _known: dict[Hashable, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     def once(self, what: Hashable, find: Callable[[], T]) -> T:

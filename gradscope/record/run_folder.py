@@ -12,8 +12,11 @@ from gradscope.facts.fact import FactEntry, FactLog
 from gradscope.findings import Finding, to_line
 from gradscope.record.blocks import to_columns
 from gradscope.record.chunks import DISK_LIMIT, FINDINGS, ChunkWriter
+from gradscope.record.metrics import MetricSums
 from gradscope.record.record import Meta
 from gradscope.record.table import OptimizerTable, array_columns, scalar_columns
+
+METRIC_COLUMNS: dict[str, tuple[Any, tuple[int, ...]]] = {"row": ("<i8", ()), "value": ("<f8", ())}
 
 
 class RunFolder:
@@ -32,6 +35,7 @@ class RunFolder:
         self._facts_written: dict[Any, tuple[int, int]] = {}
         self._sites_written = 0
         self._partition_written: tuple[tuple[int, ...], ...] = ()
+        self._metrics: set[int] = set()  # by number: described
 
     def described(self, table: OptimizerTable) -> None:
         """An optimizer's columns are known, or have become more."""
@@ -48,6 +52,17 @@ class RunFolder:
         self._writer.rows(f"{number}/scalars", columns, table.scalars.row_bytes, table.groups)
         for at, row in enumerate(measured, arrays.total - len(measured) + 1):
             self._writer.row(f"{number}/arrays", row[1], at, arrays.row_bytes, len(table.parameters))
+
+    def metric(self, metric: MetricSums, row: int, value: float) -> None:
+        """One value of a metric, for the next chunk."""
+        writer = self._writer
+        if writer is None:
+            return
+        if metric.number not in self._metrics:
+            self._metrics.add(metric.number)
+            known = {"name": metric.name, "source": metric.source, "optimizers": list(metric.optimizers)}
+            writer.line({"metric": metric.number, **known, "site_number": metric.site})
+        writer.row(f"metrics/{metric.number}", {"row": row, "value": value}, 0, 16, 0)
 
     def finding(self, finding: Finding) -> None:
         """A finding, or a revision of one: written at once where it is new or stands otherwise, else with a chunk."""
@@ -92,7 +107,8 @@ class RunFolder:
         for finding in self._revised.values():
             self._write(finding)
         self._revised = {}
-        columns, whole = {}, last or writer.whole_due()
+        columns: dict[str, Any] = {f"metrics/{number}": METRIC_COLUMNS for number in self._metrics}
+        whole = last or writer.whole_due()
         for table in tables:
             columns[f"{table.number}/scalars"] = scalar_columns(table.groups)
             columns[f"{table.number}/arrays"] = array_columns(len(table.parameters))

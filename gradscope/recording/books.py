@@ -10,6 +10,7 @@ from gradscope.record.table import SCALARS, OptimizerTable
 from gradscope.recording.finishing import FullRow, PlainRows, loss_of
 from gradscope.recording.ledger import Contribution
 from gradscope.recording.memory import share_memory
+from gradscope.recording.metrics import MetricSink
 from gradscope.recording.roster import Roster
 from gradscope.recording.stats import Transfer
 from gradscope.recording.track import Track
@@ -20,7 +21,7 @@ _WIRING = SCALARS.index("wiring")
 MAX_TABLES = 64
 
 
-class Sink(Protocol):
+class Sink(MetricSink, Protocol):
     """Where finished rows go besides the tables: the run folder."""
 
     def described(self, table: OptimizerTable) -> None: ...

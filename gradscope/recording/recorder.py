@@ -6,9 +6,12 @@ derive the states (`Track.replay`).
 """
 from __future__ import annotations
 
+import contextlib
+import functools
 import weakref
 from collections.abc import Callable, Sequence
 from math import isfinite
+from types import FrameType
 from typing import Any
 
 import torch
@@ -16,15 +19,19 @@ import torch
 from gradscope.events import Event, Phase
 from gradscope.facts.loop import SkippedStep
 from gradscope.hooks.clipping import ClipCall
+from gradscope.hooks.dispatcher import DISPATCHER
 from gradscope.probes.base import Probe
+from gradscope.record.metrics import names_validation_loss
 from gradscope.record.record import Meta, Record
 from gradscope.recording.alarm import LossAlarm
 from gradscope.recording.books import Books, Sink
+from gradscope.recording.evaluations import Evaluations
 from gradscope.recording.finishing import StepNotes
 from gradscope.recording.ledger import Contribution
 from gradscope.recording.look import Look, release
 from gradscope.recording.losses import ScaledLosses
 from gradscope.recording.memory import room_for_copies
+from gradscope.recording.metrics import BadValue, Metrics
 from gradscope.recording.naming import variable_name
 from gradscope.recording.roster import Roster
 from gradscope.recording.rows import Rows
@@ -58,6 +65,16 @@ class Recorder:
         self.meta = Meta(optimizers=self.roster.kinds, strides=sampling.changes)
         self.stage = Stage(probes, self.roster, self.meta.blind)
         self.books = Books(self.roster, sink, memory)
+        self.metrics = Metrics(sink)
+        self.evaluations = Evaluations(
+            self.metrics,
+            self.books.site,
+            DISPATCHER.sites.find,
+            lambda: DISPATCHER.listening(DISPATCHER.generation, aside=True),
+            self._evaluation_failed,
+            DISPATCHER.spend,
+        )
+        self._named = functools.lru_cache(1024)(names_validation_loss)
         self._on_failure = on_failure
         self._scaled = ScaledLosses()
         self._alarm = LossAlarm()
@@ -86,6 +103,8 @@ class Recorder:
 
     def begin(self, event: Event) -> bool:
         steady = self._steady
+        if self.evaluations.open and event.phase is Phase.BACKWARD:
+            self.evaluations.end(self.rows.newest)
         if event.phase is Phase.BACKWARD and (steady.over or self.rows.stepped):
             self.rows.close()
         if steady.track is not None:
@@ -116,6 +135,7 @@ class Recorder:
 
     def failed(self, error: BaseException) -> None:
         self.stage.trace.stop()
+        self.evaluations.stop()
         self._on_failure(error)
 
     def loss_scaled(self, scaled: Any, loss: Any) -> None:
@@ -155,6 +175,33 @@ class Recorder:
 
     def clipped(self, call: ClipCall) -> None:
         self.stage.tell("clipped", call)
+
+    def metric_seen(self, source: str, name: Any, value: Any, scheduler: Any, frame: FrameType) -> None:
+        """The loop has given a number to somebody else; those of ours go by "gradscope..."."""
+        if source == "tensorboard":
+            if not isinstance(name, str) or name.startswith("gradscope") or not self._named(name):
+                return
+            optimizers: tuple[int, ...] = ()
+        else:
+            track = self.roster.get(getattr(scheduler, "optimizer", None))
+            if track is None or track.number < 0:
+                return
+            optimizers = (track.number,)
+        site = self.books.site(DISPATCHER.sites.find(frame))
+        with contextlib.suppress(BadValue):
+            self.metrics.take(name, value, self.rows.newest, source, optimizers, site)
+
+    def logged(self, name: str, value: Any, optimizers: tuple[int, ...], frame: FrameType) -> None:
+        """The loop has handed in a number, of a model that these optimizers train. BadValue where it is none."""
+        site = self.books.site(DISPATCHER.sites.find(frame))
+        self.metrics.take(name, value, self.rows.newest, "log", optimizers, site)
+
+    def evaluating(self, module: Any) -> None:
+        self.evaluations.begins(module, self.tracks, self.rows.newest)
+
+    def _evaluation_failed(self, error: BaseException) -> None:
+        self.evaluations.stop()
+        self.meta.blind["evaluations"] = f"it failed at step {self.row}: {type(error).__name__}: {error}"
 
     def backward_failed(self, error: BaseException, event: Event | None) -> None:
         if event is not None:
@@ -352,19 +399,23 @@ class Recorder:
 
     def end_run(self, finished: bool) -> None:
         """The loop is over: close what is open, and let probes say what only the end can tell."""
+        self.evaluations.end(self.rows.newest)
         self.rows.unsettle()
         self.stage.trace.stop()
         if self.rows.stepped:
             self.rows.close()
         self.rows.finish(wait=True)
+        self.metrics.finish(wait=True)
         self.stage.tell("ended", finished)
 
     def view(self, live: bool = False) -> Record:
         """The record as it stands now; `live`: cheaper, and good only until the next row."""
         self.rows.finish(wait=not live)
+        self.metrics.finish(wait=not live)
         tables = tuple(table.view(live) for table in self.books.tables())
         groups = self.rows.partition.preview(self.rows.stepped)
-        return Record(tables, groups, self.stage.facts, tuple(self.books.sites), self.meta)
+        metrics = self.metrics.view()
+        return Record(tables, groups, self.stage.facts, tuple(self.books.sites), self.meta, metrics)
 
 
 def _all_touched(before: Look, after: Look) -> bool:

@@ -65,6 +65,11 @@ class Rows:
         row = self._stage.row
         return row < FIRST_ROWS or self._sampling.whole(row) or self._measured_rows % UPDATE_EVERY == 0
 
+    @property
+    def newest(self) -> int:
+        """The newest row that has stepped, it may be open still; -1: none has."""
+        return self._stage.row - (not (self.stepped or self._steady.over))
+
     # -- the steady state -------------------------------------------------------------------------------------------
 
     def unsettle(self, expected: bool = False) -> None:
@@ -123,6 +128,7 @@ class Rows:
             self.unsettle()
         self._roster.bury()
         self._books.forget_the_dead()
+        DISPATCHER.patch_late()
         self.notify()
         now = time.perf_counter()
         self._look_up_at = now + LOOK_UP_EVERY

@@ -141,6 +141,32 @@ class Curves:
         self.norms.append(NormsPoint(row, time.time(), norms[_USED], present[_USED], after, modules, parameters))
 
 
+class MetricCurve:
+    """A metric's points since they were taken last, (step, wall time, value), as sparse as the loss's."""
+
+    def __init__(self) -> None:
+        self.points: list[tuple[int, float, float]] = []
+        self._pace = Pace(CURVE_GROWTH)
+        self._values, self._since, self._total, self._row = 0, 0, 0.0, 0
+
+    def value(self, row: int, value: float) -> None:
+        """Take in a value that came when `row` was the newest."""
+        self._values, self._since, self._total, self._row = self._values + 1, self._since + 1, self._total + value, row
+        if self._pace.due(self._values):
+            self.end()
+
+    def end(self) -> None:
+        """The values since the newest point get one too."""
+        if self._since:
+            self.points.append((max(0, self._row), time.time(), self._total / self._since))
+        self._since, self._total = 0, 0.0
+
+    def take(self) -> list[tuple[int, float, float]]:
+        """The points so far; they are forgotten here."""
+        points, self.points = self.points, []
+        return points
+
+
 def _mean(total: float, count: int) -> float | None:
     return float(total / count) if count else None
 

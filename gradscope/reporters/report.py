@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Mapping
 
 from gradscope.findings import Finding
+from gradscope.record.metrics import NONE_LOGGED
 from gradscope.record.record import Meta
 
 
@@ -52,9 +53,9 @@ class Report:
         return ", ".join([*counts, plural(infos, "note")] if infos else counts)
 
     def unchecked(self) -> list[str]:
-        """What was not checked, and why: one sentence a reason."""
+        """What was not checked, and why: one sentence a reason. What nobody has asked for is not told of."""
         sentences = []
-        for reason in dict.fromkeys(self.skipped.values()):
+        for reason in dict.fromkeys(why for why in self.skipped.values() if why != NONE_LOGGED):
             codes = [code for code, why in self.skipped.items() if why == reason]
             sentences.append(f"{', '.join(codes)} {'was' if len(codes) == 1 else 'were'} not checked: {reason}")
         return sentences

@@ -10,6 +10,7 @@ import numpy as np
 from gradscope.record.table import OptimizerTable
 
 CURVES, MODULES, PARAMETERS = "gradscope", "gradscope modules", "gradscope parameters"  # TensorBoard's sections
+METRICS = "gradscope metrics"
 MAX_OPTIMIZERS, MAX_GROUPS, MAX_MODULES, MAX_PARAMETERS = 16, 16, 32, 200  # in all; groups: of each optimizer
 
 

@@ -1,6 +1,7 @@
 """Curves and findings for TensorBoard's own scalar and text pages.
 
-Scalars, in the sections "gradscope", "gradscope modules" and "gradscope parameters"; step is the row's number:
+Scalars, in the sections "gradscope", "gradscope modules", "gradscope parameters" and "gradscope metrics"; step is the
+row's number:
 
     gradscope/loss                      mean over the rows since the previous point
     gradscope/gradient norm             of all gradients that the step used; mean over the measured rows since then
@@ -9,6 +10,7 @@ Scalars, in the sections "gradscope", "gradscope modules" and "gradscope paramet
     gradscope/loss scale                only where it is not 1
     gradscope modules/<module>          norm of the module's gradients that the step used, in some measured rows
     gradscope parameters/<name>         the same of one parameter, in fewer rows
+    gradscope metrics/<name>            what was handed to `scope.log`, or seen of an evaluation
 
 Where several optimizers train, a tag ends in the optimizer's variable name: `gradscope/loss/opt_d`. Loss is per stream.
 What is missing has no point: a parameter without gradient, a backward without scalar loss. NaN is a point. Every row
@@ -26,12 +28,13 @@ from typing import Any
 
 import numpy as np
 
+from gradscope.record.metrics import MetricSums
 from gradscope.record.table import OptimizerTable
 from gradscope.reporters import markdown
-from gradscope.reporters.curves import CurvePoint, Curves, NormsPoint, root_of_squares
+from gradscope.reporters.curves import CurvePoint, Curves, MetricCurve, NormsPoint, root_of_squares
 from gradscope.reporters.event_file import Writer
 from gradscope.reporters.report import Report
-from gradscope.reporters.tags import CURVES, MAX_OPTIMIZERS, TagBook, Tags
+from gradscope.reporters.tags import CURVES, MAX_OPTIMIZERS, METRICS, TagBook, Tags
 
 FINDINGS = f"{CURVES}/findings"
 Partition = Sequence[tuple[int, ...]]
@@ -49,6 +52,7 @@ class TensorBoard:
         self._writer: Writer | None = None
         self._tables: dict[int, OptimizerTable] = {}
         self._curves: dict[int, Curves] = {}
+        self._metrics: dict[int, tuple[str, MetricCurve]] = {}  # by number: tag and curve
         self._more_optimizers = False
         self._tags = TagBook()
         self._scaled: set[int] = set()
@@ -66,6 +70,15 @@ class TensorBoard:
             except Exception as error:
                 self._fail(error)
 
+    def metric(self, metric: MetricSums, row: int, value: float) -> None:
+        """One value of a metric; those that the loop itself gives to TensorBoard are there already."""
+        if self._writer is not None and metric.source in ("log", "evaluation"):
+            if metric.number not in self._metrics:
+                tag = f"{METRICS}/{metric.name}"
+                taken = any(tag == known for known, _ in self._metrics.values())
+                self._metrics[metric.number] = (f"{tag} {metric.number}" if taken else tag), MetricCurve()
+            self._metrics[metric.number][1].value(row, value)
+
     def flush(self, partition: Partition, report: Report, optimizers: int = 1) -> None:
         """Write what is new. `partition`: the optimizers' numbers, grouped into streams. `optimizers`: how many there
         are, idle ones among them: with more than one, tags name them from the first."""
@@ -80,6 +93,7 @@ class TensorBoard:
         """Write nothing any more."""
         writer, self._writer = self._writer, None
         self._curves.clear()
+        self._metrics.clear()
         if writer is not None:
             with contextlib.suppress(Exception):
                 writer.close()
@@ -115,6 +129,8 @@ class TensorBoard:
     def _end(self, partition: Partition, report: Report, optimizers: int) -> None:
         for curves in self._curves.values():
             curves.end()
+        for _, curve in self._metrics.values():
+            curve.end()
         self._flush(partition, report, optimizers, last=True)
 
     def _flush(self, partition: Partition, report: Report, optimizers: int, last: bool = False) -> None:
@@ -133,6 +149,9 @@ class TensorBoard:
             for point in norms:
                 self._enter_norms(events, number, point)
         self._enter_losses(events, partition, points, optimizers)
+        for tag, curve in self._metrics.values():
+            for step, wall, value in curve.take():
+                events.setdefault(step, (wall, {}))[1][tag] = value
         for step in sorted(events):
             writer.scalars(step, *events[step])
         findings = (last, [(f.id, f.severity, f.caused_by) for f in report.findings])

@@ -10,6 +10,7 @@ from gradscope.rules.data.input_not_finite import InputNotFinite
 from gradscope.rules.data.input_not_normalized import InputNotNormalized
 from gradscope.rules.data.repeated_batch import RepeatedBatch
 from gradscope.rules.data.unshuffled_data import UnshuffledData
+from gradscope.rules.generalization.overfitting import Overfitting
 from gradscope.rules.gradients.clipping_always_active import ClippingAlwaysActive
 from gradscope.rules.gradients.clipping_ineffective import ClippingIneffective
 from gradscope.rules.gradients.gradient_all_zero import GradientAllZero
@@ -93,6 +94,7 @@ RULES: tuple[Rule, ...] = (
     ClipBeforeUnscale(),
     ScalerSkipsSteps(),
     LowPrecisionGradientUnderflow(),
+    Overfitting(),
 )
 
 
