@@ -102,7 +102,7 @@ class Session:
         if isinstance(self.recorder, ReplayingRecorder):
             self.recorder.stop()
         self.recorder.stage.trace.stop()
-        self.recorder.evaluations.stop()
+        self.recorder.validation.stop()
         if self._progress is not None:
             self._progress.clear()
         if os.getpid() != self._pid:  # a forked child: the record is its parent's
@@ -174,7 +174,7 @@ class Session:
         start = time.perf_counter()
         for name, value in metrics.items():
             try:
-                self.recorder.logged(name, value, optimizers, frame)
+                self.recorder.validation.logged(name, value, optimizers, frame)
             except BadValue as error:
                 wanted = "takes a number or a tensor with one value"
                 self._tell_once(name, f"scope.log({name}=...) {wanted}, not {error}; it is not recorded")

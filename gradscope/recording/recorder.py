@@ -6,8 +6,6 @@ derive the states (`Track.replay`).
 """
 from __future__ import annotations
 
-import contextlib
-import functools
 import weakref
 from collections.abc import Callable, Sequence
 from math import isfinite
@@ -19,19 +17,15 @@ import torch
 from gradscope.events import Event, Phase
 from gradscope.facts.loop import SkippedStep
 from gradscope.hooks.clipping import ClipCall
-from gradscope.hooks.dispatcher import DISPATCHER
 from gradscope.probes.base import Probe
-from gradscope.record.metrics import names_validation_loss
 from gradscope.record.record import Meta, Record
 from gradscope.recording.alarm import LossAlarm
 from gradscope.recording.books import Books, Sink
-from gradscope.recording.evaluations import Evaluations
 from gradscope.recording.finishing import StepNotes
 from gradscope.recording.ledger import Contribution
 from gradscope.recording.look import Look, release
 from gradscope.recording.losses import ScaledLosses
 from gradscope.recording.memory import room_for_copies
-from gradscope.recording.metrics import BadValue, Metrics
 from gradscope.recording.naming import variable_name
 from gradscope.recording.roster import Roster
 from gradscope.recording.rows import Rows
@@ -40,6 +34,7 @@ from gradscope.recording.stage import Stage
 from gradscope.recording.stats import UNSCALED, Readable, Scale, on_host
 from gradscope.recording.steady import Steady
 from gradscope.recording.track import LossCell, Track, holds
+from gradscope.recording.validation import Validation
 
 READ_OUT_EVERY = 64  # backwards without a step, so that waiting looks do not pile up
 
@@ -65,21 +60,12 @@ class Recorder:
         self.meta = Meta(optimizers=self.roster.kinds, strides=sampling.changes)
         self.stage = Stage(probes, self.roster, self.meta.blind)
         self.books = Books(self.roster, sink, memory)
-        self.metrics = Metrics(sink)
-        self.evaluations = Evaluations(
-            self.metrics,
-            self.books.site,
-            DISPATCHER.sites.find,
-            lambda: DISPATCHER.listening(DISPATCHER.generation, aside=True),
-            self._evaluation_failed,
-            DISPATCHER.spend,
-        )
-        self._named = functools.lru_cache(1024)(names_validation_loss)
         self._on_failure = on_failure
         self._scaled = ScaledLosses()
         self._alarm = LossAlarm()
         self._steady = Steady(self.stage, self.books, self.roster, self._contribute)
         self.rows = Rows(self.stage, self.books, self.roster, self._steady, sampling, self.meta, on_row)
+        self.validation = Validation(sink, self.books, self.roster, lambda: self.rows.newest, self.meta.blind)
         self._unstepped = 0  # backwards since a step
         self._contribution: Contribution | None = None
         self._scale = UNSCALED
@@ -103,8 +89,8 @@ class Recorder:
 
     def begin(self, event: Event) -> bool:
         steady = self._steady
-        if self.evaluations.open and event.phase is Phase.BACKWARD:
-            self.evaluations.end(self.rows.newest)
+        if self.validation.evaluates and event.phase is Phase.BACKWARD:
+            self.validation.ends()
         if event.phase is Phase.BACKWARD and (steady.over or self.rows.stepped):
             self.rows.close()
         if steady.track is not None:
@@ -135,7 +121,7 @@ class Recorder:
 
     def failed(self, error: BaseException) -> None:
         self.stage.trace.stop()
-        self.evaluations.stop()
+        self.validation.stop()
         self._on_failure(error)
 
     def loss_scaled(self, scaled: Any, loss: Any) -> None:
@@ -177,31 +163,10 @@ class Recorder:
         self.stage.tell("clipped", call)
 
     def metric_seen(self, source: str, name: Any, value: Any, scheduler: Any, frame: FrameType) -> None:
-        """The loop has given a number to somebody else; those of ours go by "gradscope..."."""
-        if source == "tensorboard":
-            if not isinstance(name, str) or name.startswith("gradscope") or not self._named(name):
-                return
-            optimizers: tuple[int, ...] = ()
-        else:
-            track = self.roster.get(getattr(scheduler, "optimizer", None))
-            if track is None or track.number < 0:
-                return
-            optimizers = (track.number,)
-        site = self.books.site(DISPATCHER.sites.find(frame))
-        with contextlib.suppress(BadValue):
-            self.metrics.take(name, value, self.rows.newest, source, optimizers, site)
-
-    def logged(self, name: str, value: Any, optimizers: tuple[int, ...], frame: FrameType) -> None:
-        """The loop has handed in a number, of a model that these optimizers train. BadValue where it is none."""
-        site = self.books.site(DISPATCHER.sites.find(frame))
-        self.metrics.take(name, value, self.rows.newest, "log", optimizers, site)
+        self.validation.given(source, name, value, scheduler, frame)
 
     def evaluating(self, module: Any) -> None:
-        self.evaluations.begins(module, self.tracks, self.rows.newest)
-
-    def _evaluation_failed(self, error: BaseException) -> None:
-        self.evaluations.stop()
-        self.meta.blind["evaluations"] = f"it failed at step {self.row}: {type(error).__name__}: {error}"
+        self.validation.begins(module)
 
     def backward_failed(self, error: BaseException, event: Event | None) -> None:
         if event is not None:
@@ -399,23 +364,23 @@ class Recorder:
 
     def end_run(self, finished: bool) -> None:
         """The loop is over: close what is open, and let probes say what only the end can tell."""
-        self.evaluations.end(self.rows.newest)
+        self.validation.ends()
         self.rows.unsettle()
         self.stage.trace.stop()
         if self.rows.stepped:
             self.rows.close()
         self.rows.finish(wait=True)
-        self.metrics.finish(wait=True)
+        self.validation.finish(wait=True)
         self.stage.tell("ended", finished)
 
     def view(self, live: bool = False) -> Record:
         """The record as it stands now; `live`: cheaper, and good only until the next row."""
         self.rows.finish(wait=not live)
-        self.metrics.finish(wait=not live)
+        self.validation.finish(wait=not live)
         tables = tuple(table.view(live) for table in self.books.tables())
         groups = self.rows.partition.preview(self.rows.stepped)
-        metrics = self.metrics.view()
-        return Record(tables, groups, self.stage.facts, tuple(self.books.sites), self.meta, metrics)
+        sites = tuple(self.books.sites)
+        return Record(tables, groups, self.stage.facts, sites, self.meta, self.validation.view())
 
 
 def _all_touched(before: Look, after: Look) -> bool:
