@@ -13,7 +13,7 @@ from gradscope.rules.base import Rule
 
 _IGNORE = re.compile(r"#\s*gradscope:\s*ignore(?:\[([^\]]*)\])?", re.IGNORECASE)
 WHOLE_ROWS = 32  # rules run after each of the first rows,
-GROWTH = 1.05  # then each time the number of rows has grown by 5 %
+GROWTH, MANY_ROWS = (1.05, 1.1), 256  # then each time their number has grown by 5 %, beyond 256 by 10 %
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class Cadence:
         if rows < self.next and not new:
             return False
         if rows >= self.next:
-            self.next = rows + 1 if rows < WHOLE_ROWS else max(rows + 1, int(rows * GROWTH))
+            self.next = rows + 1 if rows < WHOLE_ROWS else max(rows + 1, int(rows * GROWTH[rows >= MANY_ROWS]))
         return True
 
 
