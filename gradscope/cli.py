@@ -209,8 +209,9 @@ def rules() -> int:
     """List all rules."""
     from gradscope.rules.catalogue import RULES
 
+    width = max(len(rule.name) for rule in RULES)
     for rule in RULES:
-        click.echo(f"{rule.code}  {rule.severity:<8} {rule.name:<30} {rule.page().splitlines()[0]}")
+        click.echo(f"{rule.code}  {rule.severity:<8} {rule.name:<{width}} {rule.page().splitlines()[0]}")
     return 0
 
 
