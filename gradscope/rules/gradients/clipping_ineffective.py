@@ -60,7 +60,8 @@ class ClippingIneffective(Rule):
     Known at
         `steps` steps. Thresholds: {thresholds}.
     References
-        https://pytorch.org/docs/stable/notes/amp_examples.html#gradient-clipping (where it belongs)
+        https://pytorch.org/docs/stable/notes/amp_examples.html#gradient-clipping (where it belongs). `grew`: norms of
+        neighbouring batches differ less, unless the run takes off; a loss broken by its data does not show it.
     """
 
     code = "GS406"

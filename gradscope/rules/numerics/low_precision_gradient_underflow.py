@@ -52,6 +52,7 @@ class LowPrecisionGradientUnderflow(Rule):
         Micikevicius et al., Mixed precision training, ICLR 2018 (half of the gradients of a detector were flushed);
         https://pytorch.org/docs/stable/amp.html#gradient-scaling. A layer counts once four fifths of what it is given
         are 0 and the rest is below two smallest numbers: on digits, runs fell behind those with a scaler from there on.
+        `nothing`: as in GS204, a loss below it may have nothing left to teach.
     """
 
     code = "GS704"
