@@ -152,6 +152,22 @@ def test_gs406_is_a_warning_where_it_would_have_cut(beyond: int, severity: str) 
     assert severity == finding.severity
 
 
+@pytest.mark.parametrize(
+    ("used", "last", "severity"),
+    [
+        ([2.0, 20.1, NAN, NAN], NAN, "warning"),
+        ([2.0, 20.0, NAN, NAN], NAN, "info"),  # as before, and then something else went wrong
+        ([0.9, 20.1, NAN, NAN], NAN, "info"),  # not all were beyond it
+        ([20.1, NAN, NAN, NAN], NAN, "info"),
+        ([2.0, 20.1, NAN, NAN], 2.0, "info"),
+    ],
+)
+def test_gs406_a_run_that_breaks_at_once(used: list[float], last: float, severity: str) -> None:
+    """Fewer than three rows are measured before the loss is no number: they have to show it growing."""
+    (finding,) = found(ClippingIneffective(), measured([2.0, 9e9, NAN, last], used), facts=[clip(**AFTER)])
+    assert severity == finding.severity
+
+
 def test_gs406_without_a_row_measured_is_info() -> None:
     """It is a fact that it does nothing; whether that matters is not known."""
     (finding,) = found(ClippingIneffective(), optimizer(), facts=[clip(**BEFORE)])

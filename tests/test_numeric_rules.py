@@ -14,6 +14,7 @@ from gradscope.facts.fact import Fact
 from gradscope.facts.gradients import Clipping
 from gradscope.facts.learning_rate import Hyperparameters, StepGeometry
 from gradscope.facts.loop import SkippedStep
+from gradscope.facts.loss import LossFunction
 from gradscope.facts.not_finite import LossOrigin
 from gradscope.facts.numerics import LossScaling, LostUpdates, Underflow
 from gradscope.findings import Finding
@@ -36,9 +37,9 @@ STUCK, FALLING = np.full(150, 2.3), np.linspace(2.3, 0.5, 150)
 SLOPE = [StepGeometry(row, 0, 1.0, 0.1, 0.1, 0.1) for row in range(4)]
 
 
-def of_norms(made: float, used: float, rows: int = 20, **details: Any) -> OptimizerRecord:
+def of_norms(made: float, used: float, losses: np.ndarray = STUCK[:20], **more: Any) -> OptimizerRecord:
     """Steps whose backwards left gradients of the norm `made`, and which used such of the norm `used`."""
-    one = optimizer(losses=np.full(rows, 2.3), **details)
+    one, rows = optimizer(losses=losses, **more), len(losses)
     empty = {n: np.zeros((rows, *s), d) for n, (d, s) in array_columns(2).items()}
     columns = pad(empty, array_columns(2))
     columns["row"][:] = np.arange(rows)
@@ -109,6 +110,20 @@ def test_gs701_is_silent_where_it_cannot_be_told() -> None:
     assert [] == found(rule, in_low_precision(STUCK - 3), facts=[lost(), *SLOPE])
     assert [] == found(rule, in_low_precision(STUCK, lr=np.linspace(1e-6, 1e-4, 150)), facts=[lost(), *SLOPE])
     assert [] == found(rule, in_low_precision(0.2 * STUCK), facts=[lost(), *SLOPE])
+
+
+def of_vectors(one: OptimizerRecord) -> OptimizerRecord:
+    return replace(one, parameters=tuple(replace(p, shape=(6,)) for p in one.parameters))
+
+
+def test_gs701_vectors_count_where_there_is_nothing_else() -> None:
+    """Gains alone; not beside matrices, the same optimizer's or another's that steps on the same loss."""
+    rule, gains = LowPrecisionUpdateLost(), of_vectors(in_low_precision(STUCK))
+    assert ["warning"] == [f.severity for f in found(rule, gains, facts=[lost(), *SLOPE])]
+    assert [] == found(rule, of_vectors(in_low_precision(STUCK, "float32")), facts=[lost(), *SLOPE])
+    beside = in_low_precision(STUCK, number=1)
+    both = replace(record(gains, beside, facts=[lost(), *SLOPE]), partition=((0, 1),))
+    assert 1 == len(both.streams) and [] == list(rule.check(both))
 
 
 # -- GS702 ------------------------------------------------------------------------------------------------------------
@@ -212,7 +227,9 @@ def skips(**details: Any) -> LossScaling:
         ({"scale": 2.0**-9, "streak": 4}, None),
         ({"scale": 2.0**-10, "streak": 3}, None),
         ({"scale": 2.0**-10, "streak": 1, "lately": 4}, "not-finite"),
-        ({"scale": 0.0, "streak": 4}, None),  # not known
+        ({"scale": 0.0, "first_scale": 0.0, "streak": 20}, None),  # not known
+        ({"scale": 0.0, "streak": 4}, "not-finite"),  # halved until nothing was left
+        ({"scale": 0.0, "streak": 3}, None),
         ({"scalers": 3, "skipped": 20}, "anew"),
         ({"scalers": 2, "skipped": 20}, None),
         ({"scalers": 3, "skipped": 8, "steps": 56}, "anew"),
@@ -314,6 +331,42 @@ def test_gs704_by_layers_looks_and_loss(
     facts = [underflow(row, **details) for row in range(looks)]
     told = found(LowPrecisionGradientUnderflow(), optimizer(losses=losses), facts=facts)
     assert severities == [f.severity for f in told]
+
+
+LOW = np.full(60, 0.006)  # of a binary cross entropy with a small weight in front of it
+
+
+@pytest.mark.parametrize(
+    ("losses", "norm", "details", "severity"),
+    [
+        (LOW, 0.0, {}, "warning"),
+        (LOW[:48], 0.0, {}, "warning"),
+        (LOW[:47], 0.0, {}, "info"),
+        (LOW, 1e-9, {}, "info"),  # some weight is given something
+        (LOW, 0.0, {"gone": 3, "faint": 1}, "info"),
+        (np.linspace(0.006, 0.005, 60), 0.0, {}, "info"),
+        (np.full(60, 1e-6), 0.0, {}, "info"),
+        (np.full(60, 1.1e-6), 0.0, {}, "warning"),
+        (np.where(np.arange(60) < 50, 0.006, np.nan), 0.0, {}, "info"),
+    ],
+)
+def test_gs704_below_a_guess_it_asks_for_zeroes_everywhere(
+    losses: np.ndarray, norm: float, details: dict[str, Any], severity: str
+) -> None:
+    """Such a loss may be that of a trained model, so that it stays is not enough."""
+    of_two = LossFunction(0, 0, "binary-cross-entropy", 2)
+    zeroes = {"gone": 4, "faint": 0, "size": 0.0, "casts": 1, **details}
+    facts = [of_two, *(underflow(row, **zeroes) for row in range(4))]
+    (finding,) = found(LowPrecisionGradientUnderflow(), of_norms(norm, norm, losses), facts=facts)
+    assert severity == finding.severity
+    assert ("The loss is at" in finding.text) == (severity == "warning")
+
+
+def test_gs704_without_a_learning_rate_is_info() -> None:
+    """Nothing is meant to change."""
+    facts = [LossFunction(0, 0, "binary-cross-entropy", 2), *(underflow(row, gone=4, faint=0) for row in range(4))]
+    (finding,) = found(LowPrecisionGradientUnderflow(), of_norms(0.0, 0.0, LOW, lr=0.0), facts=facts)
+    assert "info" == finding.severity
 
 
 def test_gs704_is_over_once_gradients_are_there_again() -> None:

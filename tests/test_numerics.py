@@ -83,6 +83,21 @@ def test_values_without_a_gradient_do_not_count() -> None:
     assert 0 < fact.compared <= 8 * 16 and fact.stayed < 0.5 * fact.compared
 
 
+def test_gains_are_looked_at_where_there_is_no_matrix() -> None:
+    """Beside one they are not: see the three weights of six above."""
+
+    def loop() -> None:
+        gain = nn.Parameter(torch.ones(16, dtype=torch.float16))
+        optimizer = torch.optim.SGD([gain], lr=1e-6)
+        for _ in range(10):
+            optimizer.zero_grad()
+            (gain * 3).float().square().mean().backward()
+            optimizer.step()
+
+    (fact,) = facts(LostUpdates, loop)
+    assert (1, 1) == (fact.weights, fact.of) and fact.stayed == fact.compared == 8 * 16
+
+
 # -- GradScaler -------------------------------------------------------------------------------------------------------
 
 
@@ -206,6 +221,24 @@ def test_a_cast_that_loses_all_is_seen() -> None:
     (fact,) = facts(Underflow, in_float16(1e-9))
     assert (3, 3, 0, 1) == (fact.layers, fact.gone, fact.faint, fact.casts)
     assert ("4.weight", "cpu") == (fact.parameter, fact.device)
+
+
+def test_an_operation_that_loses_all_is_seen() -> None:
+    """Gradients come into float16 well enough, but near its end, and a factor within the model makes zeroes of them."""
+
+    def loop() -> None:
+        model = net()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+        for _ in range(6):
+            optimizer.zero_grad()
+            with torch.autocast("cpu", dtype=torch.float16):
+                made = model(X) * 1e-3
+            ((made.float() - Y).square().mean() * 1e-5).backward()
+            optimizer.step()
+
+    (fact,) = facts(Underflow, loop)
+    assert (3, 3, 0, 0) == (fact.layers, fact.gone, fact.faint, fact.casts)
+    assert 1 < fact.size < 64
 
 
 def test_layers_far_from_the_loss_are_the_first_to_get_nothing() -> None:

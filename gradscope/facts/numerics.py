@@ -70,8 +70,8 @@ class Underflow(Fact):
 
     Of `layers` seen, `gone` were given zeroes alone, and `faint` next to nothing but zeroes and the smallest numbers
     that there are; `casts` of float32 gradients to float16 lost most of them. `size` is the least root mean square of
-    what was not zero, over the layers, in units of the smallest number; `parameter` that of the first layer on the way
-    back from the loss that is gone or faint. `device` is the kind of it.
+    what was not zero, over the layers and what casts made, in units of the smallest number; `parameter` that of the
+    first layer on the way back from the loss that is gone or faint. `device` is the kind of it.
     """
 
     optimizer: int

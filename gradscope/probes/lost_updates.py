@@ -50,7 +50,10 @@ class _Followed:
 
 
 class LostUpdatesProbe(Probe):
-    """Compares a few values of each weight matrix before and after a step, in few steps."""
+    """Compares a few values of each weight matrix before and after a step, in few steps.
+
+    Vectors count where an optimizer has no matrix: beside matrices they are biases and gains, and matter less.
+    """
 
     cost = "nothing for weights in float32; else 20 us a weight, each time the steps have grown by an eighth"
 
@@ -112,12 +115,13 @@ class LostUpdatesProbe(Probe):
 
 
 def _followed(track: Track) -> _Followed | None:
-    """The weight matrices in low precision; None where there are none."""
+    """The weights in low precision; None where there are none."""
+    least = 2 if any(p.dim() > 1 for p in track.parameters) else 0
     kinds = [str(p.dtype).removeprefix("torch.") for p in track.parameters]
     low = [
         i
         for i, (p, kind) in enumerate(zip(track.parameters, kinds))
-        if kind in LOW and p.dim() > 1 and p.layout == torch.strided and not hasattr(p, "to_local")
+        if kind in LOW and p.dim() >= least and p.layout == torch.strided and not hasattr(p, "to_local")
     ]
     if not low:
         return None

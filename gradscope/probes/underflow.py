@@ -26,11 +26,14 @@ LOST = 0.5  # of the squares of what a cast was given
 
 @dataclass(slots=True, eq=False)
 class _Seen:
-    """What one backward handed to layers, in the order of its way. `tensor` # (2 * layers + casts,) is on its way."""
+    """What one backward handed to layers, in the order of its way.
+
+    `tensor` # (2 * layers + 3 * casts,) is on its way.
+    """
 
     site: Site
     layers: list[tuple[str, torch.Tensor]] = field(default_factory=list)  # name; # (2,) share and size of what is not 0
-    casts: list[torch.Tensor] = field(default_factory=list)  # (1,) how much of the squares is lost
+    casts: list[torch.Tensor] = field(default_factory=list)  # (3,) the same of what each made; share of squares lost
     tensor: torch.Tensor | None = None
     values: np.ndarray | None = None
 
@@ -98,10 +101,14 @@ def _note_layer(seen: _Seen, name: str, given: tuple[Any, ...]) -> None:
     if gradient is None or gradient.dtype != torch.float16 or gradient.numel() == 0:
         return
     with torch.no_grad():
-        values = gradient.detach().float()
-        some = (values != 0).float().mean()
-        size = (values.square().mean() / some.clamp_min(1e-12)).sqrt() / SMALLEST
-        seen.layers.append((name, torch.stack([some, size])))
+        seen.layers.append((name, _measured(gradient)))
+
+
+def _measured(gradient: torch.Tensor) -> torch.Tensor:
+    """The share of what is not 0, and its root mean square in smallest numbers # (2,)"""
+    values = gradient.detach().float()
+    some = (values != 0).float().mean()
+    return torch.stack([some, (values.square().mean() / some.clamp_min(1e-12)).sqrt() / SMALLEST])
 
 
 def _note_cast(seen: _Seen, made: tuple[Any, ...], given: tuple[Any, ...]) -> None:
@@ -109,10 +116,12 @@ def _note_cast(seen: _Seen, made: tuple[Any, ...], given: tuple[Any, ...]) -> No
     before, after = (one[0] if one else None for one in (given, made))
     if before is None or after is None or (before.dtype, after.dtype) != (torch.float32, torch.float16):
         return
+    if before.numel() == 0:
+        return
     with torch.no_grad():
         before = before.detach().double()
         lost = (before - after.detach().double()).square().sum() / before.square().sum().clamp_min(1e-300)
-        seen.casts.append(lost.float().reshape(1))
+        seen.casts.append(torch.cat([_measured(after), lost.float().reshape(1)]))
 
 
 def _told(track: Track, row: int, seen: _Seen) -> Underflow:
@@ -120,9 +129,11 @@ def _told(track: Track, row: int, seen: _Seen) -> Underflow:
     shares, sizes = seen.values[: 2 * len(seen.layers)].reshape(-1, 2).T
     gone = shares == 0
     faint = ~gone & (shares <= FAINT_SHARE) & (sizes <= FAINT_SIZE)
-    casts = int((seen.values[2 * len(seen.layers) :] >= LOST).sum())
+    made, made_sizes, lost = seen.values[2 * len(seen.layers) :].reshape(-1, 3).T
     first = next((name for (name, _), hit in zip(seen.layers, gone | faint) if hit and name), "")
-    size = float(sizes[~gone].min()) if (~gone).any() else 0.0
+    there = np.concatenate([sizes[~gone], made_sizes[made > 0]])
+    size = float(there.min()) if len(there) else 0.0
+    casts = int((lost >= LOST).sum())
     return Underflow(
         row, track.number, len(shares), int(gone.sum()), int(faint.sum()), casts, size if math.isfinite(size) else 0.0,
         first, str(track.parameters[0].device.type) if track.parameters else "", seen.site,

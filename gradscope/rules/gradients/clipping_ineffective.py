@@ -12,7 +12,7 @@ from gradscope.facts.gradients import Clipping
 from gradscope.findings import Advice, Finding, show
 from gradscope.record.record import OptimizerRecord, Record
 from gradscope.rules.base import Rule
-from gradscope.rules.norms import clips, norms
+from gradscope.rules.norms import Floats, clips, norms
 
 _WHY = {
     "before-backward": "it runs before backward(), when there is no gradient to cut",
@@ -36,7 +36,8 @@ class ClippingIneffective(Rule):
         A line with `clip_grad_norm_` or `clip_grad_value_` of which no call has changed what a step used, in `steps`
         steps: it runs before backward or after step; it is given parameters that are not trained (a copy, a teacher, a
         model that was made anew), another optimizer's, or an iterator that is used up. A warning where the steps used
-        gradients that it would have cut, in `share` of the rows that were measured and `rows` at least; else info.
+        gradients that it would have cut, in `share` of the rows that were measured and `rows` at least, or in all of
+        them, `grew` times as large at the last, before the loss was no number any more; else info.
     Why it matters
         The run has no protection although the script says so: one batch with a large gradient throws the weights off,
         and clipping, which would have prevented it, is the last thing that one looks at.
@@ -59,7 +60,8 @@ class ClippingIneffective(Rule):
     Known at
         `steps` steps. Thresholds: {thresholds}.
     References
-        https://pytorch.org/docs/stable/notes/amp_examples.html#gradient-clipping (where it belongs)
+        https://pytorch.org/docs/stable/notes/amp_examples.html#gradient-clipping (where it belongs). `grew`: norms of
+        neighbouring batches differ less, unless the run takes off; a loss broken by its data does not show it.
     """
 
     code = "GS406"
@@ -72,6 +74,7 @@ class ClippingIneffective(Rule):
     steps: int = 5
     share: float = 0.05
     rows: int = 3
+    grew: float = 10.0
 
     def check(self, record: Record) -> Iterator[Finding]:
         facts = clips(record)
@@ -98,8 +101,11 @@ class ClippingIneffective(Rule):
     def _finding(
         self, record: Record, fact: Clipping, reason: str, optimizer: OptimizerRecord, own: OptimizerRecord | None
     ) -> Finding:
-        cut, measured, largest = self._would_cut(optimizer, fact)
-        harmful = cut >= max(self.rows, self.share * measured)
+        used = _used(optimizer, fact)
+        cut, measured, largest = int((used > 1.01 * fact.limit).sum()), len(used), float(used.max(initial=0.0))
+        harmful = cut >= max(self.rows, self.share * measured) or (
+            cut == measured >= 2 and used[-1] > self.grew * used[0] and _broke(record, optimizer)
+        )
         harm = f"; {cut} of {measured} steps measured used gradients beyond it, up to {show(largest)}" if cut else ""
         words = {"step": optimizer.variable, "own": own.variable if own else "", "parameters": fact.parameters}
         return self.finding(
@@ -122,19 +128,26 @@ class ClippingIneffective(Rule):
             advice=(_advice(record, fact, reason, optimizer),),
         )
 
-    @staticmethod
-    def _would_cut(optimizer: OptimizerRecord, fact: Clipping) -> tuple[int, int, float]:
-        """How many of the measured steps used gradients beyond the limit, of how many, and the largest norm.
 
-        By value: surely, or nearly so, where three times the root mean square of some gradient is beyond it.
-        """
-        used = norms(optimizer).used
-        if fact.kind == "value" or fact.norm_type == math.inf:
-            sizes = np.array([max(1, math.prod(p.shape)) for p in optimizer.parameters], np.float64)
-            per = np.nan_to_num(optimizer.grad_norm(Point.BEFORE_STEP)) / np.sqrt(sizes)
-            used = 3 * per.max(axis=1, initial=0.0)
-        used = used[np.isfinite(used)]
-        return int((used > 1.01 * fact.limit).sum()), len(used), float(used.max(initial=0.0))
+def _used(optimizer: OptimizerRecord, fact: Clipping) -> Floats:
+    """What the clip would have compared with its limit, of the gradients of measured steps # (measured,); finite ones.
+
+    By value: nearly so, three times the largest root mean square of a gradient.
+    """
+    used = norms(optimizer).used
+    if fact.kind == "value" or fact.norm_type == math.inf:
+        sizes = np.array([max(1, math.prod(p.shape)) for p in optimizer.parameters], np.float64)
+        per = np.nan_to_num(optimizer.grad_norm(Point.BEFORE_STEP)) / np.sqrt(sizes)
+        used = 3 * per.max(axis=1, initial=0.0)
+    return np.asarray(used[np.isfinite(used)])
+
+
+def _broke(record: Record, optimizer: OptimizerRecord) -> bool:
+    """Whether the loss was a number at first, and is none any more."""
+    stream = record.stream(record.stream_of(optimizer.number))
+    if stream is None or not len(stream.loss):
+        return False
+    return bool(np.isfinite(stream.loss[0]) and not np.isfinite(stream.loss[-1]))
 
 
 def _acts(facts: Sequence[Clipping], optimizer: int) -> bool:

@@ -4,10 +4,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Iterator
 
+import numpy as np
+
 from gradscope.facts.numerics import Underflow
 from gradscope.findings import Advice, Finding
 from gradscope.record.record import OptimizerRecord, Record, Stream
 from gradscope.rules.base import Rule
+from gradscope.rules.flow import look
 from gradscope.rules.judged import judged
 from gradscope.rules.standing import Level, stuck
 from gradscope.rules.steps import Steps
@@ -20,8 +23,9 @@ class LowPrecisionGradientUnderflow(Rule):
     What it finds
         In backwards of a loss that nothing has scaled: a `share` of the layers in float16 handed nothing but zeroes, or
         next to nothing but zeroes and the smallest numbers there are, in `looks` looks; and it is rounding that does
-        it: a cast from float32 lost most, or a layer nearer to the loss got gradients within `near` smallest numbers. A
-        warning where the loss is still within a tenth of its start after `rows` rows; else info.
+        it: a cast from float32 lost most, or made gradients within `near` smallest numbers, or a layer nearer to the
+        loss got such. A warning where the loss is still within a tenth of its start after `rows` rows: where it began
+        high, or no layer and no weight is given anything at all; else info.
     Why it matters
         The smallest number of float16 is 6e-8. A loss that is a mean over a million pixels, or a deep network, hands
         down less than that: the layers far from the loss are not trained, and nothing says so.
@@ -48,6 +52,7 @@ class LowPrecisionGradientUnderflow(Rule):
         Micikevicius et al., Mixed precision training, ICLR 2018 (half of the gradients of a detector were flushed);
         https://pytorch.org/docs/stable/amp.html#gradient-scaling. A layer counts once four fifths of what it is given
         are 0 and the rest is below two smallest numbers: on digits, runs fell behind those with a scaler from there on.
+        `nothing`: as in GS204, a loss below it may have nothing left to teach.
     """
 
     code = "GS704"
@@ -65,6 +70,7 @@ class LowPrecisionGradientUnderflow(Rule):
     near: float = 64.0
     rows: int = 48
     kept: float = 0.9
+    nothing: float = 1e-6
 
     def check(self, record: Record) -> Iterator[Finding]:
         for entry in record.facts.of(Underflow):
@@ -85,7 +91,8 @@ class LowPrecisionGradientUnderflow(Rule):
     def _finding(
         self, record: Record, stream: Stream, optimizer: OptimizerRecord, fact: Underflow, first: int
     ) -> Finding:
-        level = stuck(Steps(record, stream, optimizer), self.rows, self.kept)
+        steps = Steps(record, stream, optimizer)
+        level = stuck(steps, self.rows, self.kept) or self._untrained(steps, fact)
         return self.finding(
             (min(first, int(optimizer.rows[0])), int(optimizer.rows[-1])),
             severity="info" if level is None else "warning",
@@ -105,6 +112,19 @@ class LowPrecisionGradientUnderflow(Rule):
             label="of a loss that is not scaled",
             advice=_advice(optimizer, fact),
         )
+
+    def _untrained(self, steps: Steps, fact: Underflow) -> Level | None:
+        """Where no gradient is left and the loss stays where it began, be that below a guess (a weight in front of it).
+
+        A loss of next to nothing may have nothing left to learn.
+        """
+        losses = steps.losses
+        if fact.gone < fact.layers or len(losses) < max(self.rows, 32) or not steps.lr.max(initial=0.0) > 0:
+            return None
+        first, now = float(np.median(losses[:16])), float(losses[-16:].mean())
+        if not now > max(self.kept * first, self.nothing) or not now < 2 * first:
+            return None
+        return Level(now, first, len(losses)) if look(steps.stream.optimizers).all_dead else None
 
 
 def _harm(level: Level | None) -> str:

@@ -19,9 +19,9 @@ class LowPrecisionUpdateLost(Rule):
     """Weights in bfloat16 or float16 stay as they are: what the step adds is rounded away.
 
     What it finds
-        Weight matrices in low precision of whose values (a few of each, those with a gradient) a `share` or more stayed
-        as they were, to the bit, in the newest looks; a warning where the loss, which began high, is still within a
-        tenth of its start after `rows` rows. Else, from `most` on, info.
+        Weight matrices in low precision (of a model that has none: all it has) of whose values (a few of each, those
+        with a gradient) a `share` or more stayed as they were, to the bit, in the newest looks; a warning where the
+        loss, which began high, is still within a tenth of its start after `rows` rows. Else, from `most` on, info.
     Why it matters
         bfloat16 has 8 bits: next to 0.05 its numbers are 0.0002 apart, and whatever is less than half of that is lost,
         at every step anew: it does not add up. The same lr trains in float32.
@@ -73,14 +73,10 @@ class LowPrecisionUpdateLost(Rule):
                 continue
             for stream in judged(record):
                 optimizer = next((o for o in stream.optimizers if o.number == fact.optimizer), None)
-                if optimizer is not None and self._most_are_low(optimizer):
+                if optimizer is not None and _most_are_low(stream, optimizer):
                     level = self._stuck(record, stream, optimizer)
                     if level is not None or fact.stayed >= self.most * fact.compared:
                         yield self._finding(record, stream, optimizer, fact, level)
-
-    def _most_are_low(self, optimizer: OptimizerRecord) -> bool:
-        low = [p.dtype in ("bfloat16", "float16") for p in optimizer.parameters if len(p.shape) > 1]
-        return 2 * sum(low) > len(low)
 
     def _stuck(self, record: Record, stream: Stream, optimizer: OptimizerRecord) -> Level | None:
         steps = Steps(record, stream, optimizer)
@@ -117,3 +113,10 @@ class LowPrecisionUpdateLost(Rule):
                 Advice("or take an optimizer that keeps float32 copies of the weights, or rounds stochastically"),
             ),
         )
+
+
+def _most_are_low(stream: Stream, optimizer: OptimizerRecord) -> bool:
+    """Of its weight matrices. Biases and gains count only where nothing else is trained."""
+    least = 2 if any(len(p.shape) > 1 for one in stream.optimizers for p in one.parameters) else 0
+    low = [p.dtype in ("bfloat16", "float16") for p in optimizer.parameters if len(p.shape) >= least]
+    return 2 * sum(low) > len(low)

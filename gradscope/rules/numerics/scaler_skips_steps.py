@@ -81,13 +81,14 @@ class ScalerSkipsSteps(Rule):
         asked = fact.skipped + fact.steps
         if fact.scalers >= self.anew and fact.skipped >= max(self.least, self.share * asked):
             return "anew"
-        if 0 < fact.scale <= self.collapsed and max(fact.lately, fact.streak) >= self.still:
+        known = fact.first_scale > 0  # halved often enough, a scale is 0
+        if known and fact.scale <= self.collapsed and max(fact.lately, fact.streak) >= self.still:
             return "not-finite"
         if fact.lately >= self.lately:
             growing = 0 < fact.interval <= self.interval and 2 * fact.not_finite < fact.skipped
             return "grows" if growing else "not-finite"
         stays = fact.scale > fact.first_scale * 0.5 ** (fact.streak / 4)
-        return "stays" if fact.streak >= self.in_a_row and fact.first_scale > 0 and stays else ""
+        return "stays" if fact.streak >= self.in_a_row and known and stays else ""
 
     def _finding(self, record: Record, fact: LossScaling, reason: str) -> Finding:
         why, cure = self._words(record, fact, reason)
