@@ -6,6 +6,7 @@ from typing import Iterator
 
 import numpy as np
 
+from gradscope.facts.fact import newest_of
 from gradscope.facts.not_finite import LossOrigin
 from gradscope.findings import Advice, Finding
 from gradscope.record.record import Record, Stream
@@ -54,7 +55,7 @@ class InputNotFinite(Rule):
             known = known_losses(stream)
             bad = known & ~np.isfinite(stream.loss)
             batches = []
-            early = {f.row for f in record.facts.of(LossOrigin) if f.of_gradient}
+            early = {f.row for f in newest_of(record.facts.of(LossOrigin)) if f.of_gradient}
             for at in map(int, np.flatnonzero(bad | np.isin(stream.rows, list(early)) if early else bad)):
                 fact = loss_origin(record, stream, int(stream.rows[at]))
                 if fact is None or fact.kind != "constant" or fact.role == "statistics":
