@@ -187,7 +187,8 @@ def test_gs605_explains_gradients_of_a_loss_that_was_a_number() -> None:
     (finding,) = found(InputNotFinite(), [2.0, 1.5, 1.0, 0.9, 0.8], fact, status="finished")
     assert "info" == finding.severity
     diagnosis = diagnose(record(optimizer(losses=losses), facts=[fact, gradients(1)]), RULES)
-    assert [("GS605", None), ("GS401", "GS605"), ("GS201", "GS605")] == [(f.code, f.caused_by) for f in diagnosis.findings]
+    told = [(f.code, f.caused_by) for f in diagnosis.findings]
+    assert [("GS605", None), ("GS401", "GS605"), ("GS201", "GS605")] == told
 
 
 def test_gs605_tells_features_from_samples() -> None:

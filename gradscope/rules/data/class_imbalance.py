@@ -23,9 +23,9 @@ class ClassImbalance(Rule):
 
     What it finds
         Class labels of a cross entropy, `share` of which are of one class, where the model finds less than `found` of
-        the others. As a warning: where it predicts others less than `little` times as often as they are there, and finds
-        `missed` of them or fewer (of `others` at least, in the newer half of the run), while its loss is above `costs`
-        of what it costs to know no more than how frequent each class is, and not falling fast any more (`fallen`).
+        the others. As a warning: where it predicts others less than `little` times as often as they are there, and
+        finds `missed` of them or fewer (of `others` at least, in the newer half of the run), while its loss is above
+        `costs` of that of knowing no more than how frequent each class is, and falls no further than to `fallen`.
     Why it matters
         To predict the frequent class always is right nearly always, and the loss is low: it looks like a trained model.
         The gradient of the rare classes is small against that of the frequent one, which is all that was learned.

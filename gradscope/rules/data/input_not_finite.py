@@ -21,7 +21,7 @@ class InputNotFinite(Rule):
     What it finds
         A loss that is not finite because a tensor that came without a gradient was so already: the input of a layer,
         the target of the loss. It says which, in how many samples, and in which features where it is in all of them.
-        Or gradients that are not finite, of a layer whose input was so, though the loss was a number (tanh of Inf is 1).
+        Or gradients that are not finite, of a layer whose input was so, though the loss was one (tanh of Inf is 1).
     Why it matters
         One NaN in a batch makes the loss, the gradients and then every weight NaN. Nothing in the model is wrong.
     Sick
@@ -32,11 +32,11 @@ class InputNotFinite(Rule):
         Check the data once, before training: `torch.isfinite(features).all()`. Repair or drop what is broken: a
         standard deviation of 0, a logarithm of 0, missing values in the file.
     Silent on
-        Masks of -inf; NaN that the loop masks out before the loss; losses that were finite, as were the gradients; as info where later losses
-        were numbers again (the weights were spared).
+        Masks of -inf; NaN that the loop masks out before the loss; losses that were finite, as were the gradients; as
+        info where later losses were numbers again (the weights were spared).
     Known at
-        Three rows of such losses, or the end of the run. On the CPU: on an accelerator the loss is read too late.
-        Thresholds: {thresholds}.
+        Three rows of such losses, or the end of the run. On the CPU: on an accelerator the loss is read too late. By
+        gradients only in the rows that are looked at closely. Thresholds: {thresholds}.
     References
         https://pytorch.org/docs/stable/generated/torch.isfinite.html
     """
@@ -97,7 +97,9 @@ class InputNotFinite(Rule):
 
 
 def _value(fact: LossOrigin, loss: float) -> str:
-    return f"its gradients are no numbers, though the loss was {loss:.4g}" if fact.of_gradient else f"the loss was {loss}"
+    if fact.of_gradient:
+        return f"its gradients are no numbers, though the loss was {loss:.4g}"
+    return f"the loss was {loss}"
 
 
 def _how(fact: LossOrigin) -> str:
