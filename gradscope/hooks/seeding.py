@@ -57,10 +57,14 @@ class Seeds:
 
 
 def patches(dispatcher: Dispatcher) -> list[Patch]:
-    """The function has two names; pickle asks for one and the same under both."""
+    """The function has two names; pickle asks for one and the same under both.
+
+    When torch._dynamo is imported it replaces torch.manual_seed by a wrapper around what stands there. Where that was
+    ours it stays there, inert.
+    """
     mine = dispatcher.generation
     seeds = dispatcher.seeds = Seeds()
-    made: list[Callable[..., Any]] = []
+    made: dict[Callable[..., Any], Callable[..., Any]] = {}
 
     def make(original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
@@ -73,7 +77,6 @@ def patches(dispatcher: Dispatcher) -> list[Patch]:
                     seeds.seeded(seed, lambda: (sites.find(caller), sites.rank(caller.f_code.co_filename) != 2))
             return result
 
-        made.append(manual_seed)
-        return made[0]
+        return made.setdefault(original, manual_seed)
 
     return [Patch(torch.random, _NAME, make), Patch(torch, _NAME, make)]
