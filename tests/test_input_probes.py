@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -183,6 +184,47 @@ def test_full_batches_come_to_an_end_each_time() -> None:
 def test_ones_tell_nothing() -> None:
     """Inputs of one value are the same in every batch."""
     assert looks(lambda: instead(torch.ones(8, 4))) is None
+
+
+def drawn(steps: int = 6, seed: Callable[[int], int] = lambda step: 7) -> Iterator[tuple[Tensor, Tensor]]:
+    torch.manual_seed(7)
+    for step in range(steps):
+        torch.manual_seed(seed(step))
+        at = torch.randint(len(X), (8,))
+        yield X[at], Y[at]
+
+
+def seeded_in_full() -> Iterator[tuple[Tensor, Tensor]]:
+    """As one does for dropout: the batch is not drawn."""
+    while True:
+        torch.manual_seed(7)
+        yield X.clone(), Y
+
+
+def test_a_seed_before_each_batch_is_counted() -> None:
+    """With the line in the loop, not that before it."""
+    fact = looks(drawn)
+    assert (7, 6, 0) == (fact.seeded, fact.steps, fact.begun)
+    assert drawn.__code__.co_firstlineno + 3 == fact.site.line
+
+
+def test_seeds_that_do_not_make_the_batch_are_not_counted() -> None:
+    """Nothing drawn before the model's call; or seeded once, or with other seeds."""
+    assert 0 == looks(lambda: islice(seeded_in_full(), 6)).seeded
+    assert 0 == looks(lambda: ((X[:8], Y[:8]) for _ in range(6))).seeded
+    assert looks(lambda: drawn(seed=lambda step: step)) is None
+
+
+def test_seeding_is_put_back_and_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under both of its names, which stay one function; what it returns is torch's own generator."""
+    before = torch.random.manual_seed
+    monkeypatch.setattr(torch, "manual_seed", before)  # torch._dynamo may have wrapped it
+    expected = torch.rand(3, generator=torch.Generator().manual_seed(3))
+    with gradscope.watch():
+        assert torch.manual_seed is torch.random.manual_seed is not before
+        generator = torch.manual_seed(3)
+        assert torch.default_generator is generator and torch.equal(torch.rand(3), expected)
+    assert torch.manual_seed is torch.random.manual_seed is before
 
 
 class Endless(IterableDataset[Any]):

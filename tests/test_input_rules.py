@@ -221,6 +221,17 @@ def test_why_it_is_the_same_batch(change: dict[str, object], severity: str | Non
     assert [severity] * (severity is not None) == [f.severity for f in repeated(**change)]
 
 
+@pytest.mark.parametrize("seeded, steps, count", [(0, 67, 0), (60, 67, 0), (61, 67, 1), (70, 67, 1), (15, 15, 0)])
+def test_a_seed_before_each_batch(seeded: int, steps: int, count: int) -> None:
+    """In nine of ten steps, and without a loader; at its line."""
+    found = repeated(begun=0, given=0, advances=False, alike=None, seeded=seeded, steps=steps)
+    assert count == len(found)
+    for finding in found:
+        assert ("warning", SITE) == (finding.severity, finding.where)
+        assert f"torch.manual_seed was called {seeded} times with the same seed" in finding.text
+    assert [] == repeated(begun=0, seeded=seeded, steps=steps, equal=False)
+
+
 def test_short_runs_are_judged_at_their_end() -> None:
     """Three looks do then, two do not; 16 steps."""
     assert [] == repeated(looks=3) == repeated("finished", looks=2) == repeated("finished", looks=3, steps=15)

@@ -158,6 +158,13 @@ def test_a_model_that_predicts_one_class_only() -> None:
     assert "nn.CrossEntropyLoss(weight=torch.tensor([0.35, 13.0, 13.0]))" in finding.advice[0].text
 
 
+def test_a_model_that_ranks_but_predicts_one_class_only() -> None:
+    """Its loss is below that of guessing, and still nothing else is predicted."""
+    (finding,) = found(ClassImbalance(), [imbalanced(loss=0.7, predicted=(498, 1, 1))], LONG, "finished")
+    assert "warning" == finding.severity
+    assert finding.text.endswith("the model finds none: it predicts class 0 for 99.6 % of all")
+
+
 def test_a_binary_loss_has_one_weight() -> None:
     """The others against it, whichever is rare; a float."""
     binary: dict[str, Any] = {
@@ -181,19 +188,23 @@ def test_many_classes_are_weighed_by_a_formula() -> None:
     [
         (imbalanced(0.89), None),
         (imbalanced(0.91), "warning"),
-        (imbalanced(loss=0.96), "info"),
-        (imbalanced(loss=0.98), "warning"),
+        (imbalanced(loss=0.49), "info"),
+        (imbalanced(loss=0.51), "warning"),
         (imbalanced(loss=math.nan), "info"),
-        (imbalanced(hit=(475, 1, 0)), "warning"),
-        (imbalanced(hit=(475, 1, 1)), "info"),
+        (imbalanced(hit=(475, 1, 1)), "warning"),
+        (imbalanced(hit=(475, 2, 1)), "info"),
+        (imbalanced(predicted=(495, 3, 2)), "warning"),
+        (imbalanced(predicted=(494, 3, 3)), "info"),
         (imbalanced(hit=(475, 6, 6)), "info"),
         (imbalanced(hit=(475, 7, 6)), None),
         (imbalanced(given=(481, 10, 9)), "info"),
         (imbalanced(given=(480, 10, 10)), "warning"),
         (imbalanced(given=(500, 0, 0)), None),
         (imbalanced(weighted=True), None),
-        (imbalanced(dense=True), "info"),
-        (imbalanced(dense=True, loss=0.96), None),
+        (imbalanced(dense=True), "warning"),
+        (imbalanced(dense=True, loss=0.49), None),
+        (imbalanced(dense=True, hit=(475, 2, 1)), None),
+        (imbalanced(dense=True, predicted=(494, 3, 3)), None),
         (imbalanced(ids=True), "warning"),
         (imbalanced(ids=True, function="binary-cross-entropy"), "info"),
         (imbalanced(samples=255, counts=(243, 6, 6)), None),
@@ -201,14 +212,15 @@ def test_many_classes_are_weighed_by_a_formula() -> None:
     ],
 )
 def test_imbalance_is_weighed_against_what_was_learned(fact: LabelCounts, severity: str | None) -> None:
-    """Nine in ten of the labels; the loss of guessing by frequency; one in twenty of the others found."""
+    """Nine in ten of the labels; half the loss of guessing; one in ten of the others found, one in five predicted."""
     assert [severity] * bool(severity) == [f.severity for f in found(ClassImbalance(), [fact], LONG, "finished")]
 
 
 def test_a_model_has_its_time() -> None:
-    """256 rows, or 4,096 of a run that goes on; and a loss that has begun to fall is not judged."""
-    assert [] == found(ClassImbalance(), [imbalanced()], LONG[:255], "finished")
-    assert 1 == len(found(ClassImbalance(), [imbalanced()], LONG[:256], "finished"))
+    """128 rows, or 4,096 of a run that goes on; and a loss that has begun to fall is not judged."""
+    early = replace(imbalanced(), row=126)
+    assert [] == found(ClassImbalance(), [early], LONG[:127], "finished")
+    assert 1 == len(found(ClassImbalance(), [early], LONG[:128], "finished"))
     late = replace(imbalanced(), row=4000)
     assert [] == found(ClassImbalance(), [late], [1.0] * 4095)
     assert 1 == len(found(ClassImbalance(), [late], [1.0] * 4096))

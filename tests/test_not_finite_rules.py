@@ -175,6 +175,22 @@ def test_gs605_is_quiet(fact: LossOrigin) -> None:
     assert [] == found(InputNotFinite(), [2.0, 1.5, 1.0], fact)
 
 
+def test_gs605_explains_gradients_of_a_loss_that_was_a_number() -> None:
+    """tanh of an infinite input is 1, and its gradient 0 * inf."""
+    losses, fact = [2.0, 1.5, NAN, NAN, NAN], batch(1, of_gradient=True)
+    (finding,) = found(InputNotFinite(), losses, fact)
+    assert ("error", (1, 4)) == (finding.severity, finding.steps)
+    assert finding.text.endswith(", and its gradients are no numbers, though the loss was 1.5")
+    assert [] == found(InputNotFinite(), losses[:4], fact)
+    assert 1 == len(found(InputNotFinite(), losses[:4], fact, status="finished"))
+    assert [] == found(InputNotFinite(), [2.0, NAN, NAN, NAN, NAN], fact)
+    (finding,) = found(InputNotFinite(), [2.0, 1.5, 1.0, 0.9, 0.8], fact, status="finished")
+    assert "info" == finding.severity
+    diagnosis = diagnose(record(optimizer(losses=losses), facts=[fact, gradients(1)]), RULES)
+    told = [(f.code, f.caused_by) for f in diagnosis.findings]
+    assert [("GS605", None), ("GS401", "GS605"), ("GS201", "GS605")] == told
+
+
 def test_gs605_tells_features_from_samples() -> None:
     """Broken in every sample: the preparation is to blame."""
     fact = batch(2, samples=5, features=(0, 7))

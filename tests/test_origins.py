@@ -239,6 +239,39 @@ def test_a_running_maximum_begins_at_minus_infinity() -> None:
     assert ("operation", ("log",)) == (origin(watched(operation)).kind, origin(watched(operation)).operations)
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_infinite_values_in_the_batch_are_gs605(sign: int) -> None:
+    """What a layer makes of them is infinite both ways, and no mask."""
+
+    def spoil(x: torch.Tensor, optimizer: torch.optim.Optimizer) -> None:
+        x[2, 1] = sign * INF
+
+    scope = watched(lambda h, sick: h.relu(), change=spoil, at=12)
+    fact = origin(scope)
+    assert ("constant", "input", "x", 1, 5) == (fact.kind, fact.role, fact.variable, fact.samples, fact.batch)
+    assert [("GS605", None), ("GS201", "GS605")] == [(f.code, f.caused_by) for f in scope.findings]
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_infinite_values_that_the_loss_does_not_show_are_gs605(sign: int) -> None:
+    """tanh of them is 1 or -1; the gradients of the layer before are NaN."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 2))
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    with gradscope.watch(ignore=["GS506"]) as scope:
+        for step in range(8):
+            x = torch.randn(5, 4)
+            if step == 2:
+                x[2, 1] = sign * INF
+            optimizer.zero_grad()
+            model(x).pow(2).mean().backward()
+            optimizer.step()
+    assert ["GS605", "GS401", "GS201"] == [f.code for f in scope.findings]
+    assert [None, "GS605", "GS605"] == [f.caused_by for f in scope.findings]
+    (fact,) = [fact for fact in newest_of(scope.record.facts.of(LossOrigin)) if fact.of_gradient]
+    assert (2, "x", 1, 5, "0.weight") == (fact.row, fact.variable, fact.samples, fact.batch, fact.inside)
+
+
 def test_a_feature_that_is_broken_in_each_sample() -> None:
     """A constant column divided by its standard deviation."""
 

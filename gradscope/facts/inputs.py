@@ -55,7 +55,9 @@ class BatchLooks(Fact):
     of nothing else. The rest is about the DataLoader that gives a batch for each step (`advances`), or that gave but
     one: how many iterators were `begun` over it and came to their end (`ended`), how many batches it has `given`, at
     `most` in one go, and has in all (`batches`; 0: not known); whether those it gave were all `alike` (None: not
-    known), where it is iterated over, and whether by a library's code. `begun` is 0 where there is no such loader.
+    known), where it is iterated over, and whether by a library's code. `begun` is 0 where there is no such loader: then
+    torch.manual_seed may have been called `seeded` times with the same seed, the last time at `site`, and in each row
+    looked at random numbers were drawn between that and the model's call.
     """
 
     optimizer: int
@@ -73,6 +75,7 @@ class BatchLooks(Fact):
     alike: bool | None = None
     library: bool = False
     site: Site | None = None
+    seeded: int = 0
 
     def key(self) -> tuple[Any, ...]:
         return (type(self).__name__, self.optimizer)

@@ -21,7 +21,8 @@ class LossOrigin(Fact):
     `samples` of its `batch` entries hold what is `broken`; `features`: the columns that are broken in each sample.
     Of parameters: `count` of `of` are not finite; `cause`: lr, setting, gradient, update, start or elsewhere, with
     `detail`. `optimizers`: the numbers of those that the loss reaches, as far as they had one. `replayed`: by running
-    the forward again, which tells the `module` and the line.
+    the forward again, which tells the `module` and the line. `of_gradient`: the loss of this row was a number, and the
+    gradients of the layer that took this constant were not.
     """
 
     kind: str
@@ -46,6 +47,7 @@ class LossOrigin(Fact):
     site: Site | None = None
     replayed: bool = False
     module: str = ""
+    of_gradient: bool = False
 
     def key(self) -> tuple[Any, ...]:
         return (type(self).__name__, self.row, self.replayed)

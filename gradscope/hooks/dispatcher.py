@@ -14,10 +14,22 @@ import torch
 from torch.utils.hooks import RemovableHandle
 
 from gradscope.events import Event, Phase
-from gradscope.hooks import backward, clipping, evaluation, loader, metrics, optimizer, saved, scaler, scheduler
+from gradscope.hooks import (
+    backward,
+    clipping,
+    evaluation,
+    loader,
+    metrics,
+    optimizer,
+    saved,
+    scaler,
+    scheduler,
+    seeding,
+)
 from gradscope.hooks.clipping import ClipCall
 from gradscope.hooks.loader import Feeds
 from gradscope.hooks.patching import Patch
+from gradscope.hooks.seeding import Seeds
 from gradscope.hooks.sites import SiteFinder
 
 
@@ -61,6 +73,7 @@ class Dispatcher:
         self.done: Event | None = None  # of whose end nobody needs to hear
         self.foreign_thread_calls = 0
         self.feeds = Feeds()
+        self.seeds = Seeds()
         self._listener: Listener | None = None
         self._paused = 0
         self._forked = False
@@ -80,7 +93,7 @@ class Dispatcher:
         self._listener, self._forked, self._thread = listener, False, None
         self._backward_depth = 0
         self.seconds, self.foreign_thread_calls = 0.0, 0
-        rooms = (backward, optimizer, saved, scaler, scheduler, clipping, loader, metrics, evaluation)
+        rooms = (backward, optimizer, saved, scaler, scheduler, clipping, loader, metrics, evaluation, seeding)
         self._patches = [patch for room in rooms for patch in room.patches(self)]
         self._late = True
         self.patch_late()

@@ -56,7 +56,11 @@ class ForwardTrace:
     """The module calls since the last `clear`, while on. `blind` says why there are none, where that is known."""
 
     def __init__(
-        self, guard: Callable[[], bool], failed: Callable[[BaseException], None], spent: Callable[[float], None]
+        self,
+        guard: Callable[[], bool],
+        failed: Callable[[BaseException], None],
+        spent: Callable[[float], None],
+        entered: Callable[[], None],
     ) -> None:
         self.calls: list[Call] = []
         self.blind = ""
@@ -64,6 +68,7 @@ class ForwardTrace:
         self._guard = guard  # whether to look now
         self._failed = failed
         self._spent = spent  # so many seconds in a hook
+        self._entered = entered  # the loop itself calls a module
         self._stack: list[Call] = []
         self._handles: list[RemovableHandle] = []
 
@@ -119,6 +124,8 @@ class ForwardTrace:
             return
         if torch.jit.is_tracing():
             return
+        if not self._stack:
+            self._entered()
         if len(self.calls) >= _MAX_CALLS:
             if self._stack:
                 return

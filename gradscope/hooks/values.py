@@ -23,8 +23,7 @@ _NAMES = {
     "mm": ("self", "mat2"), "bmm": ("self", "mat2"), "addmm": ("self", "mat1", "mat2"), "mv": ("self", "vec"),
     "baddbmm": ("self", "batch1", "batch2"), "dot": ("self", "tensor"), "pow": ("self", "exponent"),
 }  # fmt: skip
-
-
+_FACTORS = ("mat", "mat1", "mat2", "batch1", "batch2", "vec", "tensor1", "tensor2")  # of a sum with a product
 _MADE_ASIDE = ("logsumexp", "save_mean", "save_invstd", "mean", "rstd", "reserve_space", "total_weight", "workspace")
 
 
@@ -155,7 +154,7 @@ class Values:
         name = base_name(node)
         slots = [(maker, k) for maker, k in node.next_functions if maker is not None]
         statuses = [self.status(maker, k, depth - 1) for maker, k in slots] if depth else []
-        if Status.BAD in statuses:
+        if Status.BAD in statuses or any(self.bad_constants(node)):
             return False
         if masks(name) or Status.MASKED in statuses:
             return True
@@ -171,7 +170,8 @@ class Values:
             if one.name.startswith("running_") and getattr(node, "_saved_training", True):
                 continue  # made of this very batch
             nan, high, low = condition(one.tensor)
-            if nan or high or (low and not adds(base_name(node)) and "mask" not in one.name):
+            added = adds(base_name(node)) and one.name not in _FACTORS
+            if nan or high or (low and not added and "mask" not in one.name):
                 yield one
 
 

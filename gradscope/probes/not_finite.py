@@ -4,6 +4,7 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ import torch
 from gradscope.events import Site
 from gradscope.facts.not_finite import GradientOrigin, LossOrigin
 from gradscope.hooks import blame
+from gradscope.hooks.batch import Part, inputs
 from gradscope.hooks.birth import Birth, birth
 from gradscope.hooks.gradient_birth import suspects
 from gradscope.hooks.lineage import leaf
@@ -25,6 +27,7 @@ from gradscope.recording.track import Track
 _LOOKS = 4  # at losses that are not finite, in a run
 _NAMES = 20
 _ROOTS = 8
+_INPUTS = 16  # of the backwards of a row
 _SEARCHED = 1 << 26  # values of a loop's variable that is searched for NaNs, at most
 
 
@@ -71,20 +74,34 @@ class LossOriginProbe(Probe):
 
 
 class GradientOriginProbe(Probe):
-    """Looks at the norms of rows that are measured anyway, before the step uses the gradients; on the CPU only."""
+    """Looks at the norms of rows that are measured anyway, before the step uses the gradients; on the CPU only.
+
+    An input may be infinite and the loss a number (tanh of it is 1): the gradient of the layer that took it is none.
+    Backward frees what the graph has saved, so the inputs of rows looked at closely are held until the step.
+    """
 
     cost = "2 us a measured row; where a gradient is not finite, a walk over the graph of the loss (once a run)"
 
     def __init__(self) -> None:
         self._row = -1
+        self._inputs: list[Part] = []
         self._roots: list[weakref.ref[torch.Tensor]] = []
         self._told = False
 
     def before_backward(self, scene: Scene, roots: Sequence[torch.Tensor], site: Site) -> None:
         if scene.row != self._row:
-            self._row, self._roots = scene.row, []
+            self._row, self._roots, self._inputs = scene.row, [], []
         if len(self._roots) < _ROOTS and not self._told:
             self._roots += [weakref.ref(root) for root in roots if root.grad_fn is not None]
+            survey = scene.survey()
+            if survey is not None and len(self._inputs) < _INPUTS:
+                self._inputs += [part for part in inputs(survey.nodes) if on_host(part.tensor)]
+
+    def after_step(self, scene: Scene, track: Track) -> None:
+        self._inputs = []
+
+    def ended(self, scene: Scene, finished: bool) -> None:
+        self._inputs = []
 
     def before_step(self, scene: Scene, track: Track) -> None:
         look = track.before_step
@@ -104,6 +121,12 @@ class GradientOriginProbe(Probe):
         values = Values(roots)
         count, of = len(broken), len(finite)
         scene.emit(_gradients(scene, values, ids, named(scene, broken), count, of, (track.number,)))
+        for part in self._inputs:
+            owned = any(id(parameter) in ids for parameter in blame.own_parameters(part.node))
+            if owned and condition(part.tensor)[0] is not None:
+                born = Birth("constant", part.node, constant=Saved("self", part.tensor))
+                scene.emit(replace(told(scene, values, born, (track.number,)), of_gradient=True))
+                break
         scene.trigger("gradient-not-finite")
 
 

@@ -69,6 +69,7 @@ class _Seen:
     equal: bool = True
     fact: BatchLooks | None = None
     counts: list[_Count] = field(default_factory=list)
+    drawing: bool = True  # in all rows looked at, random numbers between torch.manual_seed and the model's call
 
 
 class RepeatedBatchProbe(Probe):
@@ -78,11 +79,13 @@ class RepeatedBatchProbe(Probe):
 
     def __init__(self) -> None:
         self._glance: _Glance | None = None
+        self._drew = False
         self._seen: weakref.WeakKeyDictionary[Track, _Seen] = weakref.WeakKeyDictionary()
 
     def before_backward(self, scene: Scene, roots: Sequence[torch.Tensor], site: Site) -> None:
         self._glance = None
         survey = scene.survey()
+        self._drew = survey is not None and bool(DISPATCHER.seeds.drew())
         if survey is not None and len(roots) == 1 and any(seen.equal for seen in self._all(scene)):
             given, compared = inputs(survey.nodes)[:_PARTS], targets(survey.nodes)[:_PARTS]
             if given:
@@ -98,6 +101,7 @@ class RepeatedBatchProbe(Probe):
             seen = self._seen.setdefault(track, _Seen())
             if seen.equal and glance is not None and len(seen.row) < _BACKWARDS:
                 seen.row.append(glance)
+                seen.drawing = seen.drawing and self._drew
 
     def after_step(self, scene: Scene, track: Track) -> None:
         seen = self._seen.get(track)
@@ -175,7 +179,9 @@ def _with_loader(seen: _Seen, fact: BatchLooks, steps: int, row: int) -> BatchLo
     advances = fact.looks > 1 and bool(fed)
     feed = max(fed if advances else once, key=lambda one: one.given, default=None)
     if feed is None:
-        return replace(fact, row=row, steps=steps)
+        seeds = DISPATCHER.seeds
+        seeded = seeds.alike if seen.drawing and not seeds.library else 0
+        return replace(fact, row=row, steps=steps, seeded=seeded, site=seeds.site if seeded else None)
     same = (row, fact.optimizer, fact.looks, True, steps, feed.samples or fact.samples, fact.complete)
     batches = feed.length() if fact.looks >= _LOOKS else 0
     return BatchLooks(

@@ -34,7 +34,10 @@ class Stage:
         self.names = Names()
         self.facts = FactLog()
         self.trace = ForwardTrace(
-            lambda: DISPATCHER.listening(DISPATCHER.generation), self._failed, DISPATCHER.spend
+            lambda: DISPATCHER.listening(DISPATCHER.generation),
+            self._failed,
+            DISPATCHER.spend,
+            lambda: DISPATCHER.seeds.entered(),
         )
         self.triggers: set[str] = set()
         self._probes, self._roster, self._blind = list(probes), roster, blind

@@ -69,7 +69,7 @@ _TOO_LARGE = ("overflows", "gives")  # values too large to be held; without a na
 def born_of_itself(record: Record, stream: Stream, row: int) -> bool:
     """Whether an operation that was given no huge values made the loss of this row, or its parameters, no number.
 
-    A logarithm of 0, 0 / 0, a row that is masked throughout, the derivative of sqrt at 0.
+    A logarithm of 0, 0 / 0, a row that is masked throughout, the derivative of sqrt at 0, an infinite input.
     """
     origin = loss_origin(record, stream, row)
     if origin is not None and origin.kind == "operation":
@@ -78,6 +78,9 @@ def born_of_itself(record: Record, stream: Stream, row: int) -> bool:
         return False
     before = stream.rows[stream.rows < row]
     last = int(before[-1]) if len(before) else -1
+    early = loss_origin(record, stream, last)
+    if early is not None and early.of_gradient:
+        return True
     return any(f.singular and last in (f.row, f.row - 1) for f in gradient_origins(record, stream))
 
 

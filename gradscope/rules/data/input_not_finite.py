@@ -6,6 +6,7 @@ from typing import Iterator
 
 import numpy as np
 
+from gradscope.facts.fact import newest_of
 from gradscope.facts.not_finite import LossOrigin
 from gradscope.findings import Advice, Finding
 from gradscope.record.record import Record, Stream
@@ -20,6 +21,7 @@ class InputNotFinite(Rule):
     What it finds
         A loss that is not finite because a tensor that came without a gradient was so already: the input of a layer,
         the target of the loss. It says which, in how many samples, and in which features where it is in all of them.
+        Or gradients that are not finite, of a layer whose input was so, though the loss was one (tanh of Inf is 1).
     Why it matters
         One NaN in a batch makes the loss, the gradients and then every weight NaN. Nothing in the model is wrong.
     Sick
@@ -30,11 +32,11 @@ class InputNotFinite(Rule):
         Check the data once, before training: `torch.isfinite(features).all()`. Repair or drop what is broken: a
         standard deviation of 0, a logarithm of 0, missing values in the file.
     Silent on
-        Masks of -inf; NaN that the loop masks out before the loss; losses that were finite; as info where later losses
-        were numbers again (the weights were spared).
+        Masks of -inf; NaN that the loop masks out before the loss; losses that were finite, as were the gradients; as
+        info where later losses were numbers again (the weights were spared).
     Known at
-        Three rows of such losses, or the end of the run. On the CPU: on an accelerator the loss is read too late.
-        Thresholds: {thresholds}.
+        Three rows of such losses, or the end of the run. On the CPU: on an accelerator the loss is read too late. By
+        gradients only in the rows that are looked at closely. Thresholds: {thresholds}.
     References
         https://pytorch.org/docs/stable/generated/torch.isfinite.html
     """
@@ -42,7 +44,7 @@ class InputNotFinite(Rule):
     code = "GS605"
     name = "input-not-finite"
     severity = "error"
-    message = "the batch of step {first} is not finite: {which}{how}{where}, and the loss was {value}"
+    message = "the batch of step {first} is not finite: {which}{how}{where}, and {value}"
     explains = ("GS201", "GS203", "GS204", "GS205", "GS206", "GS401", "GS703")
 
     in_a_row: int = 3
@@ -53,14 +55,18 @@ class InputNotFinite(Rule):
             known = known_losses(stream)
             bad = known & ~np.isfinite(stream.loss)
             batches = []
-            for at in map(int, np.flatnonzero(bad)):
+            early = {f.row for f in newest_of(record.facts.of(LossOrigin)) if f.of_gradient}
+            for at in map(int, np.flatnonzero(bad | np.isin(stream.rows, list(early)) if early else bad)):
                 fact = loss_origin(record, stream, int(stream.rows[at]))
-                if fact is not None and fact.kind == "constant" and fact.role != "statistics":
-                    batches.append((at, fact, bool(bad[at:][known[at:]].all())))
+                if fact is None or fact.kind != "constant" or fact.role == "statistics":
+                    continue
+                first = at + (not bad[at])
+                if fact.of_gradient != bool(bad[at]):
+                    batches.append((at, fact, bool(bad[first:][known[first:]].all())))
             again = [batch for batch in batches if batch[2] and len(bad) - batch[0] >= self.in_a_row_again]
             spared = bool(batches) and not batches[0][2]
             for at, fact, lasts in (spared and again or batches)[:1]:
-                if record.meta.ended or lasts and len(bad) - at >= self.in_a_row:
+                if record.meta.ended or lasts and len(bad) - at - (not bad[at]) >= self.in_a_row:
                     yield self._finding(record, stream, fact, at, lasts)
 
     def _finding(self, record: Record, stream: Stream, fact: LossOrigin, at: int, lasts: bool) -> Finding:
@@ -77,7 +83,7 @@ class InputNotFinite(Rule):
                 "which": which,
                 "how": f" ({_how(fact)})" if fact.broken else "",
                 "where": place(fact.inside, fact.before, fact.after),
-                "value": str(float(stream.loss[at])),
+                "value": _value(fact, float(stream.loss[at])),
                 "role": fact.role,
                 "samples": fact.samples,
                 "batch": fact.batch,
@@ -85,9 +91,15 @@ class InputNotFinite(Rule):
             stream=stream.number,
             optimizer=stream.optimizers[0].number,
             where=record.site(int(stream.optimizers[0].scalars["backward_site"][at])),
-            label="this loss is no number",
+            label="gradients that are no numbers" if fact.of_gradient else "this loss is no number",
             advice=(Advice(_advice(fact)),),
         )
+
+
+def _value(fact: LossOrigin, loss: float) -> str:
+    if fact.of_gradient:
+        return f"its gradients are no numbers, though the loss was {loss:.4g}"
+    return f"the loss was {loss}"
 
 
 def _how(fact: LossOrigin) -> str:

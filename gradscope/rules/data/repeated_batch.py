@@ -20,13 +20,14 @@ class _Why:
 
 @dataclass(frozen=True)
 class RepeatedBatch(Rule):
-    """Every step is made on the same batch, although the DataLoader has others.
+    """Every step is made on the same batch, although there are others.
 
     What it finds
         Inputs and targets that were the same, to the bit, in each of `looks` rows looked at (a sample of their values),
         and why: a new iterator is begun for every step and gives its first batch; the data set gives the same samples
-        whatever the index; the loader goes on and the model is given another, old variable. As info: one batch was
-        taken from a loader once, and trained on for `rows_once` steps, as one does to check a model.
+        whatever the index; the loader goes on and the model is given another, old variable; without a loader:
+        torch.manual_seed is called with the same seed before each batch is drawn, in `seeded` of the steps. As info:
+        one batch was taken from a loader once, and trained on for `rows_once` steps, as one does to check a model.
     Why it matters
         The loss falls, and nothing is learned but these few samples.
     Sick
@@ -41,8 +42,9 @@ class RepeatedBatch(Rule):
     Silent on
         Full batches; loaders of one batch; `next(iter(loader))` of one that shuffles; the same batch for a few steps
         (PPO, adversarial training, accumulation, closures); batches that are the same only in part (noise, labels of
-        ones); constant inputs whose targets are not seen; no loader of torch's. As info where a library begins the
-        iterators (overfit_batches of a trainer), and where the data set is one sample.
+        ones); constant inputs whose targets are not seen; no loader of torch's, and no seed in the loop; seeds after
+        which nothing is drawn before the model is called (dropout). As info where a library begins the iterators
+        (overfit_batches of a trainer), and where the data set is one sample.
     Known at
         Row 66, by looks at rows 0-3 and three at each power of two from 64; the end of a run of `rows` steps.
         Thresholds: {thresholds}.
@@ -59,10 +61,11 @@ class RepeatedBatch(Rule):
     looks_ended: int = 3
     rows: int = 16
     rows_once: int = 60
+    seeded: float = 0.9
 
     def check(self, record: Record) -> Iterator[Finding]:
         for fact in newest_of(record.facts.of(BatchLooks)):
-            if not isinstance(fact, BatchLooks) or not fact.equal or not fact.begun or fact.steps < self.rows:
+            if not isinstance(fact, BatchLooks) or not fact.equal or fact.steps < self.rows:
                 continue
             if fact.looks < (self.looks_ended if record.meta.ended else self.looks):
                 continue
@@ -77,6 +80,8 @@ class RepeatedBatch(Rule):
         )
 
     def _why(self, fact: BatchLooks) -> _Why | None:
+        if not fact.begun:
+            return self._seeded(fact)
         of = f" of {fact.batches}" if fact.batches else ""
         if not fact.advances:
             if fact.steps < self.rows_once or fact.batches == 1:
@@ -98,6 +103,12 @@ class RepeatedBatch(Rule):
         text_ = "look at __getitem__ of the data set: does it use its index? Are the rows all the same?"
         return _Why(text, text_, "warning" if fact.samples > 1 else "info")
 
+    def _seeded(self, fact: BatchLooks) -> _Why | None:
+        if fact.seeded < self.seeded * fact.steps or fact.seeded == 0:
+            return None
+        text = f"torch.manual_seed was called {fact.seeded} times with the same seed, and it was drawn anew after that"
+        return _Why(text, "seed once, before the loop, or draw from a torch.Generator made before it", "warning")
+
     def _finding(self, record: Record, fact: BatchLooks, why: _Why) -> Finding:
         optimizer = next(o for o in record.optimizers if o.number == fact.optimizer)
         model = fact.advances and fact.alike is False or fact.site is None
@@ -112,6 +123,7 @@ class RepeatedBatch(Rule):
                 "begun": fact.begun,
                 "given": fact.given,
                 "batches": fact.batches,
+                **({"seeded": fact.seeded} if fact.seeded else {}),
             },
             stream=record.stream_of(fact.optimizer),
             optimizer=fact.optimizer,
