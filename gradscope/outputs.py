@@ -116,6 +116,13 @@ class Outputs:
         self._flushed_at = time.monotonic()
         self._flush_after = min(FLUSH_SECONDS, 2 * self._flush_after)
 
+    def abandon(self, error: Exception) -> None:
+        """Something in here is broken: write nothing any more."""
+        for board in self._boards():
+            board.drop()
+        self._own, self._given = None, []
+        self._folder.abandon(f"{type(error).__name__}: {error}")
+
     def _boards(self) -> list[TensorBoard]:
         boards = [board for _, board in self._given]
         return boards if self._own is None else [self._own, *boards]

@@ -238,7 +238,10 @@ class Session:
     def _flush(self, last: bool = False) -> None:
         if os.getpid() == self._pid:
             start = time.perf_counter()
-            self._outputs.flush(self._standing(), last)
+            try:
+                self._outputs.flush(self._standing(), last)
+            except Exception as error:
+                self._outputs.abandon(error)
             self.recorder.sampling.others(time.perf_counter() - start)
 
     def _standing(self) -> Standing:

@@ -24,6 +24,7 @@ from gradscope.hooks.forward import ForwardTrace
 from gradscope.hooks.sites import SiteFinder
 from gradscope.probes.catalogue import make_probes
 from gradscope.record.chunks import DATA, FINDINGS, INDEX, META, ChunkWriter
+from gradscope.record.run_folder import RunFolder
 from gradscope.recording.ledger import Ledger
 from gradscope.recording.naming import Names
 from gradscope.recording.recorder import Recorder
@@ -301,6 +302,19 @@ def test_rule_fails_later(untouched: list[float], monkeypatch: pytest.MonkeyPatc
 
 
 # -- the disk -------------------------------------------------------------------------------------------------------
+
+
+def test_writing_fails_at_the_end(
+    untouched: list[float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An error of our own while the rest is written: it is said, and what was found is there."""
+    failing(monkeypatch, RunFolder, "flush", lambda call: True)
+    with gradscope.watch(log_dir=tmp_path / "runs") as scope:
+        result = train()
+        train(sick=True)
+    assert untouched == result
+    assert "GS101" in [finding.code for finding in scope.findings]
+    assert 1 == capsys.readouterr().err.count(PLANTED)
 
 
 @pytest.mark.parametrize("method", ["_line", "_chunk"])

@@ -206,3 +206,15 @@ def test_memory_stays_flat_in_a_long_run(tmp_path: Path) -> None:
     assert max(sizes) <= 1000 and min(sizes[8:]) > 600
     kept = table.scalars.kept()["row"]
     assert 0 == kept[0] and 59_999 == kept[-1] and (np.diff(kept) > 0).all()
+
+
+def test_many_optimizers_go_to_disk(tmp_path: Path) -> None:
+    """One for each task: tables that memory has let go of before a chunk was due are written all the same."""
+    with gradscope.watch(log_dir=tmp_path / "runs") as scope:
+        for _ in range(200):
+            train(2)
+    [folder] = (tmp_path / "runs").iterdir()
+    known = [json.loads(line) for line in (folder / "index.jsonl").read_text(encoding="utf-8").splitlines()]
+    written = {int(line["chunk"].split("/")[0]) for line in known if str(line.get("chunk", "")).endswith("/scalars")}
+    assert set(range(200)) == written
+    assert 400 == scope.record.meta.rows

@@ -36,6 +36,7 @@ class RunFolder:
         self._sites_written = 0
         self._partition_written: tuple[tuple[int, ...], ...] = ()
         self._metrics: set[int] = set()  # by number: described
+        self._shapes: dict[int, tuple[int, int]] = {}  # groups and parameters, by table with rows for the next chunk
 
     def described(self, table: OptimizerTable) -> None:
         """An optimizer's columns are known, or have become more."""
@@ -49,6 +50,7 @@ class RunFolder:
         if self._writer is None:
             return
         number, arrays = table.number, table.arrays
+        self._shapes[number] = table.groups, len(table.parameters)  # it may be forgotten before they are written
         self._writer.rows(f"{number}/scalars", columns, table.scalars.row_bytes, table.groups)
         for at, row in enumerate(measured, arrays.total - len(measured) + 1):
             self._writer.row(f"{number}/arrays", row[1], at, arrays.row_bytes, len(table.parameters))
@@ -108,12 +110,11 @@ class RunFolder:
             self._write(finding)
         self._revised = {}
         columns: dict[str, Any] = {f"metrics/{number}": METRIC_COLUMNS for number in self._metrics}
-        whole = last or writer.whole_due()
-        for table in tables:
-            columns[f"{table.number}/scalars"] = scalar_columns(table.groups)
-            columns[f"{table.number}/arrays"] = array_columns(len(table.parameters))
-            if not whole:
-                continue
+        for number, (groups, parameters) in self._shapes.items():
+            columns[f"{number}/scalars"] = scalar_columns(groups)
+            columns[f"{number}/arrays"] = array_columns(parameters)
+        self._shapes = {}
+        for table in tables if last or writer.whole_due() else ():
             writer.arrays(f"{table.number}/counters", table.counters)
             for name, courses in (("losses", table.losses), ("joint_losses", table.joint_losses)):
                 for course, blocks in courses.view().items() if courses is not None else ():
@@ -128,9 +129,14 @@ class RunFolder:
                 writer.line(_fact_line(entry))
         writer.meta(meta)
         if writer.broken:
-            self._tell(f"the run folder cannot be written: {writer.broken}; the record is kept in memory")
-            self.path = None
-            self.close()
+            self.abandon(writer.broken)
+
+    def abandon(self, why: str) -> None:
+        """Say so, and write nothing any more."""
+        if self._writer is not None:
+            self._tell(f"the run folder cannot be written: {why}; the record is kept in memory")
+        self.path = None
+        self.close()
 
     def close(self) -> None:
         """Close the files; what comes later is not written."""
