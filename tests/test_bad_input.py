@@ -232,7 +232,7 @@ def test_any_cut(capsys: Capture, run_folder: Path) -> None:
 @pytest.mark.parametrize(
     "word, says",
     [
-        ("GS999", "there is no rule 'GS999'; did you mean GS10"),
+        ("GS999", "there is no rule 'GS999'; did you mean GS90"),
         ("GS11O", "did you mean GS110"),
         ("mising-zero-grad", "did you mean GS101 missing-zero-grad?"),
         ("zero_grad", "did you mean GS101 missing-zero-grad?"),

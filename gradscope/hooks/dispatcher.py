@@ -187,6 +187,18 @@ class Dispatcher:
         finally:
             self.seconds += time.perf_counter() - start
 
+    def contain(self, action: Callable[[], None]) -> None:
+        """Something to be done in a hook for which the listener is not asked: what it takes counts, what it raises is
+        handled as if the listener had failed.
+        """
+        start = time.perf_counter()
+        try:
+            action()
+        except Exception as error:
+            self._give_up(error)
+        finally:
+            self.seconds += time.perf_counter() - start
+
     def deliver(self) -> None:
         """Call what is in the outbox, each once; the first that raises ends it."""
         while self.outbox:

@@ -71,10 +71,12 @@ def patches(dispatcher: Dispatcher) -> list[Patch]:
         def manual_seed(*arguments: Any, **named: Any) -> Any:
             result = original(*arguments, **named)
             if not torch.compiler.is_compiling() and dispatcher.hears(mine):
-                with contextlib.suppress(Exception):
-                    caller, sites = sys._getframe(1), dispatcher.sites
-                    seed = result.initial_seed()
-                    seeds.seeded(seed, lambda: (sites.find(caller), sites.rank(caller.f_code.co_filename) != 2))
+                caller, sites = sys._getframe(1), dispatcher.sites
+
+                def found() -> tuple[Site, bool]:
+                    return sites.find(caller), sites.rank(caller.f_code.co_filename) != 2
+
+                dispatcher.contain(lambda: seeds.seeded(result.initial_seed(), found))
             return result
 
         return made.setdefault(original, manual_seed)

@@ -115,8 +115,8 @@ class LearningRateTooHigh(Jumps, Hopeless, Signs, Estimates, Rule):
         before = steps.lr[: trouble.since + 1]
         if trouble.late or not len(before):
             return trouble.since
-        began = int(np.argmax(before >= before[-1] / 2))
-        return began if trouble.since - began <= HEAD else trouble.since
+        began = int(np.argmax(before >= before[-1] / 2)) + 1
+        return min(began, trouble.since) if trouble.since - began <= HEAD else trouble.since
 
     def _finding(self, steps: Steps, trouble: Trouble) -> Finding:
         optimizer = steps.optimizer
