@@ -16,7 +16,7 @@ from gradscope.rules.base import Rule
 from gradscope.rules.chance import guess
 from gradscope.rules.input_advice import advice, told
 from gradscope.rules.judged import judged, skipped
-from gradscope.rules.steps import Floats, Steps, windows_mean
+from gradscope.rules.steps import Floats, Steps, steps_of, windows_mean
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ class InputNotNormalized(Rule):
         return fact.rms >= self.large or fact.rms <= self.tiny and largest <= self.tiny_values
 
     def _judged(self, record: Record, stream: Stream, fact: InputScale) -> Finding | None:
-        steps = Steps(record, stream, stream.optimizers[0])
+        steps = steps_of(record, stream, stream.optimizers[0])
         losses = steps.losses
         if len(losses) < 3 or not np.isfinite(losses[0]):
             return None

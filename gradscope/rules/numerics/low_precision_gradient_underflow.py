@@ -13,7 +13,7 @@ from gradscope.rules.base import Rule
 from gradscope.rules.flow import look
 from gradscope.rules.judged import judged
 from gradscope.rules.standing import Level, stuck
-from gradscope.rules.steps import Steps
+from gradscope.rules.steps import Steps, steps_of
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class LowPrecisionGradientUnderflow(Rule):
     def _finding(
         self, record: Record, stream: Stream, optimizer: OptimizerRecord, fact: Underflow, first: int
     ) -> Finding:
-        steps = Steps(record, stream, optimizer)
+        steps = steps_of(record, stream, optimizer)
         level = stuck(steps, self.rows, self.kept) or self._untrained(steps, fact)
         return self.finding(
             (min(first, int(optimizer.rows[0])), int(optimizer.rows[-1])),

@@ -11,7 +11,7 @@ from gradscope.record.record import OptimizerRecord, Record, Stream
 from gradscope.rules.base import Rule
 from gradscope.rules.judged import judged
 from gradscope.rules.standing import Level, stuck
-from gradscope.rules.steps import Steps
+from gradscope.rules.steps import steps_of
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class LowPrecisionUpdateLost(Rule):
                         yield self._finding(record, stream, optimizer, fact, level)
 
     def _stuck(self, record: Record, stream: Stream, optimizer: OptimizerRecord) -> Level | None:
-        steps = Steps(record, stream, optimizer)
+        steps = steps_of(record, stream, optimizer)
         level = stuck(steps, self.rows, self.kept)
         return level if level is not None and steps.started_high() else None
 
