@@ -1,6 +1,7 @@
 """What watching costs: the same loops bare and watched, in turns.
 
     python benchmarks/overhead.py [--workloads W1b1,params:1e6] [--sides "control,watch()"] [--rounds N] [--warm STEPS]
+                                    [--device cuda]
     python benchmarks/overhead.py --from-start STEPS [--launches N]   the first rows too: what a short run costs
 
 gradscope's hooks are process-wide, so each side is a process of its own, on one thread. They work in turns, never two
@@ -47,6 +48,7 @@ class Plan:
     """How to measure: `rounds` blocks of a side, in `launches` of the workers, of about `seconds` each.
 
     `warm`: steps before (None: `warm_steps`). `from_start`: whole runs of so many steps instead, one a launch.
+    On another `device` a block ends when it has done its work.
     """
 
     rounds: int = 24
@@ -54,6 +56,7 @@ class Plan:
     launches: int = 3
     warm: int | None = None
     from_start: int | None = None
+    device: str = "cpu"
 
     def warm_steps(self, typical: float) -> int:
         """Steps before the first block, where one takes `typical` seconds."""
@@ -135,8 +138,8 @@ def measure(
 
 def _launch(workload: str, plan: Plan, sides: Mapping[str, Options | None], results: Mapping[str, Series]) -> None:
     before = 0 if plan.from_start is None else BEFORE_START
-    bare = Worker(workload, None, before)
-    others = {side: Worker(workload, options, before) for side, options in sides.items()}
+    bare = Worker(workload, None, before, plan.device)
+    others = {side: Worker(workload, options, before, plan.device) for side, options in sides.items()}
     for worker in (bare, *others.values()):
         worker.wait()
     last = bare.run(BEFORE_START)
@@ -193,6 +196,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """The options that say how to measure; `plan_of` reads them."""
     parser.add_argument("--rounds", type=int, default=24, help="blocks of each side; default: %(default)s")
     parser.add_argument("--seconds", type=float, default=0.5, help="about what a block takes; default: %(default)s")
+    parser.add_argument("--device", default="cpu", help="where to train; default: %(default)s")
     parser.add_argument("--launches", type=int, default=3, help="times workers are started; default: %(default)s")
     parser.add_argument(
         "--warm",
@@ -210,7 +214,7 @@ def plan_of(given: argparse.Namespace, parser: argparse.ArgumentParser, from_sta
         parser.error("--warm must be 0 or more")
     if from_start is not None and (from_start < 1 or given.warm is not None):
         parser.error("--from-start must be 1 step or more, and goes without --warm")
-    return Plan(given.rounds, given.seconds, given.launches, given.warm, from_start)
+    return Plan(given.rounds, given.seconds, given.launches, given.warm, from_start, given.device)
 
 
 def main() -> None:

@@ -73,10 +73,11 @@ def forward(scope: Any, seconds: float) -> None:
     session.recorder.rows.passed(seconds)
 
 
-def work(pipe: Connection, workload: str, options: Options | None, folder: str, before: int) -> None:
+def work(pipe: Connection, workload: str, options: Options | None, folder: str, before: int, device: str) -> None:
     """Run the blocks of steps that are asked for, until asked for 0; watched from the first of them on.
 
-    `options`: those of `watch`; None: bare. `before`: steps at once, bare, before anything is asked for.
+    `options`: those of `watch`; None: bare. `before`: steps at once, bare, before anything is asked for. An
+    accelerator is waited for at the end of each block.
     """
     clock = time.perf_counter
     paused = PausedClock(time.monotonic)
@@ -87,6 +88,7 @@ def work(pipe: Connection, workload: str, options: Options | None, folder: str, 
     from workloads import make
 
     torch.set_num_threads(1)
+    torch.set_default_device(device)
     torch.manual_seed(0)
     step = make(workload)
     for _ in range(before):
@@ -112,6 +114,9 @@ def work(pipe: Connection, workload: str, options: Options | None, folder: str, 
         for _ in range(count):
             step()
             moments.append(clock())
+        if device != "cpu":
+            torch.accelerator.synchronize()
+            moments[-1] = clock()
         typical = statistics.median(b - a for a, b in zip(moments, moments[1:]))
         pipe.send(Block(count, moments[-1] - moments[0], typical, own() - spent))
         steps += count
@@ -153,13 +158,13 @@ def memory(field: str) -> int:
 class Worker:
     """A worker process, as its parent sees it. `options`: those of `watch`; None: bare."""
 
-    def __init__(self, workload: str, options: Options | None, before: int = 0) -> None:
+    def __init__(self, workload: str, options: Options | None, before: int = 0, device: str = "cpu") -> None:
         os.environ.update(_KEEP_MEMORY)
         context = multiprocessing.get_context("spawn")
         self._name = f"{workload}, {'bare' if options is None else f'watched {options}'}"
         self._folder = tempfile.TemporaryDirectory(prefix="overhead-")
         self._pipe, theirs = context.Pipe()
-        arguments = (theirs, workload, options, self._folder.name, before)
+        arguments = (theirs, workload, options, self._folder.name, before, device)
         self._process = context.Process(target=work, args=arguments, daemon=True)
         self._process.start()
         theirs.close()

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import gc
 import math
+import warnings
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -178,14 +179,34 @@ def test_checkpointed_graphs_are_not_unpacked() -> None:
     assert 8 == len(calls) and "checkpointing" in fact.why
 
 
-@pytest.mark.filterwarnings("ignore:Using .torch.compile")
 def test_compiled_graphs_are_blind_and_it_is_said() -> None:
-    """One opaque node for the whole model."""
+    """One opaque node for the whole model. Of our hooks torch.compile does not warn the user."""
     net = Net(torch.relu)
     compiled = torch.compile(net, backend="aot_eager")
     found = facts(GraphUnseen, compiled, net)
     assert ["torch.compile"] == [fact.why for fact in found]
     assert [] == facts(Firing, compiled, net)
+
+
+def test_of_the_users_own_hooks_torch_compile_warns() -> None:
+    """As it does without gradscope, where it does."""
+    net = Net(torch.relu)
+    compiled = torch.compile(net, backend="eager")
+
+    def told() -> int:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            compiled(torch.randn(4, 8))
+        return sum("global hooks" in str(warning.message) for warning in caught)
+
+    handle = nn.modules.module.register_module_forward_hook(lambda module, args, output: None)
+    try:
+        bare = told()
+        with gradscope.watch():
+            assert bare == told()
+    finally:
+        handle.remove()
+    assert 0 == told()
 
 
 def test_nothing_is_kept_alive() -> None:

@@ -18,12 +18,22 @@ from torch.nn.modules import module as torch_module
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils.hooks import RemovableHandle
 
+from gradscope.hooks.patching import Patch
+
 # torch before 2.6 gives global hooks no keyword arguments.
 _OPTIONS: dict[str, bool] = {
     name: True
     for name in ("with_kwargs", "always_call")
     if name in inspect.signature(register_module_forward_hook).parameters
 }
+_WARNED_OF = "_has_any_global_hook"  # torch 2.11 and newer
+_TABLES = tuple(
+    f"_global_{name}"
+    for name in (
+        *("backward_pre_hooks", "backward_hooks", "forward_pre_hooks", "forward_hooks"),
+        *("forward_hooks_always_called", "forward_hooks_with_kwargs"),
+    )
+)
 _MAX_CALLS = 20_000
 _MAX_TENSORS = 16
 
@@ -71,6 +81,7 @@ class ForwardTrace:
         self._entered = entered  # the loop itself calls a module
         self._stack: list[Call] = []
         self._handles: list[RemovableHandle] = []
+        self._unwarned: Patch | None = None
 
     @property
     def on(self) -> bool:
@@ -83,8 +94,22 @@ class ForwardTrace:
             register_module_forward_pre_hook(self._contained(self._before)),
             register_module_forward_hook(self._contained(self._after), **_OPTIONS),
         ]
+        if hasattr(torch_module, _WARNED_OF):
+            self._unwarned = Patch(torch_module, _WARNED_OF, self._but_ours)
+
+    def _but_ours(self, original: Callable[[], Any]) -> Callable[[], Any]:
+        """What torch.compile asks before it warns of hooks: of ours the user has nothing to know."""
+
+        def others() -> Any:
+            ours = {handle.id for handle in self._handles}
+            return original() and any(key not in ours for name in _TABLES for key in getattr(torch_module, name, ()))
+
+        return others
 
     def stop(self) -> None:
+        unwarned, self._unwarned = self._unwarned, None
+        if unwarned is not None:
+            unwarned.undo()
         while self._handles:
             handle = self._handles.pop()
             handle.remove()

@@ -166,7 +166,7 @@ def to_host(tensor: torch.Tensor) -> tuple[torch.Tensor, Arrival | None]:
     """Its values in the CPU's memory, and what tells whether they have arrived (None: they have)."""
     if not tensor.is_cuda:
         return tensor.cpu(), None
-    host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+    host = torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu", pin_memory=True)
     host.copy_(tensor, non_blocking=True)
     event = torch.cuda.Event()
     event.record(torch.cuda.current_stream(tensor.device))
