@@ -80,7 +80,7 @@ class DeadActivations(Rule):
     began: float = 0.8  # of where it began: below, it comes down
     looks: int = 6
     samples: int = 256
-    units: int = 4  # of fewer, some are soon dead
+    units: int = 4  # of fewer, some are soon dead, or all: a squeeze to two units is a gate that stays as it is
     rows: int = 50
     bias: float = -0.2
     born_dead: float = 0.75
@@ -140,7 +140,7 @@ class DeadActivations(Rule):
             return "info"
         if dead.share == 1.0 and stands.share >= self.all_stuck:
             return "warning"
-        if dead.share >= self.most and stands.share >= self.poor:
+        if dead.share >= self.most and stands.share >= self.poor and dead.newest.units >= self.units:
             return "warning"
         if dead.share >= self.born_dead <= dead.born and dead.first.bias <= self.far_below:
             return "warning" if stands.chance and stands.share >= self.held_back else "info"
