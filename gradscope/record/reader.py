@@ -163,9 +163,9 @@ def _fill(sums: MetricSums, parts: Sequence[Mapping[str, Array]]) -> int:
     return damaged
 
 
-def _parameter(name: Any, shape: Any, group: Any, dtype: Any = "") -> Parameter:
-    """The first records had no dtype."""
-    return Parameter(str(name), tuple(shape), int(group), str(dtype))
+def _parameter(name: Any, shape: Any, group: Any, dtype: Any = "", place: Any = -1) -> Parameter:
+    """The first records had no dtype, and no place."""
+    return Parameter(str(name), tuple(shape), int(group), str(dtype), int(place))
 
 
 def _optimizer(number: int, line: Mapping[str, Any], tables: Mapping[str, list[dict[str, Array]]]) -> OptimizerRecord:
