@@ -197,7 +197,8 @@ class MadeRun:
         weights = self._weights * (1.0 + 0.5 * steps[:, None] / story.steps).astype(np.float32)
         updates = 2e-2 * clipped * (self._lr(steps) / 3e-4)[:, None].astype(np.float32) * self._weights
         for i, row in enumerate(steps.tolist()):
-            state, norm = np.zeros((len(Point), len(self._scale)), np.uint8), np.full((5, len(self._scale)), np.nan, "f4")
+            state = np.zeros((len(Point), len(self._scale)), np.uint8)
+            norm = np.full(state.shape, np.nan, np.float32)
             if row not in story.stale:
                 state[Point.BEFORE_ZERO_GRAD], norm[Point.BEFORE_ZERO_GRAD] = used[i - 1], clipped[i - 1]
                 state[Point.AFTER_ZERO_GRAD] = GradState.NONE

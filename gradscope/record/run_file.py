@@ -27,6 +27,7 @@ class RunFile:
     def __init__(self, folder: Path, cache: ColumnCache | None = None) -> None:
         self.folder = folder
         self._cache = ColumnCache() if cache is None else cache
+        self._times = 0  # read anew
         self._open()
         self.refresh()
 
@@ -42,6 +43,7 @@ class RunFile:
         if self._index.replaced() or self._findings.replaced() or not data.refresh():
             self.close()
             self._open()
+            self._times += 1
             data = self._contents.data
         self._read_meta()
         self._findings.read()
@@ -62,7 +64,7 @@ class RunFile:
     def revision(self) -> str:
         """Another one when there is more, the same one for the same files."""
         crcs = self._index.crc, self._findings.crc, zlib.crc32(self._meta)
-        return "-".join([*(f"{crc:08x}" for crc in crcs), str(self._contents.healed)])
+        return "-".join([*(f"{crc:08x}" for crc in crcs), f"{self._times}.{self._contents.healed}"])
 
     @property
     def findings(self) -> list[dict[str, Any]]:

@@ -161,7 +161,10 @@ class StoredColumn(NDArrayOperatorsMixin):
     def __getitem__(self, which: Any) -> Any:
         if isinstance(which, tuple) and len(which) == 2 and _is_index(which[1]):
             rows, point = which[0], _within(which[1], self.shape[1])
-            return self[rows][point] if _is_index(rows) else self._columns.read(self._name, point)[rows]
+            if _is_index(rows):
+                return self[rows][point]
+            if isinstance(rows, (slice, list)) or isinstance(rows, np.ndarray) and rows.ndim == 1:
+                return self._columns.read(self._name, point)[rows]
         if _is_index(which):
             return self._columns.row(self._name, _within(which, self.shape[0]))
         return np.asarray(self)[which]
