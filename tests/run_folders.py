@@ -14,7 +14,7 @@ from gradscope.events import Point, Site
 from gradscope.facts.fact import FactLog
 from gradscope.facts.loop import SkippedStep
 from gradscope.findings import Finding
-from gradscope.record.chunks import DATA, INDEX
+from gradscope.record.chunks import DATA, DISK_LIMIT, INDEX
 from gradscope.record.metrics import MetricSums
 from gradscope.record.record import Meta, OptimizerRecord, Parameter, Record
 from gradscope.record.rowstore import Columns, pad
@@ -25,10 +25,10 @@ from gradscope.record.table import OptimizerTable, array_columns, scalar_columns
 class Loop:
     """Writes a run of invented numbers, which can be told from each other."""
 
-    def __init__(self, folder: Path, parameters: int = 3) -> None:
+    def __init__(self, folder: Path, parameters: int = 3, limit: int = DISK_LIMIT) -> None:
         self.folder, self.row = folder, 0
         self.table = OptimizerTable(0, "SGD", _parameters(parameters), 1)
-        self.out, self.facts = RunFolder(folder, print), FactLog()
+        self.out, self.facts = RunFolder(folder, print, limit), FactLog()
         self.metric = MetricSums(0, "val_loss", "log", (0,), 0)
         weakref.finalize(self, self.out.close)
         self.out.described(self.table)

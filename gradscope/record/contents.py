@@ -163,7 +163,7 @@ class Contents:
 
     def _optimizer(self, number: int, line: Mapping[str, Any]) -> OptimizerRecord:
         try:
-            parameters = tuple(_parameter(*fields) for fields in line["parameters"])
+            parameters = tuple(_parameter(*fields[:5]) for fields in line["parameters"])
             groups, kind, variable = int(line["groups"]), str(line["type"]), str(line["variable"])
             if not 0 <= groups <= _MAX_GROUPS:
                 raise ValueError(groups)
