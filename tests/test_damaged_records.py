@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from hypothesis import strategies as st
 
 from gradscope.errors import DamagedRecord
 from gradscope.events import Point
-from gradscope.record.chunks import DATA, INDEX, META
+from gradscope.record.chunks import DATA, FINDINGS, INDEX, META
 from gradscope.record.reader import read_record
+from gradscope.record.run_file import RunFile
 from gradscope.record.table import array_columns, scalar_columns
 from tests.run_folders import Loop, assert_as_eager, lines_of, only
 
@@ -87,6 +89,23 @@ def test_numbers_beyond_all_bounds_are_refused(tmp_path: Path, field: str) -> No
     (tmp_path / META).write_text(json.dumps(meta))
     with pytest.raises(DamagedRecord, match="damaged"):
         read_record(tmp_path)
+
+
+@pytest.mark.parametrize("name", [META, INDEX, DATA, FINDINGS])
+@pytest.mark.parametrize("kind", ["pipe", "folder", "device"])
+def test_what_is_no_plain_file_is_not_opened(tmp_path: Path, name: str, kind: str) -> None:
+    """A pipe would be waited for, and /dev/zero has no end."""
+    Loop(tmp_path).steps(3)
+    place = tmp_path / name
+    place.unlink()
+    {"pipe": lambda: os.mkfifo(place), "folder": place.mkdir, "device": lambda: place.symlink_to("/dev/zero")}[kind]()
+    run = RunFile(tmp_path)
+    assert not run.refresh() and run.findings == []
+    if name == META:
+        with pytest.raises(DamagedRecord, match="missing or damaged"):
+            run.record
+    else:
+        assert (3 if name == FINDINGS else 0) == sum(len(found.rows) for found in run.record.optimizers)
 
 
 JUNK = st.recursive(
