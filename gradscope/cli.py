@@ -11,6 +11,7 @@ import click
 from gradscope.config import codes, read_config
 from gradscope.errors import GradscopeError
 from gradscope.findings import SEVERITIES, from_line
+from gradscope.plain import sentence
 from gradscope.version import __version__
 
 
@@ -19,11 +20,12 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         result = commands.main(args=arguments, prog_name="gradscope", standalone_mode=False)
     except GradscopeError as error:
-        click.echo(f"gradscope: error: {error}", err=True)
+        click.echo(f"gradscope: error: {sentence(str(error))}", err=True)
         return error.exit_code
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
     except click.ClickException as error:
+        vars(error)["message"] = sentence(error.message)
         error.show()
         return 2
     except click.Abort:
@@ -154,7 +156,7 @@ def report(run_folder: Path, json_file: Path | None, rediagnose: bool) -> int:
         for line in read_findings(folder):
             try:
                 stored.append(from_line(line))
-            except (KeyError, TypeError, ValueError, IndexError):
+            except (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError):
                 notes.append("a damaged finding was left out")
         findings = fold(stored, RULES)
     shown = Report(record.meta, findings, skipped, folder, Path.cwd(), notes=tuple(notes))
@@ -224,8 +226,8 @@ def _write_json(file: Path, shown: Any) -> None:
         _say(f"{file} cannot be written ({error.strerror})")
 
 
-def _say(sentence: str) -> None:
+def _say(told: str) -> None:
     try:
-        click.echo(f"gradscope: {sentence}", err=True)
+        click.echo(f"gradscope: {sentence(told)}", err=True)
     except (OSError, ValueError):
         pass

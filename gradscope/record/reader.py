@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import os
 import zlib
 from pathlib import Path
 from typing import Any, Iterator, Mapping, Sequence
@@ -25,11 +26,14 @@ _DTYPES = {"<i8", "<i4", "<f8", "<f4", "|u1"}
 
 def find_run(path: Path) -> Path:
     """The run folder that `path` names: itself, or the newest run inside it."""
-    if not path.exists():
+    if not os.path.exists(path):  # not Path's: it stumbles over names that are too long
         raise DamagedRecord(f"there is no run folder at {path}")
-    if (path / META).is_file() or (path / INDEX).is_file():
-        return path
-    inside = [p for p in path.iterdir() if p.is_dir() and (p / META).is_file()] if path.is_dir() else []
+    try:
+        if (path / META).is_file() or (path / INDEX).is_file():
+            return path
+        inside = [p for p in path.iterdir() if p.is_dir() and (p / META).is_file()] if path.is_dir() else []
+    except OSError as error:
+        raise DamagedRecord(f"{path} cannot be read ({error.strerror})") from None
     if not inside:
         raise DamagedRecord(f"{path} holds no gradscope record (no {META} in it)")
     return max(inside, key=lambda p: ((p / META).stat().st_mtime, p.name))
