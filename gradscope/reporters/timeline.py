@@ -30,7 +30,7 @@ NARROWEST = 40  # columns
 _AT_USE = (Point.AFTER_BACKWARD, Point.BEFORE_STEP)  # here a used gradient is one that should have been cleared
 _MARKS = {"used": "*", "old": "!", "sum": "+"}  # where there is no room for the words
 _STYLE = {"old": "bold red", "sum": "yellow", "used": "dim", "None": "cyan", "-": "dim"}
-_LEGEND = {
+LEGEND = {
     "None": "no gradient",
     "0": "a gradient that is all zeros",
     "used": "a step has used this gradient",
@@ -121,7 +121,7 @@ def _optimizer(console: Console, moment: OptimizerMoment, base: Path | None, hin
     names = [printable(line.name) + (f" ({line.parameters})" if line.parameters > 1 else "") for line in moment.lines]
     wanted = min(max(map(cell_len, (*names, "parameter"))), 24)
     for marks, mixed_norms in ((False, True), (False, False), (True, False)):
-        cells = [[_texts(line.cells[p], p, marks, mixed_norms) for p in points] for line in moment.lines]
+        cells = [[cell_texts(line.cells[p], p, marks, mixed_norms) for p in points] for line in moment.lines]
         columns = [Column.of(_when(point), [row[i] for row in cells]) for i, point in enumerate(points)]
         room = console.width - sum(column.width + 2 for column in columns)
         if room >= wanted:
@@ -141,7 +141,7 @@ def _calls(console: Console, moment: OptimizerMoment, base: Path | None, own_los
     head, many = moment.head, len(moment.numbers)
     title = Text(f"{many} x " if many > 1 else "", "bold")
     title.append(f"{head.variable} ({head.kind})" if head.variable else head.kind, "bold")
-    title.append(f" · {_rates(head.lr)}" if head.lr else "", "not bold")
+    title.append(f" · {rates(head.lr)}" if head.lr else "", "not bold")
     title.append(f" · {_loss(head.loss)}" if own_loss else "", "not bold")
     console.print(title)
     places = [_place(call, base) for call in head.calls]
@@ -174,7 +174,7 @@ def _quoted(call: Call) -> str:
 def _legend(console: Console, shown: set[str]) -> None:
     """What the words in the tables mean: only those that are in one."""
     told = ["numbers: the gradient's norm"] if any(text[0].isdigit() and text != "0" for text in shown) else []
-    for word, meaning in _LEGEND.items():
+    for word, meaning in LEGEND.items():
         told += [f"{said}: {meaning}" for said in dict.fromkeys((word, _MARKS.get(word, word))) if said in shown]
     lines = told[:1]
     for item in told[1:]:
@@ -192,18 +192,25 @@ def _others(console: Console, moment: Moment) -> None:
             console.print(Text(f"{told}: {shown}{more}."))
 
 
-def _texts(cell: Cell, point: Point, marks: bool, mixed_norms: bool) -> tuple[str, str]:
+def cell_texts(cell: Cell, point: Point, marks: bool, mixed_norms: bool) -> tuple[str, str]:
     """A cell's number, where it has one, and its word."""
     state = cell.state
     number = number_text(cell.norm) if any(s in HAS_NUMBER for s in cell.counts) else ""
     if state is not None:
         word = _word(state, point)
         return number, _MARKS.get(word, word) if marks else word
-    old = GradState.STALE in cell.counts and point in _AT_USE
-    telling = GradState.STALE if old else next(s for s in _TELLING if s in cell.counts)
-    word = _word(telling, point)
-    word = f"{_MARKS.get(word, word) if marks else word} {cell.counts[telling]}/{sum(cell.counts.values())}"
+    told = telling(cell, point)
+    word = _word(told, point)
+    word = f"{_MARKS.get(word, word) if marks else word} {cell.counts[told]}/{sum(cell.counts.values())}"
     return (number if mixed_norms else "", word)
+
+
+def telling(cell: Cell, point: Point) -> GradState:
+    """The state to tell of a cell: that of all, or of those whose parameters differ the most telling one."""
+    if cell.state is not None:
+        return cell.state
+    old = GradState.STALE in cell.counts and point in _AT_USE
+    return GradState.STALE if old else next(s for s in _TELLING if s in cell.counts)
 
 
 def _word(state: GradState, point: Point) -> str:
@@ -234,7 +241,7 @@ def _loss(loss: float | None) -> str:
     return "no loss known" if loss is None else f"loss {loss:.4g}"
 
 
-def _rates(rates: Sequence[float]) -> str:
+def rates(rates: Sequence[float]) -> str:
     """The learning rates of the groups: one if they agree."""
     told = [format(rate, ".4g") for rate in rates]
     if len(set(told)) == 1:

@@ -1,0 +1,15 @@
+"""The files of the front-end, by name: nothing else in `static/` is ever served."""
+from __future__ import annotations
+
+from pathlib import Path
+
+SCRIPTS: tuple[str, ...] = ()  # classic scripts, in the order in which they are loaded
+OTHERS = ("index.js", "style.css")  # `index.js`, a module, loads the rest; the self-contained page does without it
+FOLDER = Path(__file__).parent / "static"
+
+
+def read(name: str) -> bytes:
+    """A file of the front-end; KeyError for any other name."""
+    if name not in (*SCRIPTS, *OTHERS):
+        raise KeyError(name)
+    return (FOLDER / name).read_bytes()
