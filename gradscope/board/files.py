@@ -3,7 +3,29 @@ from __future__ import annotations
 
 from pathlib import Path
 
-SCRIPTS: tuple[str, ...] = ()  # classic scripts, in the order in which they are loaded
+SCRIPTS = (  # classic scripts, in the order in which they are loaded
+    "dom.js",
+    "numbers.js",
+    "theme.js",
+    "provider.js",
+    "axis.js",
+    "plots.js",
+    "tree.js",
+    "scale.js",
+    "cells.js",
+    "tooltip.js",
+    "header.js",
+    "charts.js",
+    "lane.js",
+    "heatmap.js",
+    "cursor.js",
+    "stage.js",
+    "findings.js",
+    "rule.js",
+    "detail.js",
+    "timeline.js",
+    "app.js",
+)
 OTHERS = ("index.js", "style.css")  # `index.js`, a module, loads the rest; the self-contained page does without it
 FOLDER = Path(__file__).parent / "static"
 
