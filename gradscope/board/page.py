@@ -44,7 +44,7 @@ _PAGE = """<!DOCTYPE html>
 <style>{style}</style>
 </head>
 <body class="gradscope">
-<main id="gradscope"></main>
+<div id="gradscope"></div>
 <noscript><p>The pictures need JavaScript. This is the report as text:</p><pre>{text}</pre></noscript>
 {data}
 {scripts}
@@ -81,7 +81,7 @@ def render(
     held = embed(Documents(runs, pages, lambda stored: findings), name)
     run = held.document["run"]
     run["meta"]["notes"] = list(dict.fromkeys([*run["meta"]["notes"], *notes]))
-    scripts = [_inline(code) for code in (*(files.read(f).decode() for f in files.SCRIPTS), charts, START)]
+    scripts = [_inline(code) for code in (*(files.read(f).decode() for f in (*files.SCRIPTS, *files.PAGE)), charts, START)]
     data = [f'<script type="application/json" id="gradscope-data">{as_json(held.document)}</script>']
     data += [f'<script type="text/plain" id="gradscope-{i}">{blob}</script>' for i, blob in enumerate(held.blobs)]
     title = f"{run['meta']['script'] or run['run']}: {run['tally']} - gradscope"

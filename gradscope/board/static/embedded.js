@@ -75,12 +75,15 @@
     async function moment({stream, step}) {
       const all = data.moments[stream] || [];
       if (!all.length) missing('This page holds no timeline of this run.');
-      if (step === undefined || step === null) return all[all.length - 1];
-      const away = (one) => Math.abs(one.step - step);
+      const asked = step === undefined || step === null ? all[all.length - 1].step : Number(step);
+      const away = (one) => Math.abs(one.step - asked);
       const nearest = all.reduce((best, one) => (away(one) < away(best) ? one : best));
+      const at = all.indexOf(nearest);
+      const around = {before: at > 0 ? all[at - 1].step : null, after: at + 1 < all.length ? all[at + 1].step : null};
+      if (nearest.step === asked) return {...nearest, around};
       const steps = all.map((one) => g.count(one.step)).join(', ');
-      const note = `Of step ${g.count(Number(step))} this page holds no timeline: this is the nearest one (there are ${steps}).`;
-      return nearest.step === Number(step) ? nearest : {...nearest, asked: Number(step), note};
+      const note = `This page holds no timeline of step ${g.count(asked)}: this is the nearest one (of ${steps}).`;
+      return {...nearest, asked, around, note};
     }
 
     const documents = {
