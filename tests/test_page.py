@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import zlib
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from gradscope.board.encoding import TYPES
 from gradscope.cli import main
 from gradscope.findings import from_line, to_line
 from tests.test_hostile import HOSTILE, finding
+from tests.test_tensorboard import CHROMIUM, FLAGS
 
 Capture = pytest.CaptureFixture[str]
 
@@ -348,3 +350,125 @@ def test_stored_findings_are_those_of_the_report(sick: Path, tmp_path: Path) -> 
     data = json.loads(made(sick, tmp_path / "out.html").by_id("gradscope-data"))
     lines = [json.loads(line) for line in (sick / "findings.jsonl").read_text().splitlines()]
     assert {from_line(line).code for line in lines} == {f["code"] for f in data["run"]["findings"]}
+
+
+# -- in the browser -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def opened() -> Iterator[Any]:
+    """`opened(file)` shows it in a browser without a network; returns the tab, and what it asked for and complained of.
+
+    At the end nothing but the files was asked for, and nothing was complained of.
+    """
+    playwright = pytest.importorskip("playwright.sync_api")
+    if CHROMIUM is None:
+        pytest.skip("no chromium")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        asked: list[str] = []
+        said: list[str] = []
+        files: list[str] = []
+
+        def show(file: Path, **options: Any) -> Any:
+            context = browser.new_context(viewport={"width": 1440, "height": 1000}, offline=True, **options)
+            tab = context.new_page()
+            tab.set_default_timeout(15_000)
+            tab.on("request", lambda request: asked.append(request.url))
+            tab.on("console", lambda message: said.append(message.text))
+            tab.on("pageerror", lambda error: said.append(str(error)))
+            files.append(file.as_uri())
+            tab.goto(file.as_uri())
+            return tab
+
+        show.said = said
+        yield show
+        browser.close()
+        assert files == asked
+        assert [] == said
+
+
+def at(tab: Any, name: str) -> Any:
+    """The element with this test id."""
+    return tab.locator(f"[data-testid={name}]")
+
+
+def ground(tab: Any) -> int:
+    """How bright the ground is, 0 to 765."""
+    colour = tab.evaluate("getComputedStyle(document.body).backgroundColor")
+    return sum(map(int, re.findall(r"\d+", colour)[:3]))
+
+
+def test_in_the_browser(opened: Any, sick: Path, tmp_path: Path) -> None:
+    """From a file, with no network: findings, pictures, a parameter's curves and a step's timeline; the statistics
+    switch, a step and a rule are chosen; it goes dark with the system. Nothing is asked of anybody."""
+    made(sick, tmp_path / "out.html")
+    tab = opened(tmp_path / "out.html", color_scheme="light")
+    tab.get_by_text("call optimizer.zero_grad() before line").first.wait_for()
+    at(tab, "heatmap-line").nth(5).wait_for()
+    assert "1 error, 0 warnings" in tab.title()
+    tab.locator("[data-testid=heatmap] image").first.wait_for()  # plotly's
+    shown = [line.get_attribute("data-name") for line in at(tab, "heatmap-line").all()]
+    assert ["first", "first.weight", "first.bias", "second", "second.weight", "second.bias"] == shown
+    for stat in ("update", "weight", "state", "gradient"):
+        at(tab, f"stat-{stat}").click()
+        tab.locator(f"[data-testid=stat-{stat}][aria-checked=true]").wait_for()
+    box = at(tab, "heatmap").bounding_box()
+    tab.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + 24)
+    tab.get_by_text(re.compile(r"^step 1\d$|^step 2\d$")).first.wait_for()  # the tooltip
+    tab.mouse.click(box["x"] + box["width"] - 25, box["y"] + 24)
+    timeline = at(tab, "timeline")
+    timeline.get_by_text("Step 39").wait_for()
+    timeline.get_by_text("old").first.wait_for()
+    at(tab, "parameter-curves").get_by_text("first.weight").first.wait_for()
+    tab.get_by_text("What is GS101?").click()
+    at(tab, "rule-dialog").get_by_text("Why it matters").wait_for()
+    tab.keyboard.press("Escape")
+    at(tab, "heatmap").focus()
+    tab.keyboard.press("+")
+    tab.keyboard.press("ArrowRight")
+    tab.keyboard.press("Enter")
+    assert ground(tab) > 600
+    tab.emulate_media(color_scheme="dark")
+    tab.wait_for_function("document.documentElement.dataset.theme === 'dark'")
+    assert ground(tab) < 200
+
+
+def test_hostile_text_in_the_browser(opened: Any, tmp_path: Path) -> None:
+    """It is shown as text, and runs nowhere."""
+    made(hostile_run(tmp_path / "runs"), tmp_path / "out.html")
+    tab = opened(tmp_path / "out.html")
+    at(tab, "heatmap-line").first.wait_for()
+    tab.get_by_text("<img src=x onerror=window[0]=1>").first.wait_for()
+    tab.locator("[data-name='</script><script>window[0]=1</script>.weight'], "
+                "[data-name='</script><script>window[0]=1</script>']").first.wait_for()  # fmt: skip
+    assert 0 == tab.locator("img, iframe, object, embed").count()
+    assert tab.evaluate("window[0] === undefined")
+    for stat in ("state", "update"):
+        at(tab, f"stat-{stat}").click()
+    tab.mouse.move(900, 700)
+
+
+def test_the_policy_holds(opened: Any, sick: Path, tmp_path: Path) -> None:
+    """A script that somebody has put in does not run, and the page's own can send nothing."""
+    made(sick, tmp_path / "out.html")
+    text = (tmp_path / "out.html").read_text()
+    (tmp_path / "out.html").write_text(text.replace("</body>", "<script>window.hacked = 1</script></body>"))
+    tab = opened(tmp_path / "out.html")
+    at(tab, "heatmap-line").first.wait_for()
+    assert tab.evaluate("window.hacked === undefined")
+    refused = tab.evaluate("""new Promise((done) => {
+        document.addEventListener('securitypolicyviolation', (event) => done(event.effectiveDirective));
+        fetch('https://example.org').catch(() => {});
+    })""")
+    assert "connect-src" == refused
+    assert [] != opened.said
+    opened.said.clear()
+
+
+def test_a_page_of_a_run_without_steps(opened: Any, tmp_path: Path) -> None:
+    """One sentence instead of pictures."""
+    with gradscope.watch(log_dir=tmp_path / "empty"):
+        pass
+    made(tmp_path / "empty", tmp_path / "out.html")
+    opened(tmp_path / "out.html").get_by_text("there is nothing to draw").wait_for()
