@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from gradscope.board.axis import usable
-from gradscope.board.heatmap import measured_steps
 from gradscope.board.lines import Place, tree_order
+from gradscope.board.measured import measured_steps
 from gradscope.board.runs import FILES
 from gradscope.errors import UsageError
 from gradscope.findings import Finding, from_line
