@@ -430,7 +430,7 @@ def test_in_the_browser(opened: Any, sick: Path, tmp_path: Path) -> None:
     tab.keyboard.press("Enter")
     assert ground(tab) > 600
     tab.emulate_media(color_scheme="dark")
-    tab.wait_for_function("document.documentElement.dataset.theme === 'dark'")
+    tab.locator("html[data-theme=dark]").wait_for(state="attached")
     assert ground(tab) < 200
 
 

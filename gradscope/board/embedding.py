@@ -21,6 +21,7 @@ NARROWEST = 40  # columns
 MOST_LINES = 12_000  # parameters and modules
 MOST_STREAMS = 16
 MOST_MOMENTS = 40
+FEW_PARAMETERS = 200  # here a timeline costs little: also of steps at which nothing was found
 _KEPT_BITS = 16  # of a float's 23 after the point: five significant digits
 
 
@@ -75,8 +76,8 @@ def embed(documents: Documents, run: str) -> Embedded:
         notes.append(f"this page holds the first {len(streams)} of {len(whole['streams'])} streams")
     nodes = {s["number"]: nodes_of([p["name"] for p in s["parameters"]]) for s in streams}
     lines = max(1, sum(map(len, nodes.values())))
-    width = min(WIDTH, max(NARROWEST, MOST // (A_CELL * lines)))
-    while True:
+    width = _width(MOST / (A_CELL * lines))
+    for attempt in range(4):
         blobs = _Blobs()
         heatmaps = {
             stream: {stat: _heatmap(documents, run, stream, stat, width, some, blobs) for stat in STATISTICS}
@@ -84,9 +85,10 @@ def embed(documents: Documents, run: str) -> Embedded:
             if some
         }
         size = sum(map(len, blobs.texts))
-        if size <= MOST or width <= NARROWEST:
+        fits = size <= MOST and (attempt or width == WIDTH or size > MOST / 2)
+        if fits or (size > MOST and width == NARROWEST):
             break
-        width = max(NARROWEST, int(0.95 * width * MOST / size))
+        width = _width(0.9 * width * MOST / max(1, size))
     most = max((s["measured"] for s in streams), default=0)
     if most > width:
         notes.append(f"the heatmaps of this page have at most {width} columns, for {most:,} measured steps")
@@ -101,6 +103,10 @@ def embed(documents: Documents, run: str) -> Embedded:
         "rules": _rules(documents, whole["findings"]),
     }
     return Embedded(document, blobs.texts)
+
+
+def _width(columns: float) -> int:
+    return int(min(WIDTH, max(NARROWEST, columns)))
 
 
 def nodes_of(names: Sequence[str]) -> list[list[int]]:
@@ -142,7 +148,7 @@ def _heatmap(
 def _moments(
     documents: Documents, run: str, streams: Sequence[Any], findings: Sequence[Any]
 ) -> dict[int, list[dict[str, Any]]]:
-    """By stream: the first, the newest, and those at which something was found, began or ended."""
+    """By stream: the first, the newest, those at which something was found, began or ended; some between them."""
     held: dict[int, dict[int, dict[str, Any]]] = {s["number"]: {} for s in streams}
     room = MOST_MOMENTS + 2 * len(streams)
     for stream, step in _steps(streams, findings):
@@ -167,6 +173,10 @@ def _steps(streams: Sequence[Any], findings: Sequence[Any]) -> Iterator[tuple[in
             for step in (finding["step"], *finding["steps"]):
                 if step >= 0:
                     yield finding["stream"], step
+    for stream in streams:
+        if len(stream["parameters"]) <= FEW_PARAMETERS:
+            for step in np.linspace(stream["first"], stream["last"], MOST_MOMENTS).astype(int).tolist():
+                yield stream["number"], step
 
 
 def _rules(documents: Documents, findings: Sequence[Any]) -> dict[str, Any]:

@@ -81,7 +81,8 @@ def render(
     held = embed(Documents(runs, pages, lambda stored: findings), name)
     run = held.document["run"]
     run["meta"]["notes"] = list(dict.fromkeys([*run["meta"]["notes"], *notes]))
-    scripts = [_inline(code) for code in (*(files.read(f).decode() for f in (*files.SCRIPTS, *files.PAGE)), charts, START)]
+    own = [files.read(script).decode() for script in (*files.SCRIPTS, *files.PAGE)]
+    scripts = [_inline(code) for code in (*own, charts, START)]
     data = [f'<script type="application/json" id="gradscope-data">{as_json(held.document)}</script>']
     data += [f'<script type="text/plain" id="gradscope-{i}">{blob}</script>' for i, blob in enumerate(held.blobs)]
     title = f"{run['meta']['script'] or run['run']}: {run['tally']} - gradscope"

@@ -81,8 +81,7 @@
       const at = all.indexOf(nearest);
       const around = {before: at > 0 ? all[at - 1].step : null, after: at + 1 < all.length ? all[at + 1].step : null};
       if (nearest.step === asked) return {...nearest, around};
-      const steps = all.map((one) => g.count(one.step)).join(', ');
-      const note = `This page holds no timeline of step ${g.count(asked)}: this is the nearest one (of ${steps}).`;
+      const note = `This page holds the timelines of ${all.length} steps: this is the one nearest to step ${g.count(asked)}.`;
       return {...nearest, asked, around, note};
     }
 
