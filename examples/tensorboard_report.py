@@ -1,6 +1,6 @@
 """Two runs to look at in a browser: a small CNN on scikit-learn's digits, trained well and with a forgotten line.
 
-python examples/tensorboard_report.py [--log-dir runs] [--steps 200]
+python examples/tensorboard_report.py [--log-dir runs] [--steps 150]
 """
 import argparse
 from collections import OrderedDict
@@ -50,7 +50,7 @@ def record(log_dir: Path, steps: int, forget_zero_grad: bool) -> str:
     """Train, and leave a run folder in `log_dir`; returns the report."""
     torch.manual_seed(0)
     net = network()
-    sgd = torch.optim.SGD(net.parameters(), lr=0.2)
+    sgd = torch.optim.SGD(net.parameters(), lr=0.1)
     with gradscope.watch(net, sgd, log_dir=str(log_dir), every=1) as scope:  # norms at each step: there are few
         train(net, sgd, steps, forget_zero_grad)
     return scope.report()
@@ -59,7 +59,7 @@ def record(log_dir: Path, steps: int, forget_zero_grad: bool) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--log-dir", type=Path, default=Path("runs"))
-    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--steps", type=int, default=150)
     options = parser.parse_args()
     well, badly = options.log_dir / "digits", options.log_dir / "digits-no-zero-grad"
     print(record(well, options.steps, forget_zero_grad=False))
