@@ -1,4 +1,4 @@
-"""The pictures of the README: TensorBoard's tab, light and dark, and the page, of the two runs of tensorboard_report.py.
+"""The README's pictures: TensorBoard's tab, light and dark, and the page, of the runs of tensorboard_report.py.
 
 python examples/pictures.py [--to examples/pictures]
 
@@ -46,7 +46,8 @@ def tensorboard(runs: Path) -> Iterator[str]:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
-    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(runs), "--host", "127.0.0.1", "--port", str(port)]
+    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(runs), "--host", "127.0.0.1"]
+    command += ["--port", str(port)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         wait_for(f"http://127.0.0.1:{port}/data/runs")
