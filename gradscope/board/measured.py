@@ -140,10 +140,10 @@ class Table:
 
     def _ratios(self, rows: slice, ranks: Array) -> tuple[Values, Values]:
         updates, weights = self._gather(rows, "update_norm"), self._gather(rows, "weight_norm")
-        scheduled = np.asarray(~np.isnan(updates).all(axis=1))
-        at = np.flatnonzero(scheduled | np.isnan(weights).any(axis=1))  # most rows measure no update
+        scheduled = self._scheduled(rows)
+        at = np.flatnonzero(scheduled.any(axis=1) | np.isnan(weights).any(axis=1))  # most rows measure no update
         updates, weights, ranks, scheduled = updates[at], weights[at], ranks[at], scheduled[at]
-        has = ((ranks <= FRESH) & (scheduled[:, None] | np.isnan(weights))) | ~np.isnan(updates)
+        has = ((ranks <= FRESH) & (scheduled | np.isnan(weights))) | ~np.isnan(updates)
         over, under = _squares(updates, has), _squares(weights, has)
         known = (has[:, self._columns], self._any(has))
         ratios = []
@@ -153,6 +153,18 @@ class Table:
             with np.errstate(invalid="ignore", divide="ignore"):
                 ratios.append(Values(above / below, None if some.all() else some, at))
         return ratios[0], ratios[1]
+
+    def _scheduled(self, rows: slice) -> Array:
+        """# (rows, parameters) Whether its optimizer has measured updates in a row: some of them are not NaN."""
+        out = np.zeros((rows.stop - rows.start, self.width), np.bool_)
+        for part in self._parts:
+            at = part.at[rows]
+            there = np.flatnonzero(at >= 0)
+            if len(there):
+                updates = np.asarray(part.optimizer.arrays["update_norm"])
+                inner = updates[at[0] : at[-1] + 1] if part.first is not None else updates[at[there]]
+                out[there[:, None], part.targets] = ~np.isnan(inner).all(axis=1)[:, None]
+        return out
 
     def _pick(self, values: Array) -> Array:
         return np.asarray(values[:, self._columns])
