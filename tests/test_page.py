@@ -25,6 +25,7 @@ import gradscope
 from gradscope.board import page
 from gradscope.board.embedding import nodes_of, rounded
 from gradscope.board.encoding import TYPES
+from gradscope.board.places import relative
 from gradscope.cli import main
 from gradscope.findings import from_line, to_line
 from tests.test_hostile import HOSTILE, finding
@@ -166,6 +167,41 @@ def test_the_newest_run_of_a_folder(sick: Path, tmp_path: Path) -> None:
     """RUN is what it is for the report: also a folder with runs in it."""
     data = json.loads(made(sick.parent, tmp_path / "out.html").by_id("gradscope-data"))
     assert sick.name == data["run"]["run"] == data["listed"]["run"]
+
+
+def test_places_are_told_as_in_the_terminal(sick: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Relative to where the command is given: a page that is sent around does not tell of one's home."""
+    monkeypatch.chdir(Path(__file__).parent)
+    reader = made(sick, tmp_path / "out.html")
+    data = json.loads(reader.by_id("gradscope-data"))
+    assert {"test_page.py"} == {f["where"]["file"] for f in data["run"]["findings"]}
+    calls = [call for moment in data["moments"]["0"] for table in moment["optimizers"] for call in table["calls"]]
+    assert {"test_page.py", None} >= {call["file"] for call in calls}
+    told = json.dumps({**data["run"], "meta": None})
+    assert str(Path(__file__).parent) not in told
+
+
+@pytest.mark.parametrize(
+    "file, shown",
+    [
+        ("/home/me/train.py", "train.py"),
+        ("/home/me/src/../train.py", "train.py"),
+        ("/home/me2/train.py", "/home/me2/train.py"),
+        ("/home/me", "/home/me"),
+        ("/home/me/../../etc/passwd", "/home/me/../../etc/passwd"),
+        ("<stdin>", "<stdin>"),
+        ("", ""),
+        ("/home/me/\0", "\0"),
+        (None, None),
+    ],
+)
+def test_what_lies_below_a_folder(file: str | None, shown: str | None) -> None:
+    """By the name alone."""
+    place = {"file": file}
+    relative([place, None], Path("/home/me"))
+    assert {"file": shown} == place
+    relative([place], None)
+    assert {"file": shown} == place
 
 
 # -- hostile text ---------------------------------------------------------------------------------------------------
