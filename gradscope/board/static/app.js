@@ -291,6 +291,7 @@
       const left = Math.round(Math.min(300, Math.max(150, width * 0.22)));
       this.axis.place(left, width - left - 18);
       this.stageNode.style.setProperty('--left', `${left}px`);
+      this.stageNode.style.setProperty('--wide', `${this.axis.width}px`);
       this.strip.draw();
       this.lane.draw();
       this.drawPictures();

@@ -53,9 +53,11 @@
     const [low, high] = range;
     const stops = g.scaleColors(stat).map(([at, color]) => `${color} ${at * 100}%`).join(', ');
     const bar = g.el('div.scale-bar', {style: {background: `linear-gradient(to right, ${stops})`}});
-    const ticks = scaleTicks(low, high).map((n) => g.el('span.scale-tick', {
-      style: {left: `${(n - low) / (high - low) * 100}%`}, className: `scale-tick${stat === 'update' && n === USUAL ? ' usual' : ''}`,
-    }, g.power(n) + (stat === 'update' && n === USUAL ? ' usual' : '')));
+    const ticks = scaleTicks(low, high).map((n) => {
+      const usual = stat === 'update' && n === USUAL;
+      return g.el(usual ? 'span.scale-tick.usual' : 'span.scale-tick', {style: {left: `${(n - low) / (high - low) * 100}%`}},
+                  Number.isInteger(n) ? g.power(n) : g.show(10 ** n), usual && ' usual');
+    });
     return g.el('div.legend', {},
                 g.el('div.scale', {role: 'img', 'aria-label': `${WHAT[stat]}: colours from ${g.show(10 ** low)} to ${g.show(10 ** high)}`},
                      bar, ticks),
@@ -64,6 +66,11 @@
   }
 
   function scaleTicks(low, high) {
+    if (high - low < 2) {
+      const between = high - low < 1.4 ? [1, 2, 5] : [1, 3];
+      const decades = Array.from({length: 4}, (_, i) => Math.floor(low) + i);
+      return decades.flatMap((n) => between.map((m) => n + Math.log10(m))).filter((at) => at >= low && at <= high);
+    }
     const every = Math.max(1, Math.ceil((high - low) / 5));
     const ticks = [];
     for (let n = Math.ceil(low); n <= high; n++) if ((n - USUAL) % every === 0) ticks.push(n);
