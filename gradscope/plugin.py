@@ -1,37 +1,50 @@
-"""The tab in TensorBoard: routes to the documents of the board and to its front-end. It must start in no time."""
+"""The tab in TensorBoard: routes to the documents of the board and to the files of its front-end.
+
+TensorBoard imports this at its start, whoever's logs it is to show: what takes time is imported with the first request.
+"""
 from __future__ import annotations
 
+import gzip
 import json
+import logging
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tensorboard.plugins import base_plugin
 from werkzeug import Request, Response
 
 from gradscope.errors import GradscopeError, UsageError
 
-KINDS = {"js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
-HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
+if TYPE_CHECKING:
+    from gradscope.board.documents import Documents, Page
+    from gradscope.board.runs import Runs
+
+NAME, TAB = "gradscope", "GradScope"
+DOCUMENTS = ("files", "runs", "run", "curves", "heatmap", "parameter", "moment", "rule")
+_KINDS = {"js": "text/javascript", "css": "text/css"}
+_HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
+Answer = Callable[[Request], Response]
 
 
 class GradscopePlugin(base_plugin.TBPlugin):  # type: ignore[misc]
-    """What TensorBoard asks of a plugin; the board does the work."""
+    """What TensorBoard asks of a plugin. It answers from the run folders below the log directory, and nothing else."""
 
-    plugin_name = "gradscope"
+    plugin_name = NAME
 
     def __init__(self, context: Any) -> None:
-        self._roots = roots_of(getattr(context, "logdir", None), getattr(context, "flags", None))
+        self._logdir = str(getattr(context, "logdir", None) or "")
+        self._spec = str(getattr(getattr(context, "flags", None), "logdir_spec", None) or "")
 
     @cached_property
-    def _runs(self) -> Any:
-        from gradscope.board.runs import Runs
+    def _runs(self) -> Runs:
+        from gradscope.board.runs import Runs, roots_of
 
-        return Runs(self._roots)
+        return Runs(*roots_of(self._logdir, self._spec))
 
     @cached_property
-    def _documents(self) -> Any:
+    def _documents(self) -> Documents:
         from gradscope.board.documents import Documents
         from gradscope.diagnosis import fold
         from gradscope.rules.catalogue import RULES
@@ -39,94 +52,104 @@ class GradscopePlugin(base_plugin.TBPlugin):  # type: ignore[misc]
         return Documents(self._runs, page_of, lambda findings: fold(findings, RULES))
 
     def frontend_metadata(self) -> Any:
-        return base_plugin.FrontendMetadata(es_module_path="/index.js", tab_name="GradScope", disable_reload=False)
+        return base_plugin.FrontendMetadata(es_module_path="/index.js", tab_name=TAB)
 
     def is_active(self) -> bool:
         """Whether there is a run that gradscope has recorded."""
         try:
-            return bool(self._runs.folders())
+            return self._runs.any()
         except Exception:
             return False
 
     def get_plugin_apps(self) -> dict[str, Any]:
-        from gradscope.board import files
+        from gradscope.board.files import OTHERS, SCRIPTS
 
-        routes: dict[str, Any] = {f"/{name}": self._app(self._document(name)) for name in self._documents.names}
-        for name in (*files.OTHERS, *files.SCRIPTS):
-            routes[f"/{name}"] = routes[f"/static/{name}"] = self._app(self._static(name))
-        routes["/plotly.js"] = self._app(self._plotly)
-        return routes
+        routes = {f"/{name}": _app(self._document(name)) for name in DOCUMENTS}
+        for name in (*OTHERS, *SCRIPTS):
+            routes[f"/{name}"] = routes[f"/static/{name}"] = _app(_file(name))
+        return {**routes, "/plotly.js": _app(_plotly)}
 
-    # -- routes -----------------------------------------------------------------------------------------------------
-
-    def _app(self, answer: Callable[[Request], Response]) -> Any:
-        @Request.application
-        def app(request: Request) -> Response:
-            if request.method not in ("GET", "HEAD"):
-                return _error(405, "only GET is answered here")
-            try:
-                return answer(request)
-            except UsageError as error:
-                return _error(400, str(error))
-            except GradscopeError as error:
-                return _error(404, str(error))
-            except Exception as error:
-                return _error(500, f"gradscope failed: {type(error).__name__}")
-
-        return app
-
-    def _document(self, name: str) -> Callable[[Request], Response]:
-        def answer(request: Request) -> Response:
-            return _json(self._documents.get(name, request.args), 200)
-
-        return answer
-
-    def _static(self, name: str) -> Callable[[Request], Response]:
-        def answer(request: Request) -> Response:
-            from gradscope.board import files
-
-            kind = KINDS[name.rpartition(".")[2]]
-            return Response(files.read(name), content_type=f"{kind}; charset=utf-8", headers=HEADERS)
-
-        return answer
-
-    def _plotly(self, request: Request) -> Response:
-        from gradscope.board.plotly import MISSING, script
-
-        file = script()
-        if file is None:
-            return _error(404, MISSING)
-        return Response(file.read_bytes(), content_type="text/javascript; charset=utf-8", headers=HEADERS)
+    def _document(self, name: str) -> Answer:
+        return lambda request: _json(self._documents.get(name, request.args))
 
 
-def roots_of(logdir: Any, flags: Any) -> dict[str, Path]:
-    """The folders to look for runs in, by the name that their runs begin with."""
-    spec = getattr(flags, "logdir_spec", None) or ""
-    if logdir:
-        return {"": Path(logdir).expanduser()}
-    roots = {}
-    for part in str(spec).split(","):
-        name, colon, path = part.partition(":")
-        if part:
-            roots[name if colon else ""] = Path(path if colon else part).expanduser()
-    return roots
-
-
-def page_of(code: str) -> Any:
+def page_of(code: str) -> Page | None:
     """A rule's page, None where there is no such rule."""
     from gradscope.board.documents import Page
-    from gradscope.rules.catalogue import find_rule
+    from gradscope.rules.catalogue import RULES
 
-    try:
-        rule = find_rule(code)
-    except GradscopeError:
-        return None
-    return Page(rule.code, rule.name, rule.severity, rule.page())
+    rule = next((rule for rule in RULES if rule.code == code), None)
+    return None if rule is None else Page(rule.code, rule.name, rule.severity, rule.page())
 
 
-def _json(document: dict[str, Any], status: int) -> Response:
+def _app(answer: Answer) -> Any:
+    """A WSGI application; what goes wrong in it is one sentence."""
+
+    @Request.application
+    def app(request: Request) -> Response:
+        if request.method not in ("GET", "HEAD"):
+            return _error(405, "only GET is answered here")
+        try:
+            return answer(request)
+        except UsageError as error:
+            return _error(400, str(error))
+        except GradscopeError as error:
+            return _error(404, str(error))
+        except Exception as error:
+            logging.getLogger(__name__).warning("gradscope's tab: %s failed: %r", request.path, error)
+            return _error(500, f"gradscope could not make this: {type(error).__name__}")
+
+    return app
+
+
+def _file(name: str) -> Answer:
+    def answer(request: Request) -> Response:
+        from gradscope.board.files import read
+
+        try:
+            content = read(name)
+        except OSError:
+            return _error(404, f"gradscope was installed without its {name}")
+        return _content(request, content, _KINDS[name.rpartition(".")[2]])
+
+    return answer
+
+
+def _plotly(request: Request) -> Response:
+    from gradscope.board.plotly import MISSING, script
+
+    file = script()
+    if file is None:
+        return _error(404, MISSING)
+    known = file.stat()
+    packed = "gzip" in request.headers.get("Accept-Encoding", "")
+    content = _packed(file, known.st_mtime_ns) if packed else file.read_bytes()
+    response = _content(request, content, _KINDS["js"], f"{known.st_mtime_ns:x}-{known.st_size:x}-{packed}")
+    response.headers["Vary"] = "Accept-Encoding"
+    if packed and response.status_code == 200:
+        response.headers["Content-Encoding"] = "gzip"
+    return response
+
+
+@lru_cache(maxsize=1)
+def _packed(file: Path, changed: int) -> bytes:
+    return gzip.compress(file.read_bytes(), 6)
+
+
+def _content(request: Request, content: bytes, kind: str, tag: str = "") -> Response:
+    """A file, with a tag, so that a browser need not fetch it again."""
+    response = Response(content, content_type=f"{kind}; charset=utf-8", headers=_HEADERS)
+    if tag:
+        response.set_etag(tag)
+    else:
+        response.add_etag()
+    return response.make_conditional(request)
+
+
+def _json(document: dict[str, Any], status: int = 200) -> Response:
     text = json.dumps(document, allow_nan=False, separators=(",", ":"))
-    return Response(text, status, content_type="application/json; charset=utf-8", headers=HEADERS)
+    headers = {**_HEADERS, "Cache-Control": "no-store"}
+    return Response(text, status, content_type="application/json; charset=utf-8", headers=headers)
 
 
 def _error(status: int, sentence: str) -> Response:

@@ -166,11 +166,11 @@ def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
 
 
 def test_descriptions_without_a_dtype_are_still_read(tmp_path: Path) -> None:
-    """The first records described a parameter by name, shape and group."""
+    """The first records described a parameter by name, shape and group; later ones by dtype, too."""
     written_run(tmp_path)
     index = (tmp_path / INDEX).read_text()
-    assert '["w",[2,2],0,""]' in index
-    (tmp_path / INDEX).write_text(index.replace('["w",[2,2],0,""]', '["w",[2,2],0]'))
+    assert '["w",[2,2],0,"",-1]' in index
+    (tmp_path / INDEX).write_text(index.replace('["w",[2,2],0,"",-1]', '["w",[2,2],0]'))
     assert read_record(tmp_path).optimizers[0].parameters[0] == Parameter("w", (2, 2), 0)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 import collections
 import gc
 import weakref
+from pathlib import Path
 from typing import Callable, Iterator
 
 import numpy as np
@@ -17,6 +18,7 @@ from gradscope.facts.fact import newest_of
 from gradscope.facts.loop import GraphAge, SkippedStep
 from gradscope.facts.loss import SharedLoss
 from gradscope.hooks.forward import glimpse
+from gradscope.record.reader import find_run, read_record
 from gradscope.record.record import OptimizerRecord, Record
 from gradscope.recording.sampling import Sampling
 
@@ -255,6 +257,74 @@ def test_names_are_those_of_the_root_module() -> None:
     (found,) = recorded(loop).optimizers
     assert [p.name for p in found.parameters] == ["a.weight=b.weight", "extra[0].weight", "opt0.group0.2"]
     assert found.variable == "optimizer"
+
+
+class Tied(nn.Module):
+    """Weights that are one, a norm between them, and an output layer that was registered first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.out, self.norm, self.inner = nn.Linear(3, 3), nn.LayerNorm(3), nn.Linear(3, 3, bias=False)
+        self.inner.weight = self.out.weight
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.out(self.norm(self.inner(x)))
+
+
+def in_places(record: Record) -> list[str]:
+    """The names of all parameters, in the order of their places."""
+    found = [parameter for optimizer in record.optimizers for parameter in optimizer.parameters]
+    assert len({parameter.place for parameter in found}) == len(found)
+    return [parameter.name for parameter in sorted(found, key=lambda parameter: parameter.place)]
+
+
+def test_parameters_know_their_place_in_the_model(tmp_path: Path) -> None:
+    """Groups with and without decay mix up their order; a record on disk knows it, too."""
+    net = Tied()
+    groups = [[p for p in net.parameters() if p.ndim > 1], [p for p in net.parameters() if p.ndim < 2][::-1]]
+    optimizer = torch.optim.SGD([{"params": group} for group in groups], lr=0.1)
+
+    def loop() -> None:
+        net(X).mean().backward()
+        optimizer.step()
+
+    with gradscope.watch(log_dir=str(tmp_path)) as scope:
+        loop()
+    names = ["out.weight=inner.weight", "out.bias", "norm.weight", "norm.bias"]
+    (found,), (read,) = scope.record.optimizers, read_record(find_run(tmp_path)).optimizers
+    assert [(names[0], 0), (names[3], 3), (names[2], 2), (names[1], 1)] == [(p.name, p.place) for p in found.parameters]
+    assert found.parameters == read.parameters
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_the_parameters_of_a_second_model_stand_behind_those_of_the_first(several: bool) -> None:
+    """With one optimizer for both, or one for each; those of the second come first in it."""
+    first, second = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 2)), nn.Linear(2, 1)
+    if several:
+        optimizers = [sgd(second), sgd(first)]
+    else:
+        optimizers = [torch.optim.SGD([*second.parameters(), *reversed(list(first.parameters()))], lr=0.1)]
+
+    def loop() -> None:
+        second(first(X)).mean().backward()
+        for optimizer in optimizers:
+            optimizer.step()
+
+    expected = [f"first.{layer}.{name}" for layer in "01" for name in ("weight", "bias")]
+    assert [*expected, "second.weight", "second.bias"] == in_places(recorded(loop))
+
+
+def test_parameters_of_no_model_have_no_place() -> None:
+    """A plain list of tensors: nobody knows their order."""
+    free = [nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(3))]
+    optimizer = torch.optim.SGD(free, lr=0.1)
+
+    def loop() -> None:
+        (X * free[0] + free[1]).mean().backward()
+        optimizer.step()
+
+    (found,) = recorded(loop).optimizers
+    assert [-1, -1] == [parameter.place for parameter in found.parameters]
 
 
 def test_a_second_model_in_a_long_run_has_names_too() -> None:

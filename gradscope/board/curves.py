@@ -7,8 +7,9 @@ import numpy as np
 
 from gradscope.board.axis import Axis, axis_of, usable
 from gradscope.board.encoding import encode
-from gradscope.board.heatmap import Cells, Question, cells_of, end_of
+from gradscope.board.heatmap import Cells, Question, cells_of
 from gradscope.board.lines import Lines, Place
+from gradscope.board.measured import end_of
 from gradscope.events import Point
 from gradscope.record.record import Array, OptimizerRecord, Record, Stream, Wiring
 
@@ -135,9 +136,9 @@ def parameter(stream: Stream, order: Sequence[Place], line: Lines, question: Que
     document: dict[str, Any] = {"edges": encode(axis.edges, "f8"), "rows": encode(axis.counts, "i4")}
     for name, cells in shown.items():
         document[name] = {
-            "mean": encode(cells.mean[0], "f8"),
-            "low": encode(cells.low[0], "f8"),
-            "high": encode(cells.high[0], "f8"),
-            "not_finite": encode(cells.not_finite[0], "i4"),
+            "mean": encode(cells.mean[:, 0], "f8"),
+            "low": encode(cells.low[:, 0], "f8"),
+            "high": encode(cells.high[:, 0], "f8"),
+            "not_finite": encode(cells.not_finite[:, 0], "i4"),
         }
-    return {**document, "state": encode(state[0], "u1")}
+    return {**document, "state": encode(state[:, 0], "u1")}

@@ -2,18 +2,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-from gradscope.board import moment, overview
 from gradscope.board.curves import curves, parameter
 from gradscope.board.files import SCRIPTS
 from gradscope.board.heatmap import STATISTICS, Question, heatmap
 from gradscope.board.lines import Lines
+from gradscope.board.listing import Listing
+from gradscope.board.moment import moment
+from gradscope.board.overview import overview
 from gradscope.board.plotly import script
 from gradscope.board.runs import Runs
-from gradscope.board.source import Fold, Opened, Source, Sources
+from gradscope.board.source import Fold, Opened, Sources
 from gradscope.errors import GradscopeError, UsageError
+from gradscope.record.record import Stream
 from gradscope.version import __version__
 
 WIDTH, WIDEST = 800, 4000  # columns
@@ -41,7 +45,8 @@ class Documents:
     """
 
     def __init__(self, runs: Runs, pages: Callable[[str], Page | None], fold: Fold) -> None:
-        self._runs, self._pages, self._sources = runs, pages, Sources(fold)
+        self._runs, self._pages = runs, pages
+        self._sources, self._listing = Sources(fold), Listing(fold)
         self._documents: dict[str, Callable[[Mapping[str, str]], dict[str, Any]]] = {
             "files": self._files,
             "runs": self._list,
@@ -58,7 +63,7 @@ class Documents:
         return tuple(self._documents)
 
     def get(self, name: str, asked: Mapping[str, str]) -> dict[str, Any]:
-        """A document. UsageError where the question is off, NotThere or DamagedRecord where there is no answer."""
+        """A document. UsageError where the question is off, another GradscopeError where there is no answer."""
         if name not in self._documents:
             raise NotThere("there is no such document")
         return self._documents[name](asked)
@@ -69,49 +74,47 @@ class Documents:
         return {"scripts": list(SCRIPTS), "plotly": script() is not None, "gradscope": __version__}
 
     def _list(self, asked: Mapping[str, str]) -> dict[str, Any]:
-        runs = [overview.listed(name, self._sources.of(folder)) for name, folder in self._runs.folders().items()]
-        newest = max(runs, key=lambda run: run.pop("changed"), default=None)
-        return {"runs": runs, "newest": None if newest is None else newest["run"]}
+        folders = self._runs.folders(fresh=0.5)
+        return self._listing.document(folders, self._runs.note)
 
     def _run(self, asked: Mapping[str, str]) -> dict[str, Any]:
-        name, source = self._source(asked)
-        return overview.overview(name, source.open())
+        with self._opened(asked) as opened:
+            return overview(asked["run"], opened)
 
     def _curves(self, asked: Mapping[str, str]) -> dict[str, Any]:
-        opened = self._opened(asked)
-        stream = opened.stream(_number(asked, "stream"))
-        return {**curves(opened.record, stream, _question(asked)), "revision": opened.revision}
+        question = _question(asked)
+        with self._opened(asked) as opened:
+            stream = _stream(opened, asked)
+            return {**curves(opened.record, stream, question), "revision": opened.revision}
 
     def _heatmap(self, asked: Mapping[str, str]) -> dict[str, Any]:
-        opened = self._opened(asked)
-        stream = opened.stream(_number(asked, "stream"))
-        stat = asked.get("stat") or STATISTICS[0]
+        question, stat = _question(asked), asked.get("stat") or STATISTICS[0]
         if stat not in STATISTICS:
             raise UsageError(f"stat is one of {', '.join(STATISTICS)}, not {stat[:40]!r}")
-        order, question = opened.order(stream), _question(asked)
-        lines = Lines.parse(asked.get("lines", ""), len(order))
-        if len(lines) * question.width > MOST_CELLS:
-            raise UsageError(f"{len(lines)} lines of {question.width} columns are too many: ask for fewer")
-        return {**heatmap(stream, order, stat, question, lines), "revision": opened.revision}
+        with self._opened(asked) as opened:
+            stream = _stream(opened, asked)
+            order = opened.order(stream)
+            lines = Lines.parse(asked.get("lines", ""), len(order))
+            columns = min(question.width, len(opened.measured(stream)))
+            if len(lines) * columns > MOST_CELLS:
+                raise UsageError(f"{len(lines)} lines of {columns} columns are too many: ask for fewer")
+            return {**heatmap(stream, order, stat, question, lines), "revision": opened.revision}
 
     def _parameter(self, asked: Mapping[str, str]) -> dict[str, Any]:
-        opened = self._opened(asked)
-        stream = opened.stream(_number(asked, "stream"))
-        order = opened.order(stream)
-        line = Lines.parse(asked.get("line") or "?", len(order))
-        if len(line) != 1:
-            raise UsageError("one line is asked for: 7, or 3-9")
-        return {**parameter(stream, order, line, _question(asked)), "revision": opened.revision}
+        question = _question(asked)
+        with self._opened(asked) as opened:
+            stream = _stream(opened, asked)
+            order = opened.order(stream)
+            line = Lines.parse(asked.get("line") or "?", len(order))
+            if len(line) != 1:
+                raise UsageError("one line is asked for: 7, or 3-9")
+            return {**parameter(stream, order, line, question), "revision": opened.revision}
 
     def _moment(self, asked: Mapping[str, str]) -> dict[str, Any]:
-        opened = self._opened(asked)
-        stream = opened.stream(_number(asked, "stream"))
-        try:
-            return moment.moment(opened.record, stream, opened.order(stream), _number(asked, "step"))
-        except UsageError:
-            raise
-        except GradscopeError as error:
-            raise NotThere(str(error)) from None
+        step = _number(asked, "step")
+        with self._opened(asked) as opened:
+            stream = _stream(opened, asked)
+            return {**moment(opened.record, stream, opened.order(stream), step), "revision": opened.revision}
 
     def _rule(self, asked: Mapping[str, str]) -> dict[str, Any]:
         page = self._pages(asked.get("code", ""))
@@ -119,17 +122,24 @@ class Documents:
             raise NotThere("there is no such rule")
         return {"code": page.code, "name": page.name, "severity": page.severity, "page": page.page}
 
-    # -- what is asked ----------------------------------------------------------------------------------------------
-
-    def _source(self, asked: Mapping[str, str]) -> tuple[str, Source]:
-        name = asked.get("run", "")
-        folder = self._runs.folder(name)
+    def _opened(self, asked: Mapping[str, str]) -> AbstractContextManager[Opened]:
+        """The run that is asked for; nobody else reads it meanwhile."""
+        folder = self._runs.folder(asked.get("run", ""))
         if folder is None:
             raise NotThere("there is no such run")
-        return name, self._sources.of(folder)
+        return self._sources.of(folder).open()
 
-    def _opened(self, asked: Mapping[str, str]) -> Opened:
-        return self._source(asked)[1].open()
+
+# -- what is asked --------------------------------------------------------------------------------------------------
+
+
+def _stream(opened: Opened, asked: Mapping[str, str]) -> Stream:
+    """The stream that is asked for, else the first one."""
+    number, streams = _number(asked, "stream"), opened.record.streams
+    for stream in streams:
+        if number is None or stream.number == number:
+            return stream
+    raise NotThere(f"there is no stream {number} in this run" if streams else "no optimizer step was seen in this run")
 
 
 def _question(asked: Mapping[str, str]) -> Question:

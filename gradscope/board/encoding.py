@@ -17,8 +17,7 @@ def encode(array: Array, kind: str) -> dict[str, Any]:
     wanted = np.dtype(TYPES[kind])
     array = np.asarray(array)
     if wanted.kind in "iu" and array.dtype != wanted:
-        limits = np.iinfo(wanted)
-        array = np.clip(array, limits.min, limits.max)
+        array = np.minimum(array, np.iinfo(wanted).max)
     with np.errstate(over="ignore"):
         data = np.ascontiguousarray(array, wanted).tobytes()
     return {"type": kind, "shape": list(array.shape), "data": base64.b64encode(data).decode("ascii")}

@@ -27,11 +27,12 @@ SCRIPTS = (  # classic scripts, in the order in which they are loaded
     "app.js",
 )
 OTHERS = ("index.js", "style.css")  # `index.js`, a module, loads the rest; the self-contained page does without it
+PAGE = ("embedded.js",)  # for that page only
 FOLDER = Path(__file__).parent / "static"
 
 
 def read(name: str) -> bytes:
     """A file of the front-end; KeyError for any other name."""
-    if name not in (*SCRIPTS, *OTHERS):
+    if name not in (*SCRIPTS, *OTHERS, *PAGE):
         raise KeyError(name)
     return (FOLDER / name).read_bytes()

@@ -1,39 +1,22 @@
 """Parameters x steps: every kept row of every parameter, summed up in as many columns and lines as a screen has."""
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Sequence
+from typing import Any, Iterator, Sequence
 
 import numpy as np
 
-from gradscope.board.axis import Axis, axis_of, usable
+from gradscope.board.axis import Axis, axis_of
 from gradscope.board.encoding import encode
 from gradscope.board.lines import Lines, Place
+from gradscope.board.measured import ABSENT, MOST_ROWS, TELLING, Table, Values, end_of, measured_steps
 from gradscope.events import GradState, Point
-from gradscope.record.record import Array, OptimizerRecord, Stream
+from gradscope.record.record import Array, Stream
 
 STATISTICS = ("gradient", "update", "weight", "state")
-TELLING = (GradState.STALE, GradState.NONE, GradState.ZERO, GradState.ACCUMULATED, GradState.FRESH, GradState.NOT_SEEN)
-ABSENT = 255  # in place of a state: the optimizer was not measured in this row
-CHUNK = 1 << 18  # values looked at together
-_RANK = np.full(256, len(TELLING), np.uint8)  # of each state; the most telling one is 0
-_RANK[[int(state) for state in TELLING]] = np.arange(len(TELLING))
-_STATE = np.array([*map(int, TELLING), int(GradState.NOT_SEEN)], np.uint8)  # by rank
-_ZERO, _STALE = int(GradState.ZERO), int(GradState.STALE)
-
-
-@dataclass(frozen=True)
-class Cells:
-    """What is in each cell # (lines, columns) of a picture."""
-
-    axis: Axis
-    mean: Array
-    low: Array
-    high: Array
-    not_finite: Array
-    state: Array
-    counts: Array | None  # (lines, columns, states)
+_STATES = np.array([*map(int, TELLING), int(GradState.NOT_SEEN)], np.uint8)  # by rank
+_BITS = MOST_ROWS.bit_length()  # of a packed count
+_PACKED = np.array([1 << (_BITS * int(state)) for state in TELLING] + [0], np.uint64)  # by rank
 
 
 @dataclass(frozen=True)
@@ -45,54 +28,70 @@ class Question:
     width: int = 800
 
 
-def measured_steps(stream: Stream) -> Array:
-    """The steps at which any of the stream's optimizers was measured."""
-    return usable(np.concatenate([np.asarray(o.measured) for o in stream.optimizers]))
+@dataclass(frozen=True)
+class Cells:
+    """What is in each cell of a picture. All are # (columns, lines); `counts` # (columns, lines, states)."""
+
+    axis: Axis
+    mean: Array
+    low: Array
+    high: Array
+    not_finite: Array
+    state: Array
+    counts: Array | None
 
 
-def end_of(stream: Stream) -> int:
-    """The step after the stream's last one."""
-    return max(int(o.rows[-1]) for o in stream.optimizers) + 1
+class _Sums:
+    """Takes in the rows of one column after the other."""
 
+    def __init__(self, columns: int, lines: int) -> None:
+        shape = columns, lines
+        self.total, self.known, self.bad = np.zeros(shape), np.zeros(shape, np.int32), np.zeros(shape, np.int32)
+        self.low, self.high = np.full(shape, np.inf), np.full(shape, -np.inf)
+        self.ranks = np.full(shape, ABSENT, np.uint8)
 
-class Table:
-    """One stream's measured rows of those parameters that some lines need, in tree order."""
+    def add(self, column: int, lines: Array, rows: slice, of: Values, ranks: Array) -> None:
+        """Some rows of a block, which lie in one column; `lines` are those that the values are of."""
+        self.ranks[column, lines] = np.minimum(self.ranks[column, lines], ranks[rows].min(axis=0))
+        values, known = of.within(rows)
+        if not len(values):
+            return
+        total = values.sum(axis=0, dtype=np.float64)
+        whole = np.isfinite(total)
+        if known is not None:
+            whole &= known.all(axis=0)
+        if whole.all():
+            self._enter(column, lines, total, len(values), values.min(axis=0), values.max(axis=0))
+        else:
+            good = np.flatnonzero(whole)
+            some = values[:, good]
+            self._enter(column, lines[good], total[good], len(values), some.min(axis=0), some.max(axis=0))
+            left = np.flatnonzero(~whole)
+            self._add_some(column, lines[left], values[:, left], None if known is None else known[:, left])
 
-    def __init__(self, stream: Stream, order: Sequence[Place], lines: Lines, axis: Axis, point: Point) -> None:
-        self.point = point
-        needed = np.zeros(len(order) + 1, np.int64)
-        np.add.at(needed, lines.starts, 1)
-        np.add.at(needed, lines.stops, -1)
-        wanted = np.cumsum(needed)[:-1] > 0
-        rank = np.append(0, np.cumsum(wanted))
-        self.width = int(rank[-1])
-        self.starts, self.stops = rank[lines.starts], rank[lines.stops]
-        self.optimizers: list[tuple[OptimizerRecord, Array, Array, Array]] = []
-        places = np.array([(p.optimizer, p.column) for p in order], np.int64).reshape(-1, 2)
-        for i, optimizer in enumerate(stream.optimizers):
-            mine = np.flatnonzero((places[:, 0] == i) & wanted)
-            measured = np.asarray(optimizer.measured)
-            if len(mine) and len(measured):
-                at = np.minimum(np.searchsorted(measured, axis.rows), len(measured) - 1)
-                at = np.where(measured[at] == axis.rows, at, -1)
-                self.optimizers.append((optimizer, places[mine, 1], rank[mine], at))
+    def _add_some(self, column: int, lines: Array, values: Array, known: Array | None) -> None:
+        """The same for lines whose values are not all there, or not all finite."""
+        finite = np.isfinite(values)
+        bad = ~finite if known is None else known & ~finite
+        if known is not None:
+            finite &= known
+        total = np.where(finite, values, 0.0).sum(axis=0, dtype=np.float64)
+        low, high = np.where(finite, values, np.inf).min(axis=0), np.where(finite, values, -np.inf).max(axis=0)
+        self.bad[column, lines] += bad.sum(axis=0, dtype=np.int32)
+        self._enter(column, lines, total, finite.sum(axis=0, dtype=np.int32), low, high)
 
-    def part(self, rows: slice, name: str) -> Array:
-        """# (rows, parameters) One of "state", "norm", "weight_norm", "update_norm" in some rows of the axis."""
-        fill: Any = ABSENT if name == "state" else np.nan
-        kind = np.uint8 if name == "state" else np.float32
-        out = np.full((rows.stop - rows.start, self.width), fill, kind)
-        for optimizer, columns, targets, at in self.optimizers:
-            values, here = _column(optimizer, name, self.point), at[rows]
-            there = np.flatnonzero(here >= 0)
-            out[np.ix_(there, targets)] = values[here[there]][:, columns]
-        return out
+    def _enter(self, column: int, lines: Array, total: Array, known: Any, low: Array, high: Array) -> None:
+        self.total[column, lines] += total
+        self.known[column, lines] += known
+        self.low[column, lines] = np.minimum(self.low[column, lines], low)
+        self.high[column, lines] = np.maximum(self.high[column, lines], high)
 
-
-def _column(optimizer: OptimizerRecord, name: str, point: Point) -> Array:
-    if name == "state":
-        return optimizer.grad_state(point)
-    return optimizer.grad_norm(point) if name == "norm" else optimizer.arrays[name]
+    def cells(self, axis: Axis, counts: Array | None) -> Cells:
+        none = self.known == 0
+        self.low[none] = self.high[none] = np.nan
+        with np.errstate(invalid="ignore", divide="ignore"):
+            mean = self.total / self.known
+        return Cells(axis, mean, self.low, self.high, self.bad, _STATES[self.ranks], counts)
 
 
 def cells_of(
@@ -103,75 +102,40 @@ def cells_of(
     lines: Lines,
     point: Point = Point.BEFORE_STEP,
 ) -> Cells:
-    """Every measured row in the range asked for, by line and column.
-
-    A line's value in a row is the root of the sum of squares over its parameters that have one; for "update", that of
-    the updates over that of the weights.
-    """
+    """Every measured row in the range asked for, by column and line."""
     axis = axis_of(measured_steps(stream), end_of(stream), question.start, question.stop, question.width)
-    table = Table(stream, order, lines, axis, point)
-    shape = (len(lines), len(axis))
-    total, known = np.zeros(shape), np.zeros(shape, np.int64)
-    low, high = np.full(shape, np.inf), np.full(shape, -np.inf)
-    bad = np.zeros(shape, np.int64)
-    ranks = np.full(shape, len(TELLING), np.uint8)
-    counts = np.zeros((*shape, len(TELLING)), np.int64) if stat == "state" else None
-    for column in range(len(axis)):
-        for rows in _chunks(int(axis.cuts[column]), int(axis.cuts[column + 1]), table.width):
-            states = table.part(rows, "state")
-            values, has = _values(table, rows, stat, states)
-            for i, (start, stop) in enumerate(zip(table.starts.tolist(), table.stops.tolist())):
-                some = states[:, start:stop]
-                ranks[i, column] = min(ranks[i, column], _RANK[some].min(initial=len(TELLING)))
-                if counts is not None:
-                    counts[i, column] += np.bincount(some.reshape(-1), minlength=256)[: len(TELLING)]
-                line, there = _line(values, has, start, stop)
-                finite = there & np.isfinite(line)
-                bad[i, column] += int((there & ~finite).sum())
-                good = line[finite]
-                total[i, column] += good.sum()
-                known[i, column] += len(good)
-                low[i, column] = min(low[i, column], good.min(initial=np.inf))
-                high[i, column] = max(high[i, column], good.max(initial=-np.inf))
-    none = known == 0
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean = total / known
-    low[none] = high[none] = np.nan
-    return Cells(axis, mean, low, high, bad, _STATE[ranks], counts)
+    table = Table(stream, order, lines, axis.rows, point)
+    sums = _Sums(len(axis), len(lines))
+    counts = np.zeros((len(axis), len(lines), len(TELLING)), np.int32) if stat == "state" else None
+    for block in table.blocks():
+        ranks = table.ranks(block)
+        if counts is not None:
+            _count(counts, table, axis, block, ranks)
+        of_lines = zip((table.singles, table.modules), table.lines(block, stat, ranks), table.telling(ranks))
+        for which, values, telling in of_lines:
+            for column, rows in _columns(axis, block) if len(which) else ():
+                sums.add(column, which, rows, values, telling)
+    return sums.cells(axis, counts)
 
 
-def _chunks(start: int, stop: int, width: int) -> Iterator[slice]:
-    size = max(1, CHUNK // max(1, width))
-    for at in range(start, stop, size):
-        yield slice(at, min(stop, at + size))
+def _columns(axis: Axis, block: slice) -> Iterator[tuple[int, slice]]:
+    """The columns that a block has a part in, and which of its rows that is."""
+    first, last = np.searchsorted(axis.cuts, (block.start, block.stop - 1), "right") - 1
+    cuts = np.clip(axis.cuts[first : last + 2], block.start, block.stop) - block.start
+    for column, start, stop in zip(range(first, last + 1), cuts.tolist(), cuts[1:].tolist()):
+        yield column, slice(start, stop)
 
 
-def _values(table: Table, rows: slice, stat: str, states: Array) -> tuple[Any, Array]:
-    """Squares # (rows, parameters), those of the updates and of the weights for "update"; and where there are some."""
-    present = (states >= _ZERO) & (states <= _STALE)
-    seen = (states > 0) & (states <= _STALE)
-    if stat in ("gradient", "state"):
-        values = table.part(rows, "norm")
-        return (values.astype(np.float64) ** 2, None), present
-    weights = table.part(rows, "weight_norm").astype(np.float64)
-    if stat == "weight":
-        return (weights**2, None), seen | ~np.isnan(weights)
-    updates = table.part(rows, "update_norm").astype(np.float64)
-    scheduled = (~np.isnan(updates)).any(axis=1, keepdims=True)
-    has = (seen & (scheduled | np.isnan(weights))) | ~np.isnan(updates)
-    return (updates**2, weights**2), has
-
-
-def _line(values: Any, has: Array, start: int, stop: int) -> tuple[Array, Array]:
-    squares, others = values
-    mine = has[:, start:stop]
-    there: Array = mine.any(axis=1)
-    value = np.sqrt(np.where(mine, squares[:, start:stop], 0.0).sum(axis=1))
-    if others is not None:
-        under = np.sqrt(np.where(mine, others[:, start:stop], 0.0).sum(axis=1))
-        there = np.logical_and(there, under != 0)
-        value = np.divide(value, under, out=np.zeros_like(value), where=there)
-    return value, there
+def _count(counts: Array, table: Table, axis: Axis, block: slice, ranks: Array) -> None:
+    """How many parameters are in which state, in all rows together: six counts packed into a number."""
+    packed = _PACKED.take(ranks)
+    columns = list(_columns(axis, block))
+    sums = np.array([packed[rows].sum(axis=0) for _, rows in columns])
+    here = slice(columns[0][0], columns[-1][0] + 1)
+    for state in range(len(TELLING)):
+        of_state = (sums >> np.uint64(_BITS * state)).astype(np.int32) & ((1 << _BITS) - 1)
+        for which, number in zip((table.singles, table.modules), table.sums(of_state)):
+            counts[here, which, state] += number
 
 
 def heatmap(stream: Stream, order: Sequence[Place], stat: str, question: Question, lines: Lines) -> dict[str, Any]:
@@ -181,12 +145,12 @@ def heatmap(stream: Stream, order: Sequence[Place], stat: str, question: Questio
         "stat": stat,
         "edges": encode(cells.axis.edges, "f8"),
         "rows": encode(cells.axis.counts, "i4"),
-        "mean": encode(cells.mean, "f4"),
-        "low": encode(cells.low, "f4"),
-        "high": encode(cells.high, "f4"),
-        "not_finite": encode(cells.not_finite, "u2"),
-        "state": encode(cells.state, "u1"),
+        "mean": encode(cells.mean.T, "f4"),
+        "low": encode(cells.low.T, "f4"),
+        "high": encode(cells.high.T, "f4"),
+        "not_finite": encode(cells.not_finite.T, "u2"),
+        "state": encode(cells.state.T, "u1"),
     }
     if cells.counts is not None:
-        document["counts"] = encode(cells.counts, "u2")
+        document["counts"] = encode(cells.counts.transpose(1, 0, 2), "u2")
     return document

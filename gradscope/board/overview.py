@@ -1,39 +1,13 @@
-"""What is told of runs as a whole: the list of them, and one run's meta data, findings, streams and parameters."""
+"""One run as a whole: its meta data, findings, streams and parameters."""
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from gradscope.board.encoding import number
-from gradscope.board.source import Opened, Source
-from gradscope.errors import GradscopeError
+from gradscope.board.source import Opened
 from gradscope.findings import Finding
 from gradscope.record.record import Stream
 from gradscope.reporters.report import Report
-
-DAMAGED = "the record is damaged: its meta.json or a description in it cannot be read"
-
-
-def listed(name: str, source: Source) -> dict[str, Any]:
-    """One run of the list. `changed` is when (seconds), to tell which is the newest."""
-    try:
-        opened = source.open()
-    except GradscopeError:
-        told: dict[str, Any] = {"script": "", "status": "", "steps": 0, "errors": 0, "warnings": 0, "notes": 0}
-        return {"run": name, **told, "problem": DAMAGED, "changed": -1.0}
-    meta = opened.record.meta
-    report = Report(meta, opened.findings, {})
-    return {
-        "run": name,
-        "script": meta.script,
-        "status": meta.status,
-        "steps": meta.rows,
-        "errors": report.count("error"),
-        "warnings": report.count("warning"),
-        "notes": report.count("info"),
-        "problem": None,
-        "changed": source.changed(),
-    }
 
 
 def overview(name: str, opened: Opened) -> dict[str, Any]:
@@ -50,7 +24,7 @@ def overview(name: str, opened: Opened) -> dict[str, Any]:
             "steps": meta.rows,
             "torch": meta.torch,
             "gradscope": meta.gradscope,
-            "overhead": number(round(meta.overhead, 4)) if math.isfinite(meta.overhead) else number(meta.overhead),
+            "overhead": number(round(meta.overhead, 4)),
             "strides": [list(change) for change in meta.strides],
             "blind": dict(meta.blind),
             "notes": [*meta.notes, *opened.notes],

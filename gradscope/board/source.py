@@ -1,10 +1,10 @@
-"""One run folder, opened: its record and findings, read again where there is more on disk."""
+"""Run folders kept open: what is new on disk is read when somebody asks, and nothing twice."""
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,37 +12,27 @@ from typing import Any
 import numpy as np
 
 from gradscope.board.axis import usable
-from gradscope.board.heatmap import measured_steps
 from gradscope.board.lines import Place, tree_order
-from gradscope.board.runs import FILES
-from gradscope.errors import UsageError
+from gradscope.board.measured import measured_steps
 from gradscope.findings import Finding, from_line
-from gradscope.record.reader import read_findings, read_record
 from gradscope.record.record import Array, Record, Stream
+from gradscope.record.run_file import RunFile
+from gradscope.record.stored_columns import ColumnCache
 
-MOST_OPEN = 4
-Fold = Callable[[Sequence[Finding]], Sequence[Finding]]
+MOST_OPEN = 3
+CACHE = 256 << 20  # bytes of columns kept, of each
+Fold = Callable[[Sequence[Finding]], Sequence[Finding]]  # into order, causes first
 
 
 @dataclass
 class Opened:
-    """A run as it was on disk at `revision`."""
+    """A run as it was on disk at `revision`. Its arrays are read when they are asked for, by one thread at a time."""
 
     record: Record
     findings: tuple[Finding, ...]
     notes: tuple[str, ...]
     revision: str
     _orders: dict[int, list[Place]] = field(default_factory=dict)
-
-    def stream(self, number: int | None) -> Stream:
-        """A stream by its number, the first one for None; UsageError where there is none."""
-        streams = self.record.streams
-        if number is None and streams:
-            return streams[0]
-        for stream in streams:
-            if stream.number == number:
-                return stream
-        raise UsageError(f"there is no stream {number}" if streams else "no optimizer step was seen in this run")
 
     def order(self, stream: Stream) -> list[Place]:
         """The stream's parameters in tree order."""
@@ -55,37 +45,32 @@ class Opened:
         return usable(np.asarray(stream.rows))
 
     def measured(self, stream: Stream) -> Array:
-        """Those of them that were measured."""
+        """Those at which any of its optimizers was measured."""
         return measured_steps(stream)
 
 
 class Source:
-    """A run folder; one thread at a time reads it."""
+    """A run folder."""
 
     def __init__(self, folder: Path, fold: Fold) -> None:
         self._folder, self._fold = folder, fold
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
+        self._file: RunFile | None = None
         self._opened: Opened | None = None
 
-    def open(self) -> Opened:
-        """What is on disk now. DamagedRecord where it is no record."""
+    @contextmanager
+    def open(self) -> Iterator[Opened]:
+        """What is on disk now; nobody else reads meanwhile. DamagedRecord where it is no record."""
         with self._lock:
-            revision = revision_of(self._folder)
-            if self._opened is None or self._opened.revision != revision:
-                record = read_record(self._folder)
-                findings, notes = stored_findings(self._folder, self._fold)
-                self._opened = Opened(record, findings, notes, revision)
-            return self._opened
-
-    def changed(self) -> float:
-        """When the folder's files were last written, in seconds."""
-        times = []
-        for name in FILES:
-            try:
-                times.append((self._folder / name).stat().st_mtime)
-            except OSError:
-                continue
-        return max(times, default=0.0)
+            if self._file is None:
+                self._file = RunFile(self._folder, ColumnCache(CACHE))
+            else:
+                self._file.refresh()
+            if self._opened is None or self._opened.revision != self._file.revision:
+                self._opened = None  # if the next line fails
+                findings, notes = read_findings(self._file.findings, self._fold)
+                self._opened = Opened(self._file.record, findings, notes, self._file.revision)
+            yield self._opened
 
 
 class Sources:
@@ -105,25 +90,14 @@ class Sources:
             return source
 
 
-def stored_findings(folder: Path, fold: Fold) -> tuple[tuple[Finding, ...], tuple[str, ...]]:
-    """The findings on disk, causes first, and what is to be said of them."""
+def read_findings(lines: Sequence[dict[str, Any]], fold: Fold) -> tuple[tuple[Finding, ...], tuple[str, ...]]:
+    """The stored findings, causes first, and what is to be said of them."""
     found, damaged = [], 0
-    for line in read_findings(folder):
+    for line in lines:
         try:
             found.append(from_line(line))
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError):
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError):
             damaged += 1
-    said = {0: (), 1: ("a damaged finding was left out",)}.get(damaged, (f"{damaged} damaged findings were left out",))
-    return tuple(fold(found)), said
-
-
-def revision_of(folder: Path) -> str:
-    """Another one when there is more on disk."""
-    parts: list[Any] = []
-    for name in FILES:
-        try:
-            known = (folder / name).stat()
-            parts += [known.st_size, known.st_mtime_ns]
-        except OSError:
-            parts.append(None)
-    return hashlib.blake2b(repr(parts).encode(), digest_size=8).hexdigest()
+    if not damaged:
+        return tuple(fold(found)), ()
+    return tuple(fold(found)), (f"{damaged} damaged finding{'s were' if damaged > 1 else ' was'} left out",)

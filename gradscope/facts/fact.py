@@ -63,6 +63,13 @@ class FactLog:
         self.entries[key] = entry
         mine.append(entry)
 
+    def copy(self) -> FactLog:
+        """Another log of the same entries."""
+        log = FactLog()
+        log.entries = dict(self.entries)
+        log._by_kind = {kind: entries.copy() for kind, entries in self._by_kind.items()}
+        return log
+
     def of(self, kind: type[Fact]) -> list[FactEntry]:
         """The entries of this kind, in the order of first sight."""
         return self._by_kind.get(kind, []).copy()

@@ -23,6 +23,7 @@ META, INDEX, DATA, FINDINGS = "meta.json", "index.jsonl", "record.bin", "finding
 FLUSH_BYTES = 4 << 20
 FLUSH_SECONDS = 30.0
 DISK_LIMIT = Limits.disk
+ARRAYS_SHARE = 0.75  # of the limit, for per-parameter rows: losses and learning rates go on when these have ended
 
 
 class ChunkWriter:
@@ -55,7 +56,8 @@ class ChunkWriter:
     def row(self, table: str, row: Mapping[str, Any], number: int, size: int, width: int) -> None:
         """Keep one row (of `size` bytes) of a table for the next chunk; rows of the same `width` have the same shapes.
 
-        As the disk fills, per-parameter rows are taken ever rarer.
+        As the disk fills, per-parameter rows are taken ever rarer: one in four where half of the room that was left for
+        them is used up, so that each such part lasts twice as long as the one before it.
         """
         if self.broken:
             return
@@ -63,9 +65,9 @@ class ChunkWriter:
             stride = self._strides.setdefault(table, 1)
             if number % stride:
                 return
-            used = (self.written + self._pending_bytes) / self.limit
-            if used > 1 - 0.5**stride.bit_length():
-                self._strides[table] = stride * 2
+            used = (self.written + self._pending_bytes) / (ARRAYS_SHARE * self.limit)
+            if used > 1 - 0.5 ** ((stride.bit_length() + 1) // 2):
+                self._strides[table] = stride * 4
         elif self.written + self._pending_bytes > self.limit:
             return
         self._pending.setdefault(table, []).append((width, 0, row))

@@ -39,6 +39,7 @@ class Parameter:
     shape: tuple[int, ...]
     group: int
     dtype: str = ""  # "float32", "bfloat16"...; "" where it is not known
+    place: int = -1  # sorted by it, parameters are in the order of their model; -1 where no model is known
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,7 @@ class OptimizerTable:
 
     def describe(self) -> dict[str, Any]:
         """What a reader must know before the columns make sense."""
-        parameters = [[p.name, list(p.shape), p.group, p.dtype] for p in self.parameters]
+        parameters = [[p.name, list(p.shape), p.group, p.dtype, p.place] for p in self.parameters]
         return {
             "optimizer": self.number,
             "type": self.kind,

@@ -12,6 +12,7 @@ from torch import nn
 from gradscope.hooks.sites import variables
 
 _TORCHS_OWN = frozenset(vars(nn.Module()))
+_ROOM = 1 << 20  # positions a root: it may grow
 
 
 @dataclass
@@ -64,6 +65,14 @@ class Names:
         """Where the parameter stands; None where no root holds it."""
         named = self._places.get(id(parameter))
         return named if named is not None and named.variable() is parameter else None
+
+    def position(self, parameter: torch.Tensor) -> int:
+        """Sorted by it, parameters are in the order of `named_parameters`, one root after the other; -1: in no root.
+
+        Of a single root, it is the position there.
+        """
+        named = self.place(parameter)
+        return -1 if named is None else named.root * _ROOM + named.order
 
     def name(self, parameter: torch.Tensor) -> str | None:
         """Its name to show; from now on names stay."""

@@ -149,7 +149,8 @@ class Track:
             parameter, group = self.parameters[i], self.groups[i]
             name = names.name(parameter) or f"opt{self.number}.group{group}.{i - self.groups.index(group)}"
             dtype = str(parameter.dtype).removeprefix("torch.")
-            self.columns += (Parameter(name, tuple(parameter.shape), group, dtype),)
+            place = names.position(parameter)
+            self.columns += (Parameter(name, tuple(parameter.shape), group, dtype, place),)
         return self.columns
 
     # -- taking looks -----------------------------------------------------------------------------------------------

@@ -429,7 +429,7 @@
       try {
         const moment = await this.ask('moment', 'moment', {run, stream, step});
         if (!moment) return;
-        g.fill(this.timeline, g.timelineOf(moment, this.around(moment.step), {go: (to) => this.choose(null, to)}));
+        g.fill(this.timeline, g.timelineOf(moment, moment.around || this.around(moment.step), {go: (to) => this.choose(null, to)}));
       } catch (error) {
         this.say(this.timeline, error, () => this.readMoment());
       }

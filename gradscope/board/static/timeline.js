@@ -15,7 +15,8 @@
                                              go(around.after, '›', 'Measured step after')),
                 g.el('div', {}, g.el('span.step-number', {}, `Step ${g.count(moment.step)}`),
                      moment.loss !== null && moment.loss !== undefined && g.el('span.muted', {}, ` · loss ${moment.loss}`),
-                     off && g.el('div.muted', {}, `Step ${g.count(Number(moment.asked))} was not measured: this is the nearest one.`)));
+                     off && g.el('div.muted', {}, moment.note ||
+                                 `Step ${g.count(Number(moment.asked))} was not measured: this is the nearest one.`)));
   }
 
   function table(one) {

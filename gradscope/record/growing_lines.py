@@ -1,0 +1,68 @@
+"""A file of JSON lines that grows at its end: what has come since it was last looked at."""
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from pathlib import Path
+from typing import Any
+
+_TAIL = 256  # bytes that tell whether what was read is still there
+
+
+class GrowingLines:
+    """Reads each line once. A torn last one is tried again; lines that are not JSON objects are passed over."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.crc = 0  # of all that has been read
+        self._at, self._tail = 0, b""
+        self._seen: tuple[int, ...] = ()
+
+    def replaced(self) -> bool:
+        """Whether it is another file than the one read so far, or one that has become shorter: then start anew."""
+        try:
+            now = _signature(os.stat(self.path))
+            if not self._seen or now == self._seen:
+                return False
+            if now[:2] != self._seen[:2]:
+                return True
+            with open(self.path, "rb") as file:
+                file.seek(self._at - len(self._tail))
+                return file.read(len(self._tail)) != self._tail
+        except OSError:
+            return bool(self._seen)
+
+    def read(self) -> list[dict[str, Any]]:
+        """The new lines."""
+        try:
+            if _signature(os.stat(self.path)) == self._seen:
+                return []
+            with open(self.path, "rb") as file:
+                self._seen = _signature(os.fstat(file.fileno()))
+                file.seek(self._at)
+                return self._lines(file.read())
+        except OSError:
+            return []
+
+    def _lines(self, found: bytes) -> list[dict[str, Any]]:
+        end = found.rfind(b"\n") + 1
+        if _object(found[end:]) is not None:  # whole, but for its end of line
+            end = len(found)
+        taken = found[:end]
+        self._at += end
+        self._tail = (self._tail + taken)[-_TAIL:]
+        self.crc = zlib.crc32(taken, self.crc)
+        return [line for line in map(_object, taken.split(b"\n")) if line is not None]
+
+
+def _object(text: bytes) -> dict[str, Any] | None:
+    try:
+        line = json.loads(text.decode("utf-8", "replace")) if text else None
+    except (ValueError, RecursionError):
+        return None
+    return line if isinstance(line, dict) else None
+
+
+def _signature(found: os.stat_result) -> tuple[int, ...]:
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
