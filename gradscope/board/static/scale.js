@@ -3,7 +3,7 @@
   'use strict';
 
   const USUAL = -3; // update / weight: about 1e-3 is healthy (the base-10 logarithm)
-  const WIDEST = 9; // decades
+  const WIDEST = 7; // decades, around the median: an explosion must not leave one colour to all that was before it
 
   // The range of each statistic. It only grows, so that the same colour means the same while one looks around.
   class ColorScale {
@@ -25,8 +25,8 @@
       const sorted = Float32Array.from(all).sort();
       const at = (share) => sorted[Math.round(share * (sorted.length - 1))];
       const known = this.ranges.get(stat) || [Infinity, -Infinity];
-      const high = Math.max(known[1], at(0.998));
-      this.ranges.set(stat, [Math.max(Math.min(known[0], at(0.005)), high - WIDEST), high]);
+      const low = Math.max(at(0.005), at(0.5) - WIDEST / 2), high = Math.min(at(0.998), at(0.5) + WIDEST / 2);
+      this.ranges.set(stat, [Math.min(known[0], low), Math.max(known[1], high)]);
     }
 
     // [lowest, highest] logarithm.
