@@ -24,6 +24,8 @@ SCRIPTS = (  # classic scripts, in the order in which they are loaded
     "rule.js",
     "detail.js",
     "timeline.js",
+    "pictures.js",
+    "choices.js",
     "app.js",
 )
 OTHERS = ("index.js", "style.css")  # `index.js`, a module, loads the rest; the self-contained page does without it

@@ -90,7 +90,7 @@
       lines.push([`${what}, mean`, g.show(line.mean[i])], ['lowest', g.show(line.low[i])], ['highest', g.show(line.high[i])]);
     } else if (Number.isFinite(line.mean[i])) lines.push([what, g.show(line.mean[i])]);
     else if (!line.not_finite[i]) lines.push([what, special(line, i, picture.stat) === 'none' ? 'no gradient' : 'not measured']);
-    if (line.not_finite[i]) lines.push(['NaN or Inf', `in ${g.plural(line.not_finite[i], 'row')}`, 'bad']);
+    if (line.not_finite[i]) lines.push(many > 1 ? ['NaN or Inf', `in ${line.not_finite[i]} of ${g.plural(many, 'row')}`, 'bad'] : [what, 'NaN or Inf', 'bad']);
     if (picture.stat !== 'state') lines.push(['gradient', (g.STATES[line.state[i]] || g.STATES[0]).word]);
     return lines;
   }

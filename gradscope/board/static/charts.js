@@ -2,7 +2,7 @@
 (function (g) {
   'use strict';
 
-  const GAP = 16; // pixels between two panels
+  const GAP = 14; // pixels between two panels
   const MOST_METRICS = 3;
 
   // `charts.node` goes into the stage; `show(curves)`, then `draw()` at each change of axis or theme.
@@ -41,11 +41,11 @@
 
     panels() {
       const {loss, norm, lr, metrics} = this.curves;
-      const list = [{id: 'loss', title: 'Loss', height: 118, course: loss, color: 'loss'}];
+      const list = [{id: 'loss', title: 'Loss', height: 108, course: loss, color: 'loss'}];
       if (norm && norm.mean.some(Number.isFinite)) {
-        list.push({id: 'norm', title: 'Gradient norm', height: 56, course: norm, color: 'norm'});
+        list.push({id: 'norm', title: 'Gradient norm', height: 46, course: measuredOnly(norm), color: 'norm'});
       }
-      if (lr.length) list.push({id: 'lr', title: 'Learning rate', height: 48, rates: lr});
+      if (lr.length) list.push({id: 'lr', title: 'Learning rate', height: 38, rates: lr});
       for (const metric of metrics.slice(0, MOST_METRICS)) {
         list.push({id: `metric-${metric.name}`, title: metric.name, height: 56, metric});
       }
@@ -190,6 +190,13 @@
     }
   }
 
+  // A course whose line runs over the columns in which nothing was measured: a straight line up to the next that was.
+  function measuredOnly(course) {
+    const kept = [];
+    for (let i = 0; i < course.mean.length; i++) if (Number.isFinite(course.mean[i]) || course.not_finite[i]) kept.push(i);
+    return {...course, kept};
+  }
+
   // "steps 100–107 · 8 rows"
   function columnTitle(edges, rows, i) {
     const first = edges[i], last = edges[i + 1] - 1;
@@ -215,5 +222,5 @@
     return lines;
   }
 
-  Object.assign(g, {Charts, columnTitle, courseLines});
+  Object.assign(g, {Charts, columnTitle, courseLines, measuredOnly});
 })(window.gradscope = window.gradscope || {});

@@ -76,7 +76,7 @@
       const on = {xaxis: `x${suffix}`, yaxis: `y${suffix}`};
       const top = i * (HEIGHT + TITLE) + TITLE;
       const domain = [1 - (top + HEIGHT) / layout.height, 1 - top / layout.height];
-      const course = doc[panel.id];
+      const course = panel.id === 'gradient' ? doc.gradient : g.measuredOnly(doc[panel.id]);
       const before = panel.id === 'gradient' && doc.after_backward && differ(doc.after_backward.mean, course.mean)
         ? doc.after_backward : null;
       const values = [course.low, course.high, ...(before ? [before.mean] : [])].map((list) => this.seen(list));

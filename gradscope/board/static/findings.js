@@ -14,7 +14,8 @@
   function nothingFound(run) {
     const {steps, status} = run.meta;
     const text = steps ? `Nothing was found in ${g.plural(steps, 'step')}${status === 'running' ? ' so far' : ''}.`
-      : 'No optimizer step was seen yet: nothing to judge.';
+      : 'No optimizer step was seen: nothing to judge.';
+    if (!steps) return g.message(text);
     return g.el('div.card.healthy', {'data-testid': 'message'}, g.icon('M8 1a7 7 0 1 0 0 14A7 7 0 0 0 8 1Zm3.4 4.6 1.1 1-5.2 5.4-3-3 1.1-1.1 1.9 1.9Z'), text);
   }
 
@@ -49,7 +50,7 @@
       }
       return lines;
     });
-    return g.el('div.place', {}, g.el('div.where', {title: `${file}:${line}`}, g.name(`${file}:${line}`, 28)), quote);
+    return g.el('div.place', {}, g.el('div.where', {title: `${file}:${line}`}, g.name(`${file}:${line}`, 20)), quote);
   }
 
   function advice(text) {

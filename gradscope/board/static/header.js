@@ -44,10 +44,10 @@
     }
 
     setRuns(runs, chosen) {
-      const sign = JSON.stringify(runs.map((run) => [run.run, run.status, run.errors, run.warnings, run.problem]));
+      const sign = JSON.stringify([chosen, runs.map((run) => [run.run, run.status, run.errors, run.warnings, run.problem])]);
       if (sign !== this.sign) {
         this.sign = sign;
-        g.fill(this.runs, runs.map((run) => g.el('option', {value: run.run}, `${shortened(run.run)}${summary(run)}`)));
+        g.fill(this.runs, runs.map((run) => g.el('option', {value: run.run}, `${shortened(run.run)}${run.run === chosen ? '' : summary(run)}`)));
       }
       if (chosen !== null) this.runs.value = chosen;
       this.runs.hidden = runs.length < 2 && !runs.some((run) => run.problem);

@@ -12,8 +12,9 @@
       Object.assign(this, {axis, plots, scale, wish, act, picture: null, root: null, lines: [], drawn: [0, 0]});
       this.figure = g.el('div.figure', {'aria-hidden': 'true'});
       this.ground = g.el('div.ground');
+      this.ruling = g.el('div.ruling');
       this.rows = g.el('div.tree-rows', {'aria-hidden': 'true'});
-      this.window = g.el('div.heat-window', {}, this.ground, this.figure, this.rows);
+      this.window = g.el('div.heat-window', {}, this.ground, this.figure, this.ruling, this.rows);
       this.cursorBox = g.el('div.cursor-cell', {hidden: true});
       this.inner = g.el('div.heat-inner', {}, this.window, this.cursorBox);
       this.node = g.el('div.heat', {
@@ -65,7 +66,7 @@
       this.drawn = [from, to];
       const nodes = this.lines.slice(from, to);
       Object.assign(this.window.style, {top: `${from * size}px`, height: `${(to - from) * size}px`});
-      Object.assign(this.ground.style, {left: `${this.axis.left}px`, width: `${this.axis.width}px`});
+      this.node.style.setProperty('--row', `${size}px`);
       g.fill(this.rows, nodes.map((node) => this.rowOf(node, size)));
       if (this.picture) this.drawCells(nodes, size);
       this.wish(nodes);
@@ -119,8 +120,7 @@
         numbers.push(line ? (isState ? stateRow(line) : line.log) : empty);
         signs.push(line ? signRow(line, picture.stat) : empty);
       }
-      const gap = {ygap: 1, xgap: this.axis.pixelsPerStep > 14 && columns < 200 ? 1 : 0};
-      const common = {type: 'heatmap', x: Array.from(picture.edges), y, zsmooth: false, showscale: false, hoverinfo: 'skip', ...gap};
+      const common = {type: 'heatmap', x: Array.from(picture.edges), y, zsmooth: false, showscale: false, hoverinfo: 'skip'};
       const traces = [{...common, z: numbers, zmin: range[0], zmax: range[1], zauto: false,
                        colorscale: isState ? stateColors() : g.scaleColors(picture.stat)},
                       {...common, z: signs, zmin: 1, zmax: 3, zauto: false, colorscale: signColors()},
@@ -133,34 +133,20 @@
       });
     }
 
-    // An x over what is not finite, also where its columns are a pixel wide; letters in the state view.
+    // An x over what is not finite, also where its columns are a pixel wide; letters in the state view: on each stretch
+    // of cells that are alike.
     glyphs(nodes, size) {
-      const {picture, axis} = this;
+      const {picture} = this;
       const bad = {x: [], y: []}, letters = new Map();
-      const [a, b] = axis.view;
-      const {edges} = picture;
-      const first = Math.max(0, g.indexOf(edges, a)), last = Math.min(edges.length - 2, g.indexOf(edges, b));
-      let many = 0;
       nodes.forEach((node, k) => {
         const line = picture.lines.get(node.key);
         if (!line) return;
-        let free = -Infinity; // pixel from which a sign may stand
-        for (let i = first; i <= last && many < MOST_GLYPHS; i++) {
-          const middle = (Math.max(a, edges[i]) + Math.min(b, edges[i + 1])) / 2;
-          const pixel = axis.toPixel(middle);
-          const width = (edges[i + 1] - edges[i]) * axis.pixelsPerStep;
-          if (line.not_finite[i] && pixel >= free) {
-            bad.x.push(middle);
-            bad.y.push(k + 0.5);
-            free = pixel + 12;
-            many++;
-          } else if (picture.stat === 'state' && width >= 12 && !line.not_finite[i] && g.STATES[line.state[i]].sign) {
-            const list = letters.get(line.state[i]) || {x: [], y: []};
-            list.x.push(middle);
-            list.y.push(k + 0.5);
-            letters.set(line.state[i], list);
-            many++;
-          }
+        for (const {kind, x} of this.stretches(line)) {
+          if (bad.x.length > MOST_GLYPHS) return;
+          const list = kind === 'bad' ? bad : letters.get(kind) || {x: [], y: []};
+          if (kind !== 'bad') letters.set(kind, list);
+          list.x.push(...x);
+          list.y.push(...x.map(() => k + 0.5));
         }
       });
       const common = {type: 'scatter', hoverinfo: 'skip'};
@@ -168,6 +154,30 @@
                                                      textfont: {size: 10, color: g.STATES[state].ink}})),
               {...common, ...bad, mode: 'markers', marker: {symbol: 'x-thin', size: Math.min(7, size - 8), color: '#fff',
                                                             line: {width: 1.6, color: '#fff'}}}];
+    }
+
+    // Where signs stand in a line: [{kind: 'bad' | a state, x: steps}...]
+    stretches(line) {
+      const {axis, picture: {edges, stat}} = this;
+      const [a, b] = axis.view;
+      const first = Math.max(0, g.indexOf(edges, a)), last = Math.min(edges.length - 2, g.indexOf(edges, b));
+      const kindOf = (i) => (line.not_finite[i] ? 'bad' : stat === 'state' ? line.state[i] : -1);
+      const found = [];
+      let free = -Infinity; // the pixel from which a sign may stand
+      for (let i = first; i <= last;) {
+        const kind = kindOf(i);
+        const from = Math.max(a, edges[i]);
+        while (i <= last && kindOf(i) === kind) i++;
+        const to = Math.min(b, edges[i]);
+        const width = (to - from) * axis.pixelsPerStep;
+        const middle = axis.toPixel((from + to) / 2);
+        const wanted = kind === 'bad' ? middle >= free : width >= 14 && kind >= 0 && g.STATES[kind].sign;
+        if (!wanted) continue;
+        const many = Math.max(1, Math.round(width / (kind === 'bad' ? 28 : 120)));
+        found.push({kind, x: Array.from({length: many}, (_, n) => from + (to - from) * (n + 0.5) / many)});
+        if (kind === 'bad') free = axis.toPixel(to) + 8;
+      }
+      return found;
     }
 
     // Which signs beside the colours the drawn lines have: the legend names these only.

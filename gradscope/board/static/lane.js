@@ -2,7 +2,7 @@
 (function (g) {
   'use strict';
 
-  const ROW = 18; // pixels
+  const ROW = 18, SMALL = 10; // pixels; consequences are small
   const MOST_ROWS = 6;
 
   class Lane {
@@ -24,23 +24,27 @@
     draw() {
       const {axis} = this;
       const shown = this.findings.filter((f) => f.steps[1] + 1 > axis.view[0] && Math.min(f.steps[0], f.step) < axis.view[1]);
+      const causes = this.stack(shown.filter((f) => !f.caused_by), 3, ROW, 64);
+      const others = this.stack(shown.filter((f) => f.caused_by), causes.bottom, SMALL, 10);
+      const bars = [...causes.bars, ...others.bars];
+      const held = this.bars.contains(document.activeElement) ? document.activeElement.dataset.finding : null;
+      g.fill(this.bars, bars);
+      this.node.style.height = `${Math.max(others.bottom, ROW + 3) + 4}px`;
+      const again = held && bars.find((bar) => bar.dataset.finding === held);
+      if (again) again.focus({preventScroll: true});
+    }
+
+    // Bars in rows of `size` pixels from `top` on, side by side where there is room (`least` pixels).
+    stack(findings, top, size, least) {
       const ends = [];
-      const bars = shown.map((finding) => {
+      const bars = findings.map((finding) => {
         const {left, right} = this.place(finding);
-        const room = Math.max(right, left + 64);
         let row = ends.findIndex((end) => end + 6 <= left);
         if (row < 0) row = ends.length < MOST_ROWS ? ends.length : ends.indexOf(Math.min(...ends));
-        ends[row] = Math.max(ends[row] || 0, room);
-        return this.bar(finding, left, right, row);
+        ends[row] = Math.max(ends[row] || 0, right, left + least);
+        return this.bar(finding, left, right, top + row * size);
       });
-      const held = document.activeElement && document.activeElement.dataset && document.activeElement.dataset.finding;
-      const focused = this.bars.contains(document.activeElement) ? held : null;
-      g.fill(this.bars, bars);
-      this.node.style.height = `${Math.max(1, ends.length) * ROW + 6}px`;
-      if (focused) {
-        const again = bars.flat().find((bar) => bar.dataset.finding === focused);
-        if (again) again.focus({preventScroll: true});
-      }
+      return {bars, bottom: top + ends.length * size};
     }
 
     place(finding) {
@@ -51,33 +55,34 @@
       return {left, right: Math.min(right, axis.left + axis.width)};
     }
 
-    bar(finding, left, right, row) {
+    bar(finding, left, right, top) {
       const {axis} = this;
       const severity = g.severityOf(finding.severity);
       const at = axis.toPixel(finding.step + 0.5);
       const seen = at >= axis.left - 1 && at <= axis.left + axis.width + 1;
-      const wide = right - left > 60;
       const sign = g.el(`span.lane-sign.${severity.word}`, {style: {left: `${at - left}px`}}, g.icon(severity.path));
-      const label = g.el('span.lane-code', {style: {left: `${this.codeAt(left, right, at, seen, wide)}px`}}, finding.code);
-      return g.el(`button.lane-bar.${severity.word}`, {
+      const label = g.el('span.lane-code', {style: {left: `${this.codeAt(left, at, seen)}px`}}, finding.code);
+      return g.el('button', {
         type: 'button',
-        className: ['lane-bar', severity.word, finding.caused_by ? 'consequence' : '', wide ? 'wide' : '',
+        className: ['lane-bar', severity.word, finding.caused_by ? 'consequence' : '',
                     finding.id === this.chosen ? 'chosen' : ''].join(' '),
-        style: {left: `${left}px`, width: `${right - left}px`, top: `${3 + row * ROW}px`},
+        style: {left: `${left}px`, width: `${right - left}px`, top: `${top}px`},
         'data-finding': finding.id,
         'aria-label': `${severity.word} ${finding.code} ${finding.name}, ${g.span(...finding.steps)}, found at step ${finding.step}`,
         onclick: (event) => {
           event.stopPropagation();
           this.choose(finding);
         },
-        onpointerenter: (event) => this.hover(finding, event),
-        onpointermove: (event) => this.hover(finding, event),
+        onpointermove: (event) => {
+          event.stopPropagation();
+          this.hover(finding, event);
+        },
         onpointerleave: () => this.hover(null),
-      }, label, seen && sign);
+      }, !finding.caused_by && label, seen && sign);
     }
 
     // Beside the sign, where there is room for the code.
-    codeAt(left, right, at, seen, wide) {
+    codeAt(left, at, seen) {
       if (!seen) return 6;
       const after = at - left + 10;
       if (left + after + 50 < this.axis.left + this.axis.width) return Math.max(after, 0);

@@ -73,7 +73,7 @@
     const size = [1, 2, 5, 10].map((n) => n * base).find((n) => n >= raw * 0.999);
     const ticks = [];
     for (let n = Math.ceil(low / size - 1e-9); n * size <= high + size * 1e-9 && ticks.length < 100; n++) {
-      ticks.push(n * size);
+      ticks.push(n * size || 0);
     }
     return ticks;
   }

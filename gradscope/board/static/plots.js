@@ -49,14 +49,29 @@
 
   // A y axis with a few readable numbers in [low, high] (of logarithms, if `log`).
   function yAxis(values, log, most, more) {
-    let [low, high] = extent(values, log);
-    const {ticks, texts} = log ? logTicks(low, high, most) : plainTicks(low, high, most);
+    const [low, high] = extent(values, log);
+    const one = onlyValue(values);
+    const {ticks, texts} = one !== null ? {ticks: [log ? Math.log10(one) : one], texts: [g.show(one)]}
+      : log ? logTicks(low, high, most) : plainTicks(low, high, most);
     const margin = (high - low) * 0.08;
     return {
       type: log ? 'log' : 'linear', range: [low - margin, high + margin], autorange: false, fixedrange: true,
       showgrid: true, gridcolor: g.color('grid'), zeroline: false, showline: false, ticks: '',
       tickmode: 'array', tickvals: log ? ticks.map((t) => 10 ** t) : ticks, ticktext: texts, ...more,
     };
+  }
+
+  // The one value that all have, else null.
+  function onlyValue(values) {
+    let found = null;
+    for (const list of values) {
+      for (const x of list) {
+        if (!Number.isFinite(x)) continue;
+        if (found !== null && x !== found) return null;
+        found = x;
+      }
+    }
+    return found;
   }
 
   function extent(values, log) {
@@ -96,7 +111,9 @@
       const {ticks} = plainTicks(10 ** low, 10 ** high, most);
       return {ticks: ticks.map(Math.log10), texts: ticks.map(g.show)};
     }
-    return {ticks: candidates.map((c) => c.at), texts: candidates.map((c) => g.show(c.m * 10 ** c.n))};
+    const every = Math.ceil(candidates.length / most);
+    const kept = candidates.filter((_, i) => i % every === 0);
+    return {ticks: kept.map((c) => c.at), texts: kept.map((c) => g.show(c.m * 10 ** c.n))};
   }
 
   // Where logarithms tell more: all above zero, over more than a factor of 30.
@@ -120,8 +137,11 @@
     return result;
   }
 
-  // A line with the band from lowest to highest around it, in one colour. The band stops at gaps.
-  function banded(x, course, color, more) {
+  // A line with the band from lowest to highest around it, in one colour. The band stops at gaps. `kept`: those columns only.
+  function banded(all, whole, color, more) {
+    const at = whole.kept;
+    const x = at ? at.map((i) => all[i]) : all;
+    const course = at ? {mean: at.map((i) => whole.mean[i]), low: at.map((i) => whole.low[i]), high: at.map((i) => whole.high[i])} : whole;
     const line = {type: 'scatter', mode: 'lines', hoverinfo: 'skip', ...more};
     const mean = {...line, x, y: course.mean, line: {width: 1.5, color, ...(more || {}).line}};
     if (x.length === 1 || lonely(course.mean)) Object.assign(mean, {mode: 'lines+markers', marker: {size: 3.5, color}});

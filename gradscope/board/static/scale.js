@@ -3,7 +3,7 @@
   'use strict';
 
   const USUAL = -3; // update / weight: about 1e-3 is healthy (the base-10 logarithm)
-  const WIDEST = 9; // decades
+  const WIDEST = 7; // decades, around the median: an explosion must not leave one colour to all that was before it
 
   // The range of each statistic. It only grows, so that the same colour means the same while one looks around.
   class ColorScale {
@@ -25,8 +25,8 @@
       const sorted = Float32Array.from(all).sort();
       const at = (share) => sorted[Math.round(share * (sorted.length - 1))];
       const known = this.ranges.get(stat) || [Infinity, -Infinity];
-      const high = Math.max(known[1], at(0.998));
-      this.ranges.set(stat, [Math.max(Math.min(known[0], at(0.005)), high - WIDEST), high]);
+      const low = Math.max(at(0.005), at(0.5) - WIDEST / 2), high = Math.min(at(0.998), at(0.5) + WIDEST / 2);
+      this.ranges.set(stat, [Math.min(known[0], low), Math.max(known[1], high)]);
     }
 
     // [lowest, highest] logarithm.
@@ -53,9 +53,11 @@
     const [low, high] = range;
     const stops = g.scaleColors(stat).map(([at, color]) => `${color} ${at * 100}%`).join(', ');
     const bar = g.el('div.scale-bar', {style: {background: `linear-gradient(to right, ${stops})`}});
-    const ticks = scaleTicks(low, high).map((n) => g.el('span.scale-tick', {
-      style: {left: `${(n - low) / (high - low) * 100}%`}, className: `scale-tick${stat === 'update' && n === USUAL ? ' usual' : ''}`,
-    }, g.power(n) + (stat === 'update' && n === USUAL ? ' usual' : '')));
+    const ticks = scaleTicks(low, high).map((n) => {
+      const usual = stat === 'update' && n === USUAL;
+      return g.el(usual ? 'span.scale-tick.usual' : 'span.scale-tick', {style: {left: `${(n - low) / (high - low) * 100}%`}},
+                  Number.isInteger(n) ? g.power(n) : g.show(10 ** n), usual && ' usual');
+    });
     return g.el('div.legend', {},
                 g.el('div.scale', {role: 'img', 'aria-label': `${WHAT[stat]}: colours from ${g.show(10 ** low)} to ${g.show(10 ** high)}`},
                      bar, ticks),
@@ -64,6 +66,11 @@
   }
 
   function scaleTicks(low, high) {
+    if (high - low < 2) {
+      const between = high - low < 1.4 ? [1, 2, 5] : [1, 3];
+      const decades = Array.from({length: 4}, (_, i) => Math.floor(low) + i);
+      return decades.flatMap((n) => between.map((m) => n + Math.log10(m))).filter((at) => at >= low && at <= high);
+    }
     const every = Math.max(1, Math.ceil((high - low) / 5));
     const ticks = [];
     for (let n = Math.ceil(low); n <= high; n++) if ((n - USUAL) % every === 0) ticks.push(n);
