@@ -102,7 +102,7 @@ def from_line(line: Mapping[str, Any]) -> Finding:
     """The inverse of `to_line`. KeyError, TypeError or ValueError where the line is not of its form."""
     where = line["where"]
     advice = tuple(
-        Advice(a["text"], a["action"], {k: v for k, v in a.items() if k not in ("text", "action")})
+        Advice(str(a["text"]), a["action"], _plain({k: v for k, v in a.items() if k not in ("text", "action")}))
         for a in line["advice"]
     )
     if line["severity"] not in SEVERITIES:
@@ -113,7 +113,7 @@ def from_line(line: Mapping[str, Any]) -> Finding:
         line["severity"],
         str(line["message"]).replace("{", "{{").replace("}", "}}"),
         (int(line["steps"][0]), int(line["steps"][1])),
-        evidence=dict(line["evidence"]),
+        evidence=_plain(dict(line["evidence"])),
         stream=int(line["stream"]),
         optimizer=None if line["optimizer"] is None else int(line["optimizer"]),
         group=None if line["group"] is None else int(line["group"]),

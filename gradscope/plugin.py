@@ -36,6 +36,7 @@ class GradscopePlugin(base_plugin.TBPlugin):  # type: ignore[misc]
     plugin_name = NAME
 
     def __init__(self, context: Any) -> None:
+        self._base = _here()  # places in the user's files are told relative to it
         self._logdir = str(getattr(context, "logdir", None) or "")
         self._spec = str(getattr(getattr(context, "flags", None), "logdir_spec", None) or "")
 
@@ -51,7 +52,7 @@ class GradscopePlugin(base_plugin.TBPlugin):  # type: ignore[misc]
         from gradscope.diagnosis import fold
         from gradscope.rules.catalogue import RULES
 
-        return Documents(self._runs, page_of, lambda findings: fold(findings, RULES))
+        return Documents(self._runs, page_of, lambda findings: fold(findings, RULES), self._base)
 
     def frontend_metadata(self) -> Any:
         return base_plugin.FrontendMetadata(es_module_path="/index.js", tab_name=TAB)
@@ -73,6 +74,13 @@ class GradscopePlugin(base_plugin.TBPlugin):  # type: ignore[misc]
 
     def _document(self, name: str) -> Answer:
         return lambda request: _json(self._documents.get(name, request.args))
+
+
+def _here() -> Path | None:
+    try:
+        return Path.cwd()
+    except OSError:  # it has been removed
+        return None
 
 
 def page_of(code: str) -> Page | None:

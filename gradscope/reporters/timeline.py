@@ -13,8 +13,9 @@ from rich.text import Text
 
 from gradscope.events import GradState, Point
 from gradscope.findings import shorten
+from gradscope.plain import printable
 from gradscope.record.record import Record
-from gradscope.reporters.grid import Column, crop, fit_name, printable, rows_of
+from gradscope.reporters.grid import Column, crop, fit_name, rows_of
 from gradscope.reporters.moments import (
     HAS_NUMBER,
     MOST_LINES,
@@ -140,7 +141,7 @@ def _calls(console: Console, moment: OptimizerMoment, base: Path | None, own_los
     """The optimizer, its learning rates, and where each call was made."""
     head, many = moment.head, len(moment.numbers)
     title = Text(f"{many} x " if many > 1 else "", "bold")
-    title.append(f"{head.variable} ({head.kind})" if head.variable else head.kind, "bold")
+    title.append(printable(f"{head.variable} ({head.kind})" if head.variable else head.kind), "bold")
     title.append(f" · {rates(head.lr)}" if head.lr else "", "not bold")
     title.append(f" · {_loss(head.loss)}" if own_loss else "", "not bold")
     console.print(title)
@@ -186,7 +187,7 @@ def _legend(console: Console, shown: set[str]) -> None:
 def _others(console: Console, moment: Moment) -> None:
     for stepped, told in ((False, "Did not step here"), (True, "Not measured here")):
         others = [o for o in moment.others if o.stepped is stepped]
-        shown = ", ".join(f"{other.variable or other.kind} (see step {other.nearest})" for other in others[:6])
+        shown = ", ".join(f"{printable(o.variable or o.kind)} (see step {o.nearest})" for o in others[:6])
         more = f", and {len(others) - 6} more" if len(others) > 6 else ""
         if others:
             console.print(Text(f"{told}: {shown}{more}."))
