@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from pathlib import Path
+from typing import Any, Iterator
 
 import numpy as np
 import pytest
@@ -480,3 +481,44 @@ def test_few_runs_stay_open(tmp_path: Path) -> None:
     for i in range(8):
         known.get("run", {"run": str(i)})
     assert {tmp_path / "5", tmp_path / "6", tmp_path / "7"} == set(known._sources._sources)
+
+
+# -- damage of any kind ---------------------------------------------------------------------------------------------
+
+ODD = [None, -1, 0, 1e300, NAN, math.inf, "x", "", [], {}, [[]], 2**70, True, "<b>", {"a": 1}]
+
+
+def _paths(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    yield path
+    for key in value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
+        yield from _paths(value[key], (*path, key))
+
+
+def _put(value: Any, path: tuple[Any, ...], odd: Any) -> Any:
+    if not path:
+        return odd
+    value[path[0]] = _put(value[path[0]], path[1:], odd)
+    return value
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(random=st.randoms(use_true_random=False), file=st.sampled_from(["meta.json", "index.jsonl", "findings.jsonl"]))
+def test_whatever_stands_in_the_files(tmp_path_factory: pytest.TempPathFactory, random: Any, file: str) -> None:
+    """One value in a run folder is another one: all documents are JSON, or refused in a sentence."""
+    folder = tmp_path_factory.mktemp("damaged")
+    writer = plain_run(folder, steps=5)
+    writer.folder.metric(MetricSums(0, "val", "log", (), 0), 3, 0.5)
+    writer.folder.finding(finding("GS101"))
+    writer.flush()
+    writer.folder.close()
+    lines = (folder / file).read_text().splitlines() if file.endswith("l") else [(folder / file).read_text()]
+    at = random.randrange(len(lines))
+    line = json.loads(lines[at])
+    lines[at] = json.dumps(_put(line, random.choice(list(_paths(line))), random.choice(ODD)))
+    (folder / file).write_text("\n".join(lines) + "\n")
+    known = documents(folder)
+    for name in ("runs", "run", "curves", "heatmap", "parameter", "moment"):
+        try:
+            json.dumps(known.get(name, {"run": ".", "line": "0"}), allow_nan=False)
+        except GradscopeError:
+            assert name != "runs"
