@@ -11,6 +11,7 @@ import click
 from gradscope.config import codes, read_config
 from gradscope.errors import GradscopeError
 from gradscope.findings import SEVERITIES, from_line
+from gradscope.plain import sentence
 from gradscope.version import __version__
 
 
@@ -19,11 +20,12 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         result = commands.main(args=arguments, prog_name="gradscope", standalone_mode=False)
     except GradscopeError as error:
-        click.echo(f"gradscope: error: {error}", err=True)
+        click.echo(f"gradscope: error: {sentence(str(error))}", err=True)
         return error.exit_code
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
     except click.ClickException as error:
+        vars(error)["message"] = sentence(error.message)
         error.show()
         return 2
     except click.Abort:
@@ -127,8 +129,10 @@ def try_(
 @commands.command()
 @click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the report as JSON, too.")
+@click.option("--html", "html_file", type=click.Path(path_type=Path),
+              help="Write a page with pictures, too: one file for any browser, which needs no network.")  # fmt: skip
 @click.option("--rediagnose", is_flag=True, help="Run the rules again over what the record still holds.")
-def report(run_folder: Path, json_file: Path | None, rediagnose: bool) -> int:
+def report(run_folder: Path, json_file: Path | None, html_file: Path | None, rediagnose: bool) -> int:
     """Print the report of a recorded run (RUN: a run folder, or one with runs in it)."""
     from gradscope.diagnosis import diagnose, fold
     from gradscope.record.reader import find_run, read_findings, read_record
@@ -154,13 +158,17 @@ def report(run_folder: Path, json_file: Path | None, rediagnose: bool) -> int:
         for line in read_findings(folder):
             try:
                 stored.append(from_line(line))
-            except (KeyError, TypeError, ValueError, IndexError):
+            except (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError):
                 notes.append("a damaged finding was left out")
         findings = fold(stored, RULES)
     shown = Report(record.meta, findings, skipped, folder, Path.cwd(), notes=tuple(notes))
+    size = None if html_file is None else _write_page(html_file, folder, shown)
     if json_file is not None:
         _write_json(json_file, shown)
     terminal.write(shown, sys.stdout)
+    if size is not None:
+        told = f"gradscope: {html_file} is written ({size / 1e6:.1f} MB): open it in a browser"
+        terminal.put(sentence(told) + "\n", sys.stdout)
     return 0
 
 
@@ -215,6 +223,24 @@ def rules() -> int:
     return 0
 
 
+def _write_page(file: Path, folder: Path, shown: Any) -> int:
+    """Returns its size in bytes."""
+    from gradscope.board import page
+    from gradscope.board.documents import Page
+    from gradscope.reporters import terminal
+    from gradscope.rules.catalogue import find_rule
+
+    def page_of(code: str) -> Page | None:
+        try:
+            rule = find_rule(code)
+        except GradscopeError:
+            return None
+        return Page(rule.code, rule.name, rule.severity, rule.page())
+
+    notes = (*shown.unchecked(), *shown.notes)
+    return page.write(file, page.render(folder, shown.findings, page_of, terminal.render(shown), notes, shown.base))
+
+
 def _write_json(file: Path, shown: Any) -> None:
     from gradscope.reporters import json
 
@@ -224,8 +250,8 @@ def _write_json(file: Path, shown: Any) -> None:
         _say(f"{file} cannot be written ({error.strerror})")
 
 
-def _say(sentence: str) -> None:
+def _say(told: str) -> None:
     try:
-        click.echo(f"gradscope: {sentence}", err=True)
+        click.echo(f"gradscope: {sentence(told)}", err=True)
     except (OSError, ValueError):
         pass

@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING
 from gradscope import runner
 from gradscope.config import Limits
 from gradscope.findings import SEVERITIES
+from gradscope.plain import sentence
 from gradscope.progress import Progress
 from gradscope.record.record import Meta
 from gradscope.reporters import json, terminal
@@ -126,9 +127,9 @@ class Launch:
             return int(any(finding.severity in bad for finding in self._report.findings))
         return own
 
-    def _say(self, sentence: str) -> None:
+    def _say(self, told: str) -> None:
         with contextlib.suppress(OSError, ValueError, AttributeError):
-            self._stderr.write(f"gradscope: {sentence}\n")
+            self._stderr.write(f"gradscope: {sentence(told)}\n")
             self._stderr.flush()
 
 

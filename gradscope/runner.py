@@ -160,9 +160,9 @@ class _TorchFinder(MetaPathFinder):
 def check_script(script: str) -> Path:
     """The path of a script; UsageError where there is none."""
     path = Path(script)
-    if path.is_dir():
+    if os.path.isdir(path):  # not Path's: these ask no questions of a name that cannot be one
         raise UsageError(f"{script} is a directory, not a script")
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UsageError(f"there is no script {script}")
     return path
 

@@ -13,6 +13,7 @@ from gradscope.config import codes, read_config
 from gradscope.errors import UsageError
 from gradscope.findings import Finding
 from gradscope.hooks.dispatcher import DISPATCHER
+from gradscope.plain import sentence
 from gradscope.record.run_folder import new_run_folder
 from gradscope.reporters import warning
 from gradscope.rules.catalogue import RULES, select
@@ -195,6 +196,6 @@ def _folder(directory: Path) -> Path | None:
         return None
 
 
-def _say(sentence: str) -> None:
+def _say(told: str) -> None:
     with contextlib.suppress(OSError, ValueError, AttributeError):
-        print(f"gradscope: {sentence}", file=sys.stderr)
+        print(f"gradscope: {sentence(told)}", file=sys.stderr)

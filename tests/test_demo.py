@@ -84,3 +84,15 @@ def test_the_examples_run(command: list[str], expected: str, tmp_path: Path) -> 
     done = ran(str(EXAMPLES / command[0]), *command[1:], cwd=tmp_path)
     assert 0 == done.returncode, done.stderr
     assert expected in done.stdout
+
+
+def test_the_example_for_browsers(tmp_path: Path) -> None:
+    """Two runs, one of them sick; what it says to type next makes the page."""
+    done = ran(str(EXAMPLES / "tensorboard_report.py"), "--steps", "80", cwd=tmp_path)
+    assert 0 == done.returncode, done.stderr
+    assert "no errors, no warnings in 80 steps" in done.stdout and "error GS101 missing-zero-grad" in done.stdout
+    assert "  tensorboard --logdir runs" in done.stdout.splitlines()
+    command = done.stdout.splitlines()[-1].split()
+    assert ["gradscope", "report"] == command[:2]
+    assert 0 == ran("-m", *command, cwd=tmp_path).returncode
+    assert (tmp_path / "report.html").stat().st_size > 1_000_000

@@ -19,6 +19,8 @@ WALLS = {
     "record": ("torch", "gradscope.hooks", "gradscope.probes", "gradscope.recording", "gradscope.rules"),
     "rules": ("torch", "gradscope.hooks", "gradscope.probes", "gradscope.recording", "gradscope.reporters"),
     "reporters": ("torch", "gradscope.rules", "gradscope.hooks", "gradscope.probes", "gradscope.recording"),
+    "board": ("torch", "gradscope.rules", "gradscope.hooks", "gradscope.probes", "gradscope.recording", "tensorboard",
+              "plotly"),
     "hooks": ("gradscope.record.", "gradscope.recording", "gradscope.probes", "gradscope.rules", "gradscope.facts"),
     "probes": ("gradscope.rules", "gradscope.reporters", "gradscope.session", "gradscope.recording.recorder"),
     "trying": ("gradscope.cli", "gradscope.probes", "gradscope.recording", "gradscope.watching", "gradscope.rules.l"),

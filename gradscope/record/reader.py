@@ -1,6 +1,7 @@
 """From a run folder back to what was recorded."""
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,14 @@ _ONE_RUN = 1 << 30  # bytes of columns kept: rules ask for the same ones again a
 
 def find_run(path: Path) -> Path:
     """The run folder that `path` names: itself, or the newest run inside it."""
-    if not path.exists():
+    if not os.path.exists(path):  # not Path's: it stumbles over names that are too long
         raise DamagedRecord(f"there is no run folder at {path}")
-    if (path / META).is_file() or (path / INDEX).is_file():
-        return path
-    inside = [p for p in path.iterdir() if p.is_dir() and (p / META).is_file()] if path.is_dir() else []
+    try:
+        if (path / META).is_file() or (path / INDEX).is_file():
+            return path
+        inside = [p for p in path.iterdir() if p.is_dir() and (p / META).is_file()] if path.is_dir() else []
+    except OSError as error:
+        raise DamagedRecord(f"{path} cannot be read ({error.strerror})") from None
     if not inside:
         raise DamagedRecord(f"{path} holds no gradscope record (no {META} in it)")
     return max(inside, key=lambda p: ((p / META).stat().st_mtime, p.name))

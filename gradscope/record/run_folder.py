@@ -1,6 +1,7 @@
 """A run's folder while the run goes on: what is known goes there, chunk by chunk."""
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -157,6 +158,8 @@ def _fact_line(entry: FactEntry) -> dict[str, Any]:
 def new_run_folder(directory: Path, stem: str) -> Path:
     """`<directory>/<stem>-<YYYYmmdd-HHMMSS>[-n]`, made now, so that concurrent runs get different ones."""
     directory.mkdir(parents=True, exist_ok=True)
+    while len(os.fsencode(stem)) > 200:  # of 255 that a file's name can have
+        stem = stem[:-1]
     base = directory / f"{stem}-{datetime.now():%Y%m%d-%H%M%S}"
     folder, n = base, 1
     while True:

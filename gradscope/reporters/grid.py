@@ -100,11 +100,7 @@ def crop(text: str, room: int) -> str:
     """`text`, or its beginning and an ellipsis, in at most `room` columns."""
     if cell_len(text) <= room:
         return text
+    text = text[: 4 * room]  # it may be very long; some signs have no width
     while cell_len(text) > room - 1:
         text = text[:-1]
     return f"{text}…"
-
-
-def printable(text: str) -> str:
-    """`text` with control codes, line breaks and lone surrogates replaced: it stays in its cell, whatever a name is."""
-    return "".join(c if c.isprintable() else "\ufffd" for c in text)

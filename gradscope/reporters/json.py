@@ -2,8 +2,10 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
+from gradscope.plain import encodable
 from gradscope.reporters.report import Report
 
 SCHEMA = 1
@@ -23,8 +25,8 @@ def to_dict(report: Report) -> dict[str, Any]:
             "steps": meta.rows,
             "optimizers": list(meta.optimizers),
             "torch": meta.torch,
-            "overhead": round(meta.overhead, 4),
-            "budget": meta.budget,
+            "overhead": _number(round(meta.overhead, 4)),
+            "budget": _number(meta.budget),
             "sampled": [list(change) for change in meta.strides],  # [from this step on, every k-th]; 0: none
         },
         "findings": [finding.to_json(report.base) for finding in report.findings],
@@ -33,4 +35,17 @@ def to_dict(report: Report) -> dict[str, Any]:
 
 
 def render(report: Report) -> str:
-    return json.dumps(to_dict(report), indent=1, allow_nan=False) + "\n"
+    return json.dumps(sound(to_dict(report)), indent=1, allow_nan=False) + "\n"
+
+
+def sound(value: Any) -> Any:
+    """The same value for any reader of JSON: without lone surrogates."""
+    if isinstance(value, dict):
+        return {encodable(key): sound(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [sound(inner) for inner in value]
+    return encodable(value) if isinstance(value, str) else value
+
+
+def _number(value: float) -> float | str:
+    return value if math.isfinite(value) else str(value)

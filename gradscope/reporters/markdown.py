@@ -4,6 +4,7 @@ from __future__ import annotations
 import re
 
 from gradscope.findings import Finding, shorten
+from gradscope.plain import printable, sentence
 from gradscope.reporters.report import Report, plural
 
 _SPECIAL = re.compile(r"[\\`*_{}\[\]<>()#+!&|~]")
@@ -22,17 +23,17 @@ def render(report: Report) -> str:
 
 
 def text(plain: str) -> str:
-    """Text that markdown shows as it is."""
-    return _SPECIAL.sub(lambda match: f"&#{ord(match.group())};", plain)
+    """Text that markdown shows as it is, in one line."""
+    return _SPECIAL.sub(lambda match: f"&#{ord(match.group())};", sentence(plain))
 
 
 def _finding(finding: Finding, report: Report) -> str:
     where = finding.where
     place = "" if where is None else f"{text(shorten(where.file, report.base))}:{where.line}: "
-    head = f"### {place}{finding.severity} {finding.code} {text(finding.name)} *({text(report.whose(finding))})*"
+    head = f"### {place}{finding.severity} {text(finding.code)} {text(finding.name)} *({text(report.whose(finding))})*"
     parts = [head, text(finding.text), _quote(finding)]
     parts += [f"**help:** {text(advice.text)}" for advice in finding.advice]
-    told = ", ".join(f"{f.code} {text(f.name)} (from step {f.steps[0]})" for f in report.consequences(finding))
+    told = ", ".join(f"{text(f.code)} {text(f.name)} (from step {f.steps[0]})" for f in report.consequences(finding))
     if told:
         parts.append(f"**then:** {told}")
     return "\n\n".join(part for part in parts if part)
@@ -43,8 +44,8 @@ def _quote(finding: Finding) -> str:
     lines = []
     margin = min((len(line) - len(line.lstrip()) for _, line in finding.source), default=0)
     for number, line in finding.source:
-        shown = line[margin:].expandtabs(4)
+        shown = printable(line[margin:].expandtabs(4))
         lines.append(f"    {number:>5} | {shown}")
         if finding.where is not None and number == finding.where.line and finding.label:
-            lines.append(f"    {'':>5} | {' ' * (len(shown) - len(shown.lstrip()))}^ {finding.label}")
+            lines.append(f"    {'':>5} | {' ' * (len(shown) - len(shown.lstrip()))}^ {printable(finding.label)}")
     return "\n".join(lines)

@@ -7,6 +7,7 @@ from typing import Mapping, Sequence
 
 import numpy as np
 
+from gradscope.plain import printable
 from gradscope.record.table import OptimizerTable
 
 CURVES, MODULES, PARAMETERS = "gradscope", "gradscope modules", "gradscope parameters"  # TensorBoard's sections
@@ -82,7 +83,7 @@ class TagBook:
             tags.lr = [tags.named("lr")]
         tags.lr += [f"{tags.named('lr')}/group {g}" for g in range(len(tags.lr), min(table.groups, MAX_GROUPS))]
         first = len(tags.module_of)
-        names = [p.name.split("=")[0] for p in table.parameters[first:]]
+        names = [printable(p.name.split("=")[0]) for p in table.parameters[first:]]
         shown = sum(len(other.parameters) for other in self._tags.values())
         chosen = spread(len(names), (MAX_PARAMETERS - shown) // sharers)
         tags.parameters += [(first + i, self._unused(f"{PARAMETERS}/{names[i]}", tags)) for i in chosen]
@@ -99,8 +100,11 @@ class TagBook:
         """Two optimizers may own parameters of the same name (nets made anew): each gets a curve of its own."""
         if tag in self._used and tags.label:
             tag = f"{tag}/{tags.label}"
-        self._used.add(tag)
-        return tag
+        unused, number = tag, 1
+        while unused in self._used:
+            unused, number = f"{tag} ({number + 1})", number + 1
+        self._used.add(unused)
+        return unused
 
 
 def spread(count: int, room: int) -> list[int]:

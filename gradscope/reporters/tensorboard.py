@@ -28,6 +28,7 @@ from typing import Any
 
 import numpy as np
 
+from gradscope.plain import printable
 from gradscope.record.metrics import MetricSums
 from gradscope.record.table import OptimizerTable
 from gradscope.reporters import markdown
@@ -74,7 +75,7 @@ class TensorBoard:
         """One value of a metric; those that the loop itself gives to TensorBoard are there already."""
         if self._writer is not None and metric.source in ("log", "evaluation"):
             if metric.number not in self._metrics:
-                tag = f"{METRICS}/{metric.name}"
+                tag = f"{METRICS}/{printable(metric.name)}"
                 taken = any(tag == known for known, _ in self._metrics.values())
                 self._metrics[metric.number] = (f"{tag} {metric.number}" if taken else tag), MetricCurve()
             self._metrics[metric.number][1].value(row, value)

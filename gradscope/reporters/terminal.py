@@ -9,10 +9,13 @@ from rich.console import Console
 from rich.text import Text
 
 from gradscope.findings import Finding, shorten
+from gradscope.plain import lines_of, printable
+from gradscope.reporters.grid import crop
 from gradscope.reporters.report import Report, plural
 
 _STYLE = {"error": "bold red", "warning": "bold yellow", "info": "bold cyan"}
 _INDENT = "   "
+_LONGEST = 240  # columns of a quoted line: what was written by a machine is cut
 
 
 def render(report: Report, width: int = 100, color: bool = False) -> str:
@@ -54,10 +57,10 @@ def put(text: str, stream: IO[str]) -> None:
 
 def _finding(console: Console, finding: Finding, report: Report) -> None:
     place = "" if finding.where is None else f"{shorten(finding.where.file, report.base)}:{finding.where.line}: "
-    head = Text(place, "bold")
-    head.append(f"{finding.severity} {finding.code}", _STYLE[finding.severity])
-    head.append(f" {finding.name}", "bold")
-    head.append(f"  ({report.whose(finding)})")
+    head = Text(printable(place), "bold")
+    head.append(printable(f"{finding.severity} {finding.code}"), _STYLE[finding.severity])
+    head.append(printable(f" {finding.name}"), "bold")
+    head.append(printable(f"  ({report.whose(finding)})"))
     console.print(head, soft_wrap=True)
     _wrapped(console, finding.text)
     _quote(console, finding)
@@ -72,7 +75,7 @@ def _finding(console: Console, finding: Finding, report: Report) -> None:
 def _wrapped(console: Console, text: str, label: str = "", style: str = "") -> None:
     """Text in paragraphs under the head, the label hanging out."""
     hanging = " " * len(label)
-    lines = Text(text).wrap(console, max(20, console.width - len(_INDENT) - len(label)))
+    lines = Text("\n".join(lines_of(text))).wrap(console, max(20, console.width - len(_INDENT) - len(label)))
     for number, line in enumerate(lines):
         shown = Text(_INDENT)
         shown.append(hanging if number else label, style)
@@ -87,11 +90,12 @@ def _quote(console: Console, finding: Finding) -> None:
     gutter = max(len(str(number)) for number, _ in finding.source)
     margin = min(len(text) - len(text.lstrip()) for _, text in finding.source)
     for number, text in finding.source:
-        shown = text[margin:].expandtabs(4)
+        shown = crop(printable(text[margin:].expandtabs(4)), max(console.width, _LONGEST))
         console.print(Text(f"{_INDENT}{number:>{gutter}} | ", "dim").append(shown, "default"), soft_wrap=True)
         if number == finding.where.line and finding.label:
             caret = " " * (len(shown) - len(shown.lstrip()))
-            console.print(Text(f"{_INDENT}{'':>{gutter}} | {caret}^ {finding.label}", "cyan"), soft_wrap=True)
+            label = printable(finding.label)
+            console.print(Text(f"{_INDENT}{'':>{gutter}} | {caret}^ {label}", "cyan"), soft_wrap=True)
 
 
 def _summary(console: Console, report: Report) -> None:
@@ -109,7 +113,8 @@ def _summary(console: Console, report: Report) -> None:
         hints = [f"gradscope explain {report.findings[0].code}"] if report.findings else []
         if report.folder is not None and report.findings:
             hints.append(f"gradscope report {shorten(str(report.folder), report.base)}")
-        console.print(Text("gradscope: " + sentence + (f"  {' · '.join(hints)}" if hints else "")), soft_wrap=True)
+        told = "gradscope: " + sentence + (f"  {' · '.join(hints)}" if hints else "")
+        console.print(Text(printable(told)), soft_wrap=True)
     for note in (*report.unchecked(), *meta.notes, *report.notes):
         _wrapped(console, note, "note: ")
     if report.suppressed:

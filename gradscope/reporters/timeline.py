@@ -13,8 +13,9 @@ from rich.text import Text
 
 from gradscope.events import GradState, Point
 from gradscope.findings import shorten
+from gradscope.plain import printable
 from gradscope.record.record import Record
-from gradscope.reporters.grid import Column, crop, fit_name, printable, rows_of
+from gradscope.reporters.grid import Column, crop, fit_name, rows_of
 from gradscope.reporters.moments import (
     HAS_NUMBER,
     MOST_LINES,
@@ -30,7 +31,7 @@ NARROWEST = 40  # columns
 _AT_USE = (Point.AFTER_BACKWARD, Point.BEFORE_STEP)  # here a used gradient is one that should have been cleared
 _MARKS = {"used": "*", "old": "!", "sum": "+"}  # where there is no room for the words
 _STYLE = {"old": "bold red", "sum": "yellow", "used": "dim", "None": "cyan", "-": "dim"}
-_LEGEND = {
+LEGEND = {
     "None": "no gradient",
     "0": "a gradient that is all zeros",
     "used": "a step has used this gradient",
@@ -121,7 +122,7 @@ def _optimizer(console: Console, moment: OptimizerMoment, base: Path | None, hin
     names = [printable(line.name) + (f" ({line.parameters})" if line.parameters > 1 else "") for line in moment.lines]
     wanted = min(max(map(cell_len, (*names, "parameter"))), 24)
     for marks, mixed_norms in ((False, True), (False, False), (True, False)):
-        cells = [[_texts(line.cells[p], p, marks, mixed_norms) for p in points] for line in moment.lines]
+        cells = [[cell_texts(line.cells[p], p, marks, mixed_norms) for p in points] for line in moment.lines]
         columns = [Column.of(_when(point), [row[i] for row in cells]) for i, point in enumerate(points)]
         room = console.width - sum(column.width + 2 for column in columns)
         if room >= wanted:
@@ -140,8 +141,8 @@ def _calls(console: Console, moment: OptimizerMoment, base: Path | None, own_los
     """The optimizer, its learning rates, and where each call was made."""
     head, many = moment.head, len(moment.numbers)
     title = Text(f"{many} x " if many > 1 else "", "bold")
-    title.append(f"{head.variable} ({head.kind})" if head.variable else head.kind, "bold")
-    title.append(f" · {_rates(head.lr)}" if head.lr else "", "not bold")
+    title.append(printable(f"{head.variable} ({head.kind})" if head.variable else head.kind), "bold")
+    title.append(f" · {rates(head.lr)}" if head.lr else "", "not bold")
     title.append(f" · {_loss(head.loss)}" if own_loss else "", "not bold")
     console.print(title)
     places = [_place(call, base) for call in head.calls]
@@ -174,7 +175,7 @@ def _quoted(call: Call) -> str:
 def _legend(console: Console, shown: set[str]) -> None:
     """What the words in the tables mean: only those that are in one."""
     told = ["numbers: the gradient's norm"] if any(text[0].isdigit() and text != "0" for text in shown) else []
-    for word, meaning in _LEGEND.items():
+    for word, meaning in LEGEND.items():
         told += [f"{said}: {meaning}" for said in dict.fromkeys((word, _MARKS.get(word, word))) if said in shown]
     lines = told[:1]
     for item in told[1:]:
@@ -186,24 +187,31 @@ def _legend(console: Console, shown: set[str]) -> None:
 def _others(console: Console, moment: Moment) -> None:
     for stepped, told in ((False, "Did not step here"), (True, "Not measured here")):
         others = [o for o in moment.others if o.stepped is stepped]
-        shown = ", ".join(f"{other.variable or other.kind} (see step {other.nearest})" for other in others[:6])
+        shown = ", ".join(f"{printable(o.variable or o.kind)} (see step {o.nearest})" for o in others[:6])
         more = f", and {len(others) - 6} more" if len(others) > 6 else ""
         if others:
             console.print(Text(f"{told}: {shown}{more}."))
 
 
-def _texts(cell: Cell, point: Point, marks: bool, mixed_norms: bool) -> tuple[str, str]:
+def cell_texts(cell: Cell, point: Point, marks: bool, mixed_norms: bool) -> tuple[str, str]:
     """A cell's number, where it has one, and its word."""
     state = cell.state
     number = number_text(cell.norm) if any(s in HAS_NUMBER for s in cell.counts) else ""
     if state is not None:
         word = _word(state, point)
         return number, _MARKS.get(word, word) if marks else word
-    old = GradState.STALE in cell.counts and point in _AT_USE
-    telling = GradState.STALE if old else next(s for s in _TELLING if s in cell.counts)
-    word = _word(telling, point)
-    word = f"{_MARKS.get(word, word) if marks else word} {cell.counts[telling]}/{sum(cell.counts.values())}"
+    told = telling(cell, point)
+    word = _word(told, point)
+    word = f"{_MARKS.get(word, word) if marks else word} {cell.counts[told]}/{sum(cell.counts.values())}"
     return (number if mixed_norms else "", word)
+
+
+def telling(cell: Cell, point: Point) -> GradState:
+    """The state to tell of a cell: that of all, or of those whose parameters differ the most telling one."""
+    if cell.state is not None:
+        return cell.state
+    old = GradState.STALE in cell.counts and point in _AT_USE
+    return GradState.STALE if old else next(s for s in _TELLING if s in cell.counts)
 
 
 def _word(state: GradState, point: Point) -> str:
@@ -234,7 +242,7 @@ def _loss(loss: float | None) -> str:
     return "no loss known" if loss is None else f"loss {loss:.4g}"
 
 
-def _rates(rates: Sequence[float]) -> str:
+def rates(rates: Sequence[float]) -> str:
     """The learning rates of the groups: one if they agree."""
     told = [format(rate, ".4g") for rate in rates]
     if len(set(told)) == 1:

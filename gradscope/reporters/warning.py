@@ -5,12 +5,13 @@ import warnings
 
 from gradscope.errors import FAMILIES, GradscopeWarning
 from gradscope.findings import Finding
+from gradscope.plain import printable, sentence
 
 
 def text(finding: Finding) -> str:
     """The finding in one line, with the first advice."""
     told = f"{finding.code} {finding.name} (step {finding.step}): {finding.text}"
-    return f"{told}. Help: {finding.advice[0].text}" if finding.advice else told
+    return sentence(f"{told}. Help: {finding.advice[0].text}" if finding.advice else told)
 
 
 def warn(finding: Finding) -> None:
@@ -19,5 +20,5 @@ def warn(finding: Finding) -> None:
     Raises the warning itself where the user's filter turns it into an error.
     """
     category = FAMILIES.get(finding.code[:3], GradscopeWarning)
-    file, line = ("<unknown>", 0) if finding.where is None else (finding.where.file, finding.where.line)
+    file, line = ("<unknown>", 0) if finding.where is None else (printable(finding.where.file), finding.where.line)
     warnings.warn_explicit(text(finding), category, file, line, registry={})

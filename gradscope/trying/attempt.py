@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gradscope.findings import shorten
+from gradscope.plain import sentence
 from gradscope.reporters import chart, terminal
 from gradscope.reporters.report import plural
 from gradscope.rules.base import Rule
@@ -65,8 +66,8 @@ class Attempt:
 
     def _run(self, scratch: Path) -> int:
         setting = Setting(self._target, self._as_module, scratch, self._options.in_place)
-        for sentence in setting.notices():
-            _say(sentence)
+        for notice in setting.notices():
+            _say(notice)
         baseline = self._child(setting, scratch, "as it is")
         if not baseline.steps:
             return self._nothing_seen(baseline, setting)
@@ -156,7 +157,7 @@ class Attempt:
         if not receipt.trials and not untried:
             _put(f"Nothing to try: no error and no warning in {plural(receipt.baseline.steps, 'step')}.\n")
         for finding, why in untried:
-            advice = "; ".join(one.text for one in finding.advice)
+            advice = "; ".join(sentence(one.text) for one in finding.advice)
             _put(f"\n{receipt.heading(finding)}\n  help: {advice}\n  (not tried: {why})\n")
         self._write(receipt)
 
@@ -173,10 +174,11 @@ def _shown(receipt: Receipt, trial: Trial) -> str:
     """A trial as it is printed."""
     columns, color = terminal.size(sys.stdout)
     width = max(20, min(WIDTH, columns - 12))
-    help_ = "\n".join(f"  help: {advice.text}" for advice in trial.treatment.advice)
+    help_ = "\n".join(f"  help: {sentence(advice.text)}" for advice in trial.treatment.advice)
     drawn = trial.chart(width, chart.marks_for(getattr(sys.stdout, "encoding", None)), color)
-    notes = "".join(f"\n  note: {note}" for note in trial.notes)
-    parts = [receipt.heading(trial.treatment.finding), help_, "", *([drawn, ""] if drawn else []), trial.sentence()]
+    notes = "".join(f"\n  note: {sentence(note)}" for note in trial.notes)
+    told = sentence(trial.sentence())
+    parts = [receipt.heading(trial.treatment.finding), help_, "", *([drawn, ""] if drawn else []), told]
     return "\n".join(parts) + notes
 
 
@@ -201,9 +203,9 @@ def _put(text: str) -> None:
     terminal.put(text, sys.stdout)
 
 
-def _say(sentence: str) -> None:
+def _say(told: str) -> None:
     with contextlib.suppress(OSError, ValueError):
-        sys.stderr.write(f"gradscope: {sentence}\n")
+        sys.stderr.write(f"gradscope: {sentence(told)}\n")
         sys.stderr.flush()
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from gradscope.config import codes, read_config
 from gradscope.errors import GradscopeError
 from gradscope.launch import Launch, Options
+from gradscope.plain import sentence
 from gradscope.progress import Progress
 from gradscope.record.record import Record
 from gradscope.reporters.report import Report
@@ -150,6 +151,6 @@ def main(plan: str) -> None:
     try:
         child = Child(Plan.read(plan))
     except GradscopeError as error:
-        sys.stderr.write(f"gradscope: error: {error}\n")
+        sys.stderr.write(f"gradscope: error: {sentence(str(error))}\n")
         sys.exit(error.exit_code)
     sys.exit(child.run()())

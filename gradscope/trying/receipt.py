@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from gradscope.findings import Finding, show
+from gradscope.plain import printable
 from gradscope.reporters import chart
+from gradscope.reporters.json import sound
 from gradscope.reporters.report import plural
 from gradscope.trying.children import Ran
 from gradscope.trying.comparison import Comparison, Course
@@ -78,7 +80,7 @@ class Receipt:
     def heading(self, finding: Finding) -> str:
         """ "train.py:46: error GS101 missing-zero-grad" """
         where = f"{self.real(finding.where.file)}:{finding.where.line}: " if finding.where else ""
-        return f"{where}{finding.severity} {finding.code} {finding.name}"
+        return printable(f"{where}{finding.severity} {finding.code} {finding.name}")
 
     def untried(self) -> list[tuple[Finding, str]]:
         """Errors and warnings none of whose advices was tried, and why not."""
@@ -104,7 +106,7 @@ class Receipt:
         }
 
     def to_json(self) -> str:
-        return json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n"
+        return json.dumps(sound(self.to_dict()), indent=1, allow_nan=False) + "\n"
 
     def _trial(self, trial: Trial) -> dict[str, Any]:
         finding, compared = trial.treatment.finding, trial.comparison

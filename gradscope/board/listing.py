@@ -1,0 +1,69 @@
+"""The list of runs: of each what its meta data and findings say, without its rows."""
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gradscope.board.source import Fold, read_findings
+from gradscope.errors import GradscopeError
+from gradscope.record.chunks import FINDINGS, META
+from gradscope.record.run_file import RunFile
+from gradscope.reporters.report import Report
+
+_NOTHING = {"script": "", "status": "", "steps": 0, "errors": 0, "warnings": 0, "notes": 0}
+
+
+class Listing:
+    """Remembers what it has read, by the files' times."""
+
+    def __init__(self, fold: Fold) -> None:
+        self._fold = fold
+        self._lock = threading.Lock()
+        self._known: dict[Path, tuple[Any, dict[str, Any]]] = {}
+
+    def document(self, folders: Mapping[str, Path], note: str) -> dict[str, Any]:
+        """All runs, in the given order, and which was written last."""
+        with self._lock:
+            known, runs, times = {}, [], []
+            for name, folder in folders.items():
+                seen = _signature(folder)
+                before = self._known.get(folder)
+                told = before[1] if before is not None and before[0] == seen else self._read(folder)
+                known[folder] = seen, told
+                runs.append({"run": name, **told})
+                times.append((told["problem"] is None, seen[0]))
+            self._known = known
+        newest = max(range(len(runs)), key=times.__getitem__, default=None)
+        return {"runs": runs, "newest": None if newest is None else runs[newest]["run"], "note": note or None}
+
+    def _read(self, folder: Path) -> dict[str, Any]:
+        try:
+            file = RunFile(folder)
+            meta = file.meta
+        except GradscopeError as error:
+            return {**_NOTHING, "problem": str(error).replace(f"{folder}{os.sep}", "").replace(str(folder), "it")}
+        report = Report(meta, read_findings(file.findings, self._fold)[0], {})
+        return {
+            "script": meta.script,
+            "status": meta.status,
+            "steps": meta.rows,
+            "errors": report.count("error"),
+            "warnings": report.count("warning"),
+            "notes": report.count("info"),
+            "problem": None,
+        }
+
+
+def _signature(folder: Path) -> tuple[int, ...]:
+    """When the meta data were written, and what else tells whether something has changed."""
+    parts = []
+    for name in (META, FINDINGS):
+        try:
+            found = os.stat(folder / name)
+            parts += [found.st_mtime_ns, found.st_size, found.st_ino]
+        except OSError:
+            parts += [0, 0, 0]
+    return tuple(parts)

@@ -1,0 +1,115 @@
+// The heatmap's numbers: asked for as lines come into sight, kept as long as range and record are the same.
+(function (g) {
+  'use strict';
+
+  const FIELDS = ['mean', 'low', 'high', 'not_finite', 'state'];
+
+  // `ask(query)` resolves to a heatmap document; `changed()` after each answer; `failed(error, retry)`.
+  class Cells {
+    constructor(ask, changed, failed) {
+      Object.assign(this, {ask, changed, failed, picture: null, turn: 0, asked: new Set()});
+    }
+
+    clear() {
+      this.turn++;
+      this.picture = null;
+      this.asked.clear();
+    }
+
+    // A new picture: `query` has run, stream, stat, from, to, width. The old one stays until it is there.
+    async load(query, nodes) {
+      const turn = ++this.turn;
+      this.asked.clear();
+      try {
+        const answer = await this.ask({...query, lines: g.tree.query(nodes)});
+        if (turn !== this.turn) return;
+        this.picture = {query, stat: query.stat, edges: answer.edges, rows: answer.rows, revision: answer.revision,
+                        lines: new Map()};
+        this.take(answer, nodes);
+      } catch (error) {
+        if (turn === this.turn) this.failed(error, () => this.load(query, nodes));
+      }
+    }
+
+    // The lines that are missing in the picture, of these.
+    async more(nodes) {
+      const {picture} = this;
+      if (!picture) return;
+      const missing = nodes.filter((node) => !picture.lines.has(node.key) && !this.asked.has(node.key));
+      if (!missing.length) return;
+      for (const node of missing) this.asked.add(node.key);
+      const turn = this.turn;
+      try {
+        const answer = await this.ask({...picture.query, lines: g.tree.query(missing)});
+        if (turn !== this.turn) return;
+        if (answer.revision === picture.revision || sameEdges(answer.edges, picture.edges)) this.take(answer, missing);
+        else await this.load(picture.query, nodes);
+      } catch (error) {
+        if (turn !== this.turn) return;
+        for (const node of missing) this.asked.delete(node.key);
+        this.failed(error, () => this.more(nodes));
+      }
+    }
+
+    take(answer, nodes) {
+      const columns = answer.edges.length - 1;
+      nodes.forEach((node, i) => {
+        const line = {};
+        for (const field of FIELDS) line[field] = answer[field].subarray(i * columns, (i + 1) * columns);
+        if (answer.counts) line.counts = answer.counts.subarray(i * columns * 6, (i + 1) * columns * 6);
+        line.log = Float32Array.from(line.mean, (x) => (x > 0 && Number.isFinite(x) ? Math.log10(x) : NaN));
+        this.picture.lines.set(node.key, line);
+      });
+      this.changed(nodes.map((node) => this.picture.lines.get(node.key)));
+    }
+  }
+
+  function sameEdges(a, b) {
+    return a.length === b.length && a.every((x, i) => x === b[i]);
+  }
+
+  // What a cell is that has no number to be coloured: see `SIGNS` in heatmap.js.
+  function special(line, i, stat) {
+    if (line.not_finite[i]) return 'bad';
+    if (stat === 'state') return null;
+    if (line.mean[i] === 0) return 'zero';
+    if (Number.isFinite(line.mean[i])) return null;
+    if (stat !== 'weight' && line.state[i] === 1) return 'none';
+    return 'unseen';
+  }
+
+  // What is known of one cell, for the tooltip and the live region.
+  function cellLines(picture, node, i) {
+    const line = picture.lines.get(node.key);
+    const many = picture.rows[i];
+    if (!line) return [['', 'loading…']];
+    const what = g.WHAT[picture.stat];
+    const lines = [];
+    if (picture.stat === 'state') lines.push(...countLines(line, i));
+    else if (Number.isFinite(line.mean[i]) && many > 1) {
+      lines.push([`${what}, mean`, g.show(line.mean[i])], ['lowest', g.show(line.low[i])], ['highest', g.show(line.high[i])]);
+    } else if (Number.isFinite(line.mean[i])) lines.push([what, g.show(line.mean[i])]);
+    else if (!line.not_finite[i]) lines.push([what, special(line, i, picture.stat) === 'none' ? 'no gradient' : 'not measured']);
+    if (line.not_finite[i]) lines.push(many > 1 ? ['NaN or Inf', `in ${line.not_finite[i]} of ${g.plural(many, 'row')}`, 'bad'] : [what, 'NaN or Inf', 'bad']);
+    if (picture.stat !== 'state') lines.push(['gradient', (g.STATES[line.state[i]] || g.STATES[0]).word]);
+    return lines;
+  }
+
+  function countLines(line, i) {
+    if (!line.counts) return [['gradient', (g.STATES[line.state[i]] || g.STATES[0]).word]];
+    const counts = line.counts.subarray(i * 6, i * 6 + 6);
+    const all = counts.reduce((a, b) => a + b, 0);
+    const known = g.STATE_ORDER.filter((s) => counts[s]);
+    if (all === 1 && known.length === 1) return [['gradient', g.STATES[known[0]].word]];
+    return known.map((s) => [g.STATES[s].word, `${g.count(counts[s])} of ${g.count(all)}`]);
+  }
+
+  // "step 64, stands until 79", "steps 100–107 · 8 rows measured"
+  function cellTitle(picture, i) {
+    const first = picture.edges[i], last = picture.edges[i + 1] - 1;
+    if (picture.rows[i] > 1) return `${g.span(first, last)} · ${g.plural(picture.rows[i], 'row')} measured`;
+    return last > first ? `step ${g.count(first)} · next measured: ${g.count(last + 1)}` : `step ${g.count(first)}`;
+  }
+
+  Object.assign(g, {Cells, special, cellLines, cellTitle});
+})(window.gradscope = window.gradscope || {});

@@ -1,0 +1,226 @@
+// Loss, gradient norm, learning rate and the user's own metrics above the heatmap, on its step axis.
+(function (g) {
+  'use strict';
+
+  const GAP = 14; // pixels between two panels
+  const MOST_METRICS = 3;
+
+  // `charts.node` goes into the stage; `show(curves)`, then `draw()` at each change of axis or theme.
+  class Charts {
+    constructor(axis, plots) {
+      this.axis = axis;
+      this.plots = plots;
+      this.curves = null;
+      this.figure = g.el('div.figure', {'aria-hidden': 'true'});
+      this.labels = g.el('div.figure-labels');
+      this.note = g.el('div');
+      this.node = g.el('div.charts', {}, this.figure, this.labels, this.note);
+      this.forcedLog = null;
+      this.readings = new Map();
+      this.labelled = null;
+    }
+
+    show(curves) {
+      this.curves = curves;
+      g.fill(this.note);
+      this.draw();
+    }
+
+    fail(text, retry) {
+      g.fill(this.note, g.message(text, retry));
+    }
+
+    clear() {
+      this.curves = null;
+      this.labelled = null;
+      g.fill(this.labels);
+      g.fill(this.note);
+      this.figure.style.height = '0';
+      this.plots.drop(this.figure);
+    }
+
+    panels() {
+      const {loss, norm, lr, metrics} = this.curves;
+      const list = [{id: 'loss', title: 'Loss', height: 108, course: loss, color: 'loss'}];
+      if (norm && norm.mean.some(Number.isFinite)) {
+        list.push({id: 'norm', title: 'Gradient norm', height: 46, course: measuredOnly(norm), color: 'norm'});
+      }
+      if (lr.length) list.push({id: 'lr', title: 'Learning rate', height: 38, rates: lr});
+      for (const metric of metrics.slice(0, MOST_METRICS)) {
+        list.push({id: `metric-${metric.name}`, title: metric.name, height: 56, metric});
+      }
+      let top = 6;
+      for (const panel of list) {
+        panel.top = top;
+        top += panel.height + GAP;
+      }
+      return {list, height: top - GAP + 6};
+    }
+
+    draw() {
+      if (!this.curves) return;
+      const {list, height} = this.panels();
+      this.list = list;
+      const layout = {width: this.node.clientWidth, height, margin: this.margin(), shapes: []};
+      const traces = [];
+      const x = g.middles(this.curves.edges);
+      list.forEach((panel, i) => this.drawPanel(panel, i, x, traces, layout));
+      this.figure.style.height = `${height}px`;
+      this.labelPanels(list);
+      this.plots.draw(this.figure, traces, layout);
+    }
+
+    margin() {
+      return {l: this.axis.left, r: this.node.clientWidth - this.axis.left - this.axis.width, t: 0, b: 0, pad: 0};
+    }
+
+    drawPanel(panel, i, x, traces, layout) {
+      const suffix = i ? String(i + 1) : '';
+      const on = {xaxis: `x${suffix}`, yaxis: `y${suffix}`};
+      const domain = [1 - (panel.top + panel.height) / layout.height, 1 - panel.top / layout.height];
+      let values, most = panel.height > 90 ? 4 : 2;
+      if (panel.course) {
+        values = [panel.course.low, panel.course.high, panel.course.mean].map((list) => this.seen(list));
+        traces.push(...g.banded(x, panel.course, g.color(panel.color), on));
+        if (panel.course.not_finite.some(Boolean)) {
+          traces.push(g.badMarks(x, panel.course.not_finite, {...on, yaxis: `y${i + 51}`}));
+          layout[`yaxis${i + 51}`] = {range: [0, 1], overlaying: on.yaxis, visible: false, fixedrange: true};
+        }
+      } else if (panel.rates) {
+        values = panel.rates.map((rate) => this.seen(rate.values));
+        panel.rates.forEach((rate, k) => traces.push({
+          ...on, type: 'scatter', mode: x.length > 1 ? 'lines' : 'markers', hoverinfo: 'skip', x, y: rate.values,
+          line: {width: 1.5, color: g.color(`series-${k % 6}`), shape: 'hvh', dash: k > 5 ? 'dot' : 'solid'},
+        }));
+      } else {
+        const {steps, values: all} = panel.metric;
+        values = [all];
+        traces.push({...on, type: 'scatter', mode: 'lines+markers', hoverinfo: 'skip', x: steps.map((s) => s + 0.5), y: all,
+                     line: {width: 1.2, color: g.color('metric')}, marker: {size: 4, color: g.color('metric')}});
+      }
+      panel.log = panel.id === 'loss' && this.forcedLog !== null ? this.forcedLog : g.needsLog(values);
+      layout[`xaxis${suffix}`] = g.xAxis(this.axis, {anchor: on.yaxis});
+      layout[`yaxis${suffix}`] = g.yAxis(values, panel.log, most, {domain, anchor: on.xaxis});
+    }
+
+    // Of a list by columns, those in view.
+    seen(list) {
+      const [a, b] = this.axis.view;
+      const {edges} = this.curves;
+      return list.filter((_, i) => edges[i + 1] > a && edges[i] < b);
+    }
+
+    labelPanels(list) {
+      const sign = list.map((p) => p.id).join('|') + this.axis.left;
+      if (sign !== this.labelled) {
+        this.labelled = sign;
+        this.readings.clear();
+        g.fill(this.labels, list.map((panel) => this.labelOf(panel)));
+      }
+      for (const panel of list) {
+        const {region} = this.readings.get(panel.id);
+        region.setAttribute('aria-label', this.spoken(panel));
+        if (panel.id === 'loss') this.logButton.setAttribute('aria-pressed', String(panel.log));
+      }
+      this.read(null);
+    }
+
+    labelOf(panel) {
+      const reading = g.el('div.reading');
+      const region = g.el('div.chart-label', {role: 'img', 'data-testid': panel.id.startsWith('metric') ? 'metric' : panel.id,
+                                              style: {top: `${panel.top}px`, height: `${panel.height}px`}});
+      const title = panel.metric ? g.el('div.panel-title', {}, g.name(panel.title)) : g.el('div.panel-title', {}, panel.title);
+      const gutter = g.el('div.gutter', {style: {top: `${panel.top}px`, height: `${panel.height}px`}}, title, reading);
+      if (panel.id === 'loss') {
+        this.logButton = g.el('button.quiet.tiny', {type: 'button', title: 'Logarithmic scale', onclick: () => {
+          this.forcedLog = this.logButton.getAttribute('aria-pressed') !== 'true';
+          this.draw();
+        }}, 'log');
+        gutter.append(this.logButton);
+      }
+      this.readings.set(panel.id, {reading, region});
+      return [region, gutter];
+    }
+
+    spoken(panel) {
+      if (!panel.course) return panel.title;
+      const values = this.valuesOf(panel, null);
+      return `${panel.title}: ${values.join(', ')}`;
+    }
+
+    // Writes the values at a row (null: the newest) beside each panel.
+    read(row) {
+      if (!this.curves || !this.list) return;
+      for (const panel of this.list) {
+        const {reading} = this.readings.get(panel.id);
+        g.fill(reading, this.valuesOf(panel, row).map((text) => g.el('div', {}, text)));
+      }
+    }
+
+    valuesOf(panel, row) {
+      const {edges} = this.curves;
+      const at = row === null ? null : g.indexOf(edges, row);
+      if (panel.metric) {
+        const {steps, values} = panel.metric;
+        const i = row === null ? values.length - 1 : Math.max(0, g.indexOf(steps, row));
+        return values.length ? [`${g.show(values[i])} at ${g.count(steps[i])}`] : [];
+      }
+      if (panel.rates) {
+        const column = Math.min(at === null ? edges.length - 2 : at, edges.length - 2);
+        const all = panel.rates.map((rate) => g.show(rate.values[column]));
+        return all.length > 2 ? [all.slice(0, 2).join(', ') + ` +${all.length - 2}`] : [all.join(', ')];
+      }
+      const {mean, not_finite: bad} = panel.course;
+      let i = at === null ? mean.length - 1 : Math.min(at, mean.length - 1);
+      if (at === null) while (i > 0 && !Number.isFinite(mean[i]) && !bad[i]) i--;
+      if (bad[i] && !Number.isFinite(mean[i])) return ['NaN or Inf'];
+      return [row === null ? `last ${g.show(mean[i])}` : Number.isFinite(mean[i]) ? g.show(mean[i]) : '–'];
+    }
+
+    // Everything known of a row's column, for the tooltip: [[what, value]...]
+    rowsAt(row) {
+      if (!this.curves) return null;
+      const {edges, rows, loss, norm, lr} = this.curves;
+      const i = Math.min(g.indexOf(edges, row), edges.length - 2);
+      const lines = [...g.courseLines('loss', loss, i, rows[i]), ...g.courseLines('gradient norm', norm, i, rows[i])];
+      for (const rate of lr.slice(0, 6)) {
+        if (Number.isFinite(rate.values[i])) lines.push([lr.length > 1 ? rate.label : 'lr', g.show(rate.values[i])]);
+      }
+      return {title: g.columnTitle(edges, rows, i), lines};
+    }
+  }
+
+  // A course whose line runs over the columns in which nothing was measured: a straight line up to the next that was.
+  function measuredOnly(course) {
+    const kept = [];
+    for (let i = 0; i < course.mean.length; i++) if (Number.isFinite(course.mean[i]) || course.not_finite[i]) kept.push(i);
+    return {...course, kept};
+  }
+
+  // "steps 100–107 · 8 rows"
+  function columnTitle(edges, rows, i) {
+    const first = edges[i], last = edges[i + 1] - 1;
+    if (rows[i] <= 1) return `step ${g.count(first)}`;
+    return `${g.span(first, last)} · ${g.plural(rows[i], 'row')}`;
+  }
+
+  // The lines of a tooltip on one column of a course.
+  function courseLines(what, course, i, rows) {
+    const lines = [];
+    if (!course) return lines;
+    if (rows > 1 && Number.isFinite(course.mean[i])) {
+      lines.push([`${what}, mean`, g.show(course.mean[i])], ['lowest', g.show(course.low[i])],
+                 ['highest', g.show(course.high[i])]);
+    } else if (Number.isFinite(course.mean[i])) {
+      lines.push([what, g.show(course.mean[i])]);
+    } else if (!course.not_finite[i]) {
+      lines.push([what, 'not measured']);
+    }
+    if (course.not_finite[i]) {
+      lines.push([lines.length ? 'NaN or Inf' : what, rows > 1 ? `in ${course.not_finite[i]} of ${rows}` : 'NaN or Inf', 'bad']);
+    }
+    return lines;
+  }
+
+  Object.assign(g, {Charts, columnTitle, courseLines, measuredOnly});
+})(window.gradscope = window.gradscope || {});
