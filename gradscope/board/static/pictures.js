@@ -26,7 +26,7 @@
 
     loadCells() {
       g.fill(this.heatNote);
-      if (!this.stream.measured) {
+      if (!this.stream.measured || !this.stream.parameters.length) {
         this.heatmap.node.hidden = true;
         g.fill(this.heatNote, g.message('No gradients were measured in this run.'));
         return;
@@ -66,7 +66,7 @@
       const groups = this.root.children.some((node) => node.children.length);
       const title = g.el('div.gutter', {}, g.el('span.panel-title', {}, TITLES[stat]),
                          groups && g.el('span.folds', {}, button('⊞', 'Open all modules', true), button('⊟', 'Close all modules', false)));
-      g.fill(this.heatHead, title, g.el('div.legend-place', {style: {marginLeft: `${this.axis.left}px`}},
+      g.refill(this.heatHead, title, g.el('div.legend-place', {style: {marginLeft: `${this.axis.left}px`}},
                                         picture && g.legendOf(stat, this.scale.range(stat), this.heatmap.signs())));
     }
 
