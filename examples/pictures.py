@@ -5,6 +5,7 @@ python examples/pictures.py [--to examples/pictures]
 Needs playwright and a Chromium (`chromium`, `google-chrome`, or `playwright install chromium`).
 """
 import argparse
+import os
 import shutil
 import socket
 import subprocess
@@ -27,7 +28,9 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--to", type=Path, default=Path(__file__).parent / "pictures")
     options = parser.parse_args()
+    options.to = options.to.resolve()
     options.to.mkdir(parents=True, exist_ok=True)
+    os.chdir(Path(__file__).parent)  # places are told relative to it
     with tempfile.TemporaryDirectory() as scratch, sync_playwright() as driver:
         runs = Path(scratch) / "runs"
         record(runs / "digits", 150, forget_zero_grad=False)
@@ -94,7 +97,10 @@ def whole(browser: Browser, run: Path, report: Path, file: Path) -> None:
     page.goto(report.as_uri())
     page.get_by_text("GS101").first.wait_for()
     settle(page)
-    page.screenshot(path=file, full_page=True)
+    height = page.locator("body").evaluate("body => Math.ceil(body.getBoundingClientRect().height)")
+    page.set_viewport_size({**SIZE, "height": height})
+    settle(page)
+    page.screenshot(path=file)
     page.close()
 
 

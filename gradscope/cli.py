@@ -238,7 +238,7 @@ def _write_page(file: Path, folder: Path, shown: Any) -> int:
         return Page(rule.code, rule.name, rule.severity, rule.page())
 
     notes = (*shown.unchecked(), *shown.notes)
-    return page.write(file, page.render(folder, shown.findings, page_of, terminal.render(shown), notes))
+    return page.write(file, page.render(folder, shown.findings, page_of, terminal.render(shown), notes, shown.base))
 
 
 def _write_json(file: Path, shown: Any) -> None:

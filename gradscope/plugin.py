@@ -7,9 +7,10 @@ from __future__ import annotations
 import gzip
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property, lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from tensorboard.plugins import base_plugin
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from gradscope.board.runs import Runs
 
 NAME, TAB = "gradscope", "GradScope"
+AN_HOUR = 3600  # seconds
 DOCUMENTS = ("files", "runs", "run", "curves", "heatmap", "parameter", "moment", "rule")
 _KINDS = {"js": "text/javascript", "css": "text/css"}
 _HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
@@ -34,6 +36,7 @@ class GradscopePlugin(base_plugin.TBPlugin):  # type: ignore[misc]
     plugin_name = NAME
 
     def __init__(self, context: Any) -> None:
+        self._base = _here()  # places in the user's files are told relative to it
         self._logdir = str(getattr(context, "logdir", None) or "")
         self._spec = str(getattr(getattr(context, "flags", None), "logdir_spec", None) or "")
 
@@ -49,7 +52,7 @@ class GradscopePlugin(base_plugin.TBPlugin):  # type: ignore[misc]
         from gradscope.diagnosis import fold
         from gradscope.rules.catalogue import RULES
 
-        return Documents(self._runs, page_of, lambda findings: fold(findings, RULES))
+        return Documents(self._runs, page_of, lambda findings: fold(findings, RULES), self._base)
 
     def frontend_metadata(self) -> Any:
         return base_plugin.FrontendMetadata(es_module_path="/index.js", tab_name=TAB)
@@ -71,6 +74,13 @@ class GradscopePlugin(base_plugin.TBPlugin):  # type: ignore[misc]
 
     def _document(self, name: str) -> Answer:
         return lambda request: _json(self._documents.get(name, request.args))
+
+
+def _here() -> Path | None:
+    try:
+        return Path.cwd()
+    except OSError:  # it has been removed
+        return None
 
 
 def page_of(code: str) -> Page | None:
@@ -107,10 +117,9 @@ def _file(name: str) -> Answer:
         from gradscope.board.files import read
 
         try:
-            content = read(name)
+            return _content(read(name), name)
         except OSError:
             return _error(404, f"gradscope was installed without its {name}")
-        return _content(request, content, _KINDS[name.rpartition(".")[2]])
 
     return answer
 
@@ -121,14 +130,10 @@ def _plotly(request: Request) -> Response:
     file = script()
     if file is None:
         return _error(404, MISSING)
-    known = file.stat()
-    packed = "gzip" in request.headers.get("Accept-Encoding", "")
-    content = _packed(file, known.st_mtime_ns) if packed else file.read_bytes()
-    response = _content(request, content, _KINDS["js"], f"{known.st_mtime_ns:x}-{known.st_size:x}-{packed}")
-    response.headers["Vary"] = "Accept-Encoding"
-    if packed and response.status_code == 200:
-        response.headers["Content-Encoding"] = "gzip"
-    return response
+    headers = {"Cache-Control": f"private, max-age={AN_HOUR}", "Vary": "Accept-Encoding"}
+    if "gzip" not in request.headers.get("Accept-Encoding", ""):
+        return _content(file.read_bytes(), file.name, headers)
+    return _content(_packed(file, file.stat().st_mtime_ns), file.name, {**headers, "Content-Encoding": "gzip"})
 
 
 @lru_cache(maxsize=1)
@@ -136,14 +141,10 @@ def _packed(file: Path, changed: int) -> bytes:
     return gzip.compress(file.read_bytes(), 6)
 
 
-def _content(request: Request, content: bytes, kind: str, tag: str = "") -> Response:
-    """A file, with a tag, so that a browser need not fetch it again."""
-    response = Response(content, content_type=f"{kind}; charset=utf-8", headers=_HEADERS)
-    if tag:
-        response.set_etag(tag)
-    else:
-        response.add_etag()
-    return response.make_conditional(request)
+def _content(content: bytes, name: str, headers: Mapping[str, str] = MappingProxyType({})) -> Response:
+    """A file. Without "304 Not Modified": TensorBoard objects to answers that have no Content-Type."""
+    kind = _KINDS[name.rpartition(".")[2]]
+    return Response(content, content_type=f"{kind}; charset=utf-8", headers={**_HEADERS, **headers})
 
 
 def _json(document: dict[str, Any], status: int = 200) -> Response:

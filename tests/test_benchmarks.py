@@ -8,7 +8,11 @@ import re
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
+
+from gradscope.events import GradState, Point
+from gradscope.record.reader import read_findings, read_record
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 INF = math.inf
@@ -190,3 +194,21 @@ def test_a_problem_of_the_other_part_is_refused(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("sys.argv", ["learning_rate.py", "--problems", "mlp-digits-nesterov"])
     with pytest.raises(SystemExit):
         benchmark.main()
+
+
+def test_an_invented_run_is_one_as_the_recorder_writes_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A small one: its parameters in two groups and in the order of the model, its gradients in all states."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    made_runs = importlib.import_module("made_runs")
+    made_runs.make_run(tmp_path, steps=400, blocks=2, experts=4)
+    record = read_record(tmp_path)
+    (found,) = record.optimizers
+    assert list(range(400)) == found.rows.tolist() == found.measured.tolist()
+    states, norms = found.grad_state(Point.BEFORE_STEP), found.grad_norm(Point.BEFORE_STEP)
+    assert set(GradState) - {GradState.NOT_SEEN} == set(states.ravel().tolist())
+    assert ((states == GradState.ZERO) == (norms == 0)).all() and np.isnan(norms[states == GradState.NONE]).all()
+    assert np.isinf(found.grad_norm(Point.AFTER_BACKWARD)).any() and np.isnan(record.streams[0].loss).any()
+    assert [0] * 2 + [1] * 2 == sorted(p.group for p in found.parameters if p.name.startswith("blocks.1.moe.experts.3"))
+    assert sorted(range(len(found.parameters))) == sorted(p.place for p in found.parameters)
+    assert "finished" == record.meta.status and len(read_findings(tmp_path)) == 4
+    assert 1000 == len(made_runs.parameters())

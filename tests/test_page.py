@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -25,6 +25,7 @@ import gradscope
 from gradscope.board import page
 from gradscope.board.embedding import nodes_of, rounded
 from gradscope.board.encoding import TYPES
+from gradscope.board.places import relative
 from gradscope.cli import main
 from gradscope.findings import from_line, to_line
 from tests.test_hostile import HOSTILE, finding
@@ -168,9 +169,45 @@ def test_the_newest_run_of_a_folder(sick: Path, tmp_path: Path) -> None:
     assert sick.name == data["run"]["run"] == data["listed"]["run"]
 
 
+def test_places_are_told_as_in_the_terminal(sick: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Relative to where the command is given: a page that is sent around does not tell of one's home."""
+    monkeypatch.chdir(Path(__file__).parent)
+    reader = made(sick, tmp_path / "out.html")
+    data = json.loads(reader.by_id("gradscope-data"))
+    assert {"test_page.py"} == {f["where"]["file"] for f in data["run"]["findings"]}
+    calls = [call for moment in data["moments"]["0"] for table in moment["optimizers"] for call in table["calls"]]
+    assert {"test_page.py", None} >= {call["file"] for call in calls}
+    told = json.dumps({**data["run"], "meta": None})
+    assert str(Path(__file__).parent) not in told
+
+
+@pytest.mark.parametrize(
+    "file, shown",
+    [
+        ("/home/me/train.py", "train.py"),
+        ("/home/me/src/../train.py", "train.py"),
+        ("/home/me2/train.py", "/home/me2/train.py"),
+        ("/home/me", "/home/me"),
+        ("/home/me/../../etc/passwd", "/home/me/../../etc/passwd"),
+        ("<stdin>", "<stdin>"),
+        ("", ""),
+        ("/home/me/\0", "\0"),
+        (None, None),
+    ],
+)
+def test_what_lies_below_a_folder(file: str | None, shown: str | None) -> None:
+    """By the name alone."""
+    place = {"file": file}
+    relative([place, None], Path("/home/me"))
+    assert {"file": shown} == place
+    relative([place], None)
+    assert {"file": shown} == place
+
+
 # -- hostile text ---------------------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(st.text(st.characters()))
 @example("</script><script>alert(1)</script><!--")
 @example("\u2028\u2029&lt;]]>")
@@ -257,6 +294,15 @@ def test_many_parameters_have_fewer_columns(sick: Path, tmp_path: Path, monkeypa
     assert any("columns, for 40 measured steps" in note for note in data["run"]["meta"]["notes"])
 
 
+def test_parameters_without_a_line_are_told_of(sick: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there are too many lines, the page says how many it leaves out."""
+    monkeypatch.setattr("gradscope.board.embedding.MOST_LINES", 4)
+    data = json.loads(made(sick, tmp_path / "out.html").by_id("gradscope-data"))
+    assert [[0, 1], [0, 3], [2, 3]] == data["nodes"]["0"]
+    assert any(note.startswith("4 parameters have no line") for note in data["run"]["meta"]["notes"])
+
+
+@settings(deadline=None)
 @given(st.lists(st.floats(width=32), min_size=1))
 @example([3.4e38, 3.4028234e38, float("inf"), float("nan"), -0.0, 1e-45])
 def test_rounded_numbers_have_five_digits(values: list[float]) -> None:
@@ -343,6 +389,49 @@ def test_runs_that_are_not_over_and_without_steps(sick: Path, tmp_path: Path) ->
         pass
     data = json.loads(made(tmp_path / "empty", tmp_path / "out.html").by_id("gradscope-data"))
     assert [] == data["run"]["streams"] and {} == data["heatmaps"]
+
+
+def gan(folder: Path) -> None:
+    """Two optimizers that step by turns, and a validation loss."""
+    torch.manual_seed(0)
+    nets = [nn.Linear(3, 3), nn.Linear(3, 1)]
+    optimizers = [torch.optim.SGD(net.parameters(), lr=0.01) for net in nets]
+    with gradscope.watch(log_dir=folder, every=1) as scope:
+        for step in range(12):
+            for net, optimizer in zip(nets, optimizers):
+                optimizer.zero_grad()
+                net(torch.randn(4, 3)).square().mean().backward()
+                optimizer.step()
+            scope.log(val_loss=1.0 / (step + 1))
+
+
+def test_several_streams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has its pictures and timelines; where there are very many, the page says which it leaves out."""
+    gan(tmp_path / "runs")
+    data = json.loads(made(tmp_path / "runs", tmp_path / "out.html").by_id("gradscope-data"))
+    numbers = [str(stream["number"]) for stream in data["run"]["streams"]]
+    assert 2 == len(numbers)
+    for part in ("curves", "nodes", "heatmaps", "moments"):
+        assert set(numbers) == set(data[part]), part
+    assert all(data["moments"].values()) and ["val_loss"] == [m["name"] for m in data["curves"]["0"]["metrics"]]
+    monkeypatch.setattr("gradscope.board.embedding.MOST_STREAMS", 1)
+    data = json.loads(made(tmp_path / "runs", tmp_path / "out.html").by_id("gradscope-data"))
+    assert 1 == len(data["run"]["streams"]) == len(data["heatmaps"])
+    assert "this page holds the first 1 of 2 streams" in data["run"]["meta"]["notes"]
+
+
+def test_a_run_without_norms(tmp_path: Path) -> None:
+    """`budget=0`: losses and calls; the page has what there is."""
+    with gradscope.watch(log_dir=tmp_path / "runs", budget=0):
+        model = nn.Linear(2, 1)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+        for _ in range(6):
+            optimizer.zero_grad()
+            model(torch.ones(1, 2)).sum().backward()
+            optimizer.step()
+    data = json.loads(made(tmp_path / "runs", tmp_path / "out.html").by_id("gradscope-data"))
+    [stream] = data["run"]["streams"]
+    assert 6 == stream["rows"] and [6] == data["curves"]["0"]["loss"]["mean"]["shape"]
 
 
 def test_stored_findings_are_those_of_the_report(sick: Path, tmp_path: Path) -> None:

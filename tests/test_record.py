@@ -24,6 +24,7 @@ from gradscope.record.record import Meta, Parameter
 from gradscope.record.rowstore import RowStore
 from gradscope.record.run_folder import RunFolder
 from gradscope.record.table import OptimizerTable, array_columns, scalar_columns
+from tests.run_folders import Loop
 
 COLUMNS = {"row": (np.int64, ()), "value": (np.float32, (2,))}
 
@@ -245,6 +246,18 @@ def test_the_disk_limit_is_kept(tmp_path: Path) -> None:
             writer.flush(columns)
     writer.close()
     assert 0.3 * limit < (tmp_path / DATA).stat().st_size < limit
+
+
+def test_losses_go_on_where_there_is_no_room_for_more_gradients(tmp_path: Path) -> None:
+    """Each quarter of a long run has rows of its own, and the scalars are all there."""
+    loop = Loop(tmp_path, 200, limit=4_000_000)
+    for _ in range(20):
+        loop.steps(100)
+    (found,) = read_record(tmp_path).optimizers
+    assert list(range(2000)) == found.rows.tolist()
+    counts = np.histogram(found.measured, [0, 500, 1000, 1500, 2000])[0]
+    assert (counts >= 5).all() and list(range(200)) == found.measured[:200].tolist()
+    assert (tmp_path / DATA).stat().st_size < 4_000_000
 
 
 def test_revisions_of_a_finding_wait_for_the_next_chunk(tmp_path: Path) -> None:

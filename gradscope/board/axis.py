@@ -57,5 +57,7 @@ def axis_of(steps: Array, end: int, start: int | None, stop: int | None, width: 
 
 
 def usable(steps: Array) -> Array:
-    """The steps that can be ones, each once."""
+    """The steps that can be ones, each once, ascending."""
+    if len(steps) and 0 <= steps[0] and steps[-1] < LAST and bool((steps[1:] > steps[:-1]).all()):
+        return steps  # as they are written
     return np.unique(steps[(steps >= 0) & (steps < LAST)])

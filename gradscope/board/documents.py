@@ -4,6 +4,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from gradscope.board.curves import curves, parameter
@@ -13,6 +14,7 @@ from gradscope.board.lines import Lines
 from gradscope.board.listing import Listing
 from gradscope.board.moment import moment
 from gradscope.board.overview import overview
+from gradscope.board.places import relative
 from gradscope.board.plotly import script
 from gradscope.board.runs import Runs
 from gradscope.board.source import Fold, Opened, Sources
@@ -41,11 +43,14 @@ class Page:
 class Documents:
     """`get(name, asked)`: all of them JSON objects.
 
-    `pages(code)` gives a rule's page, None where there is no such rule; `fold` puts findings into order, causes first.
+    `pages(code)` gives a rule's page, None where there is no such rule; `fold` puts findings into order, causes first;
+    files below `base` are told relative to it.
     """
 
-    def __init__(self, runs: Runs, pages: Callable[[str], Page | None], fold: Fold) -> None:
-        self._runs, self._pages = runs, pages
+    def __init__(
+        self, runs: Runs, pages: Callable[[str], Page | None], fold: Fold, base: Path | None = None
+    ) -> None:
+        self._runs, self._pages, self._base = runs, pages, base
         self._sources, self._listing = Sources(fold), Listing(fold)
         self._documents: dict[str, Callable[[Mapping[str, str]], dict[str, Any]]] = {
             "files": self._files,
@@ -79,7 +84,9 @@ class Documents:
 
     def _run(self, asked: Mapping[str, str]) -> dict[str, Any]:
         with self._opened(asked) as opened:
-            return overview(asked["run"], opened)
+            document = overview(asked["run"], opened)
+        relative((p for finding in document["findings"] for p in (finding["where"], *finding["advice"])), self._base)
+        return document
 
     def _curves(self, asked: Mapping[str, str]) -> dict[str, Any]:
         question = _question(asked)
@@ -114,7 +121,9 @@ class Documents:
         step = _number(asked, "step")
         with self._opened(asked) as opened:
             stream = _stream(opened, asked)
-            return {**moment(opened.record, stream, opened.order(stream), step), "revision": opened.revision}
+            document = {**moment(opened.record, stream, opened.order(stream), step), "revision": opened.revision}
+        relative((call for table in document["optimizers"] for call in table["calls"]), self._base)
+        return document
 
     def _rule(self, asked: Mapping[str, str]) -> dict[str, Any]:
         page = self._pages(asked.get("code", ""))

@@ -76,6 +76,9 @@ def embed(documents: Documents, run: str) -> Embedded:
         notes.append(f"this page holds the first {len(streams)} of {len(whole['streams'])} streams")
     nodes = {s["number"]: nodes_of([p["name"] for p in s["parameters"]]) for s in streams}
     lines = max(1, sum(map(len, nodes.values())))
+    alone = sum(first == last for some in nodes.values() for first, last in some)
+    if left := sum(len(s["parameters"]) for s in streams) - alone:
+        notes.append(f"{left:,} parameters have no line of their own in the heatmaps of this page: their modules have")
     width = _width(MOST / (A_CELL * lines))
     for attempt in range(4):
         blobs = _Blobs()

@@ -17,7 +17,7 @@ from gradscope.record.record import Array, OptimizerRecord, Stream
 TELLING = (GradState.STALE, GradState.NONE, GradState.ZERO, GradState.ACCUMULATED, GradState.FRESH, GradState.NOT_SEEN)
 NONE, FRESH, ABSENT = TELLING.index(GradState.NONE), TELLING.index(GradState.FRESH), len(TELLING)  # ranks in it
 BLOCK = 1 << 18  # values looked at together,
-MOST_ROWS = 1023  # and rows
+MOST_ROWS, MANY = 1023, 8  # and rows; more optimizers than this are many
 _RANKS = np.array([TELLING.index(GradState(min(s, 6) % 6)) for s in range(255)] + [ABSENT], np.uint8)  # of each state
 _ABSENT_STATE = 255  # in place of a state: the optimizer was not measured in this row
 
@@ -96,7 +96,8 @@ class Table:
 
     def blocks(self) -> Iterator[slice]:
         """Rows that are looked at together."""
-        size = min(MOST_ROWS, max(1, BLOCK // max(1, self.width)))
+        values = BLOCK if len(self._parts) <= MANY else 4 * BLOCK  # each optimizer takes its time
+        size = min(MOST_ROWS, max(1, values // max(1, self.width)))
         for start in range(0, self.rows, size):
             yield slice(start, min(self.rows, start + size))
 

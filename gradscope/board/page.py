@@ -70,15 +70,17 @@ def render(
     pages: Callable[[str], Page | None],
     text: str = "",
     notes: Sequence[str] = (),
+    base: Path | None = None,
 ) -> str:
-    """The page of a run folder, with these findings (causes first), notes, and the report as `text`."""
+    """The page of a run folder, with these findings (causes first), notes, and the report as `text`; files below `base`
+    are told relative to it."""
     charts = check()
     folder = folder.resolve()
     runs = Runs({folder.name: folder})
     name = next((name for name, place in runs.folders().items() if place == folder), None)
     if name is None:
         raise DamagedRecord(f"{folder} holds links instead of files: no page is made of it")
-    held = embed(Documents(runs, pages, lambda stored: findings), name)
+    held = embed(Documents(runs, pages, lambda stored: findings, base), name)
     run = held.document["run"]
     run["meta"]["notes"] = list(dict.fromkeys([*run["meta"]["notes"], *notes]))
     own = [files.read(script).decode() for script in (*files.SCRIPTS, *files.PAGE)]

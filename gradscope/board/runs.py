@@ -39,7 +39,7 @@ class Runs:
         return self._note
 
     def folders(self, fresh: float = FRESH) -> dict[str, Path]:
-        """By name, sorted as people do; `fresh`: how many seconds old an answer may be (older where looking is slow)."""
+        """By name, sorted as people do; `fresh`: how many seconds old an answer may be, where looking is quick."""
         with self._lock:
             now = time.monotonic()
             if self._looked_at is None or now - self._looked_at >= max(fresh, 20 * self._took):

@@ -118,7 +118,7 @@ class Contents:
 
         On network file systems a line may arrive before its bytes.
         """
-        if not self._doubtful or self.data.size == self._doubted_at:
+        if not self._doubtful or self.data.look() == self._doubted_at:
             return False
         self._unchecked, self._doubtful, before = self._doubtful + self._unchecked, [], len(self._doubtful)
         self._check()
@@ -145,6 +145,7 @@ class Contents:
 
     def record(self, meta: Meta) -> Record:
         """As of now; `meta` gets a note where something is damaged. DamagedRecord where nothing can be made of it."""
+        self.data.look()  # after the lines have been read: their bytes were written before them
         self._check()
         records = [self._optimizer(number, line) for number, line in sorted(self._optimizers.items())]
         for number, metric in self._metrics.items():
@@ -163,7 +164,7 @@ class Contents:
 
     def _optimizer(self, number: int, line: Mapping[str, Any]) -> OptimizerRecord:
         try:
-            parameters = tuple(_parameter(*fields) for fields in line["parameters"])
+            parameters = tuple(_parameter(*fields[:5]) for fields in line["parameters"])
             groups, kind, variable = int(line["groups"]), str(line["type"]), str(line["variable"])
             if not 0 <= groups <= _MAX_GROUPS:
                 raise ValueError(groups)

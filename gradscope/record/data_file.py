@@ -16,6 +16,7 @@ from typing import Any, Iterator, Mapping, NamedTuple
 import numpy as np
 
 from gradscope.errors import DamagedRecord
+from gradscope.record.growing_lines import stat_of
 from gradscope.record.record import Array
 
 _DTYPES = {name: np.dtype(name) for name in ("<i8", "<i4", "<f8", "<f4", "|u1")}
@@ -77,23 +78,30 @@ class DataFile:
         self._file: Any = None
         self._identity: tuple[int, int] | None = None
 
-    def refresh(self) -> bool:
-        """Look how long it is now. False where another file has taken its name, or it has become shorter."""
-        try:
-            if self._file is None:
-                self._file = open(self.path, "rb", buffering=0)
-                weakref.finalize(self, self._file.close)
-                opened = os.fstat(self._file.fileno())
-                self._identity = opened.st_dev, opened.st_ino
-            now = os.stat(self.path)
-        except OSError:
-            self._lost = self._lost or self._file is not None
-            return not self._lost
-        if (now.st_dev, now.st_ino) != self._identity or now.st_size < self.size:
-            self._lost = True
-        else:
-            self.size = now.st_size
-        return not self._lost
+    def look(self) -> int:
+        """Look how long it is now: `size`. The first time, it is opened."""
+        if not self.lost():
+            try:
+                now = stat_of(self.path)
+                if self._file is None:
+                    self._file = open(self.path, "rb", buffering=0)
+                    weakref.finalize(self, self._file.close)
+                    now = os.fstat(self._file.fileno())
+                    self._identity = now.st_dev, now.st_ino
+                self.size = now.st_size
+            except OSError:
+                pass
+        return self.size
+
+    def lost(self) -> bool:
+        """Whether another file has taken its name since it was opened, or it has become shorter."""
+        if self._file is not None and not self._lost:
+            try:
+                now = stat_of(self.path)
+                self._lost = (now.st_dev, now.st_ino) != self._identity or now.st_size < self.size
+            except OSError:
+                self._lost = True
+        return self._lost
 
     def whole(self, chunk: Chunk) -> bool:
         """Whether a chunk is there, and is what was written."""

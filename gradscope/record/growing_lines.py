@@ -1,8 +1,10 @@
 """A file of JSON lines that grows at its end: what has come since it was last looked at."""
 from __future__ import annotations
 
+import errno
 import json
 import os
+import stat
 import zlib
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ class GrowingLines:
     def replaced(self) -> bool:
         """Whether it is another file than the one read so far, or one that has become shorter: then start anew."""
         try:
-            now = _signature(os.stat(self.path))
+            now = _signature(stat_of(self.path))
             if not self._seen or now == self._seen:
                 return False
             if now[:2] != self._seen[:2]:
@@ -33,19 +35,17 @@ class GrowingLines:
         except OSError:
             return bool(self._seen)
 
-    def read(self) -> list[dict[str, Any]]:
-        """The new lines."""
+    def read(self) -> bytes:
+        """The new lines, for `objects`."""
         try:
-            if _signature(os.stat(self.path)) == self._seen:
-                return []
+            if _signature(stat_of(self.path)) == self._seen:
+                return b""
             with open(self.path, "rb") as file:
                 self._seen = _signature(os.fstat(file.fileno()))
                 file.seek(self._at)
-                return self._lines(file.read())
+                found = file.read()
         except OSError:
-            return []
-
-    def _lines(self, found: bytes) -> list[dict[str, Any]]:
+            return b""
         end = found.rfind(b"\n") + 1
         if _object(found[end:]) is not None:  # whole, but for its end of line
             end = len(found)
@@ -53,7 +53,12 @@ class GrowingLines:
         self._at += end
         self._tail = (self._tail + taken)[-_TAIL:]
         self.crc = zlib.crc32(taken, self.crc)
-        return [line for line in map(_object, taken.split(b"\n")) if line is not None]
+        return taken
+
+
+def objects(lines: bytes) -> list[dict[str, Any]]:
+    """The JSON objects among some lines."""
+    return [line for line in map(_object, lines.split(b"\n")) if line is not None]
 
 
 def _object(text: bytes) -> dict[str, Any] | None:
@@ -62,6 +67,14 @@ def _object(text: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return line if isinstance(line, dict) else None
+
+
+def stat_of(path: Path) -> os.stat_result:
+    """OSError also where it is no plain file: to open a pipe waits for its other end."""
+    found = os.stat(path)
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "not a plain file", str(path))
+    return found
 
 
 def _signature(found: os.stat_result) -> tuple[int, ...]:

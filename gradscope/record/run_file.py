@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import json
-import os
 import zlib
 from pathlib import Path
 from typing import Any, Mapping
@@ -11,7 +10,7 @@ from gradscope.errors import DamagedRecord
 from gradscope.record.chunks import DATA, FINDINGS, INDEX, META, SCHEMA
 from gradscope.record.contents import UNREADABLE, Contents
 from gradscope.record.data_file import DataFile
-from gradscope.record.growing_lines import GrowingLines
+from gradscope.record.growing_lines import GrowingLines, objects, stat_of
 from gradscope.record.record import Meta, Record
 from gradscope.record.stored_columns import ColumnCache
 
@@ -20,8 +19,8 @@ class RunFile:
     """One run folder. `refresh` looks whether there is more; all else is as of the last refresh (the first: now).
 
     Only `meta`, `record` and the arrays of a record raise, and only DamagedRecord: arrays where the file was cut short
-    after it had been looked at. The bytes of the arrays are checked when `record` is first asked for, and read when
-    the arrays are. `cache` may be shared by several. One thread at a time.
+    after it had been looked at. What was found is made sense of, and the bytes of the arrays are checked, when `record`
+    is first asked for; the arrays are read when they are. `cache` may be shared by several. One thread at a time.
     """
 
     def __init__(self, folder: Path, cache: ColumnCache | None = None) -> None:
@@ -33,23 +32,20 @@ class RunFile:
 
     def _open(self) -> None:
         self._index, self._findings = GrowingLines(self.folder / INDEX), StoredFindings(self.folder)
-        self._contents = Contents(DataFile(self.folder / DATA), self._cache)
+        self._contents, self._untaken = Contents(DataFile(self.folder / DATA), self._cache), b""
         self._record: Record | None = None
         self._meta, self._meta_seen = b"", (0, 0, 0)
 
     def refresh(self) -> bool:
         """Look for more; whether there is any. What was replaced, or has become shorter, is read anew."""
-        before, data = self.revision, self._contents.data
-        if self._index.replaced() or self._findings.replaced() or not data.refresh():
+        before = self.revision
+        if self._index.replaced() or self._findings.replaced() or self._contents.data.lost():
             self.close()
             self._open()
             self._times += 1
-            data = self._contents.data
         self._read_meta()
         self._findings.read()
-        for line in self._index.read():
-            self._contents.take(line)
-        data.refresh()  # after the lines: their bytes were written before them
+        self._untaken += self._index.read()
         self._contents.doubt_again()
         if self.revision == before:
             return False
@@ -87,12 +83,15 @@ class RunFile:
     def record(self) -> Record:
         """The Record; DamagedRecord where there is none that can be read."""
         if self._record is None:
-            self._record = self._contents.record(self.meta)
+            meta, lines, self._untaken = self.meta, objects(self._untaken), b""
+            for line in lines:
+                self._contents.take(line)
+            self._record = self._contents.record(meta)
         return self._record
 
     def _read_meta(self) -> None:
         try:
-            found = os.stat(self.folder / META)
+            found = stat_of(self.folder / META)
             seen = found.st_ino, found.st_size, found.st_mtime_ns
             if seen != self._meta_seen:
                 self._meta, self._meta_seen = (self.folder / META).read_bytes(), seen
@@ -107,9 +106,9 @@ class StoredFindings(GrowingLines):
         super().__init__(folder / FINDINGS)
         self._known: dict[str, dict[str, Any]] = {}
 
-    def read(self) -> list[dict[str, Any]]:
+    def read(self) -> bytes:
         lines = super().read()
-        for line in lines:
+        for line in objects(lines):
             if isinstance(line.get("id"), str) and isinstance(line.get("code"), str):
                 self._known[line["id"]] = line
         return lines

@@ -23,19 +23,19 @@ class ColumnCache:
 
     def __init__(self, limit: int = CACHE_BYTES) -> None:
         self.limit, self.held = limit, 0
-        self._known: OrderedDict[tuple[Hashable, ...], tuple[int, Array]] = OrderedDict()
+        self._known: OrderedDict[tuple[Hashable, ...], tuple[int, Array, Array]] = OrderedDict()
 
-    def get(self, key: tuple[Hashable, ...]) -> tuple[int, Array] | None:
-        """How many chunks the column is made of, and the column."""
+    def get(self, key: tuple[Hashable, ...]) -> tuple[int, Array, Array] | None:
+        """How many chunks the column is made of, the column, and the array whose first rows it is."""
         if key in self._known:
             self._known.move_to_end(key)
         return self._known.get(key)
 
-    def put(self, key: tuple[Hashable, ...], chunks: int, column: Array) -> None:
-        """Keep a column; those not used for longest go. One of more than half of all the room is not kept."""
+    def put(self, key: tuple[Hashable, ...], chunks: int, column: Array, room: Array) -> None:
+        """Keep a column; those not used for longest go. One of more than half of all the bytes is not kept."""
         self._drop(key)
         if column.nbytes <= self.limit // 2:
-            self._known[key] = chunks, column
+            self._known[key] = chunks, column, room
             self.held += column.nbytes
         while self.held > self.limit:
             self._drop(next(iter(self._known)))
@@ -113,20 +113,23 @@ class StoredColumns(Mapping[str, Array]):
         shape, count = self._wanted[name][1], len(self._chunks)
         shape = shape if point is None else shape[1:]
         key = (*self._key, name, point, shape)
-        chunks, column = self._cache.get(key) or (0, None)
+        chunks, column, room = self._cache.get(key) or (0, None, None)
         if column is not None and chunks >= count:
             return column[: self.rows]
-        try:
-            out = np.empty((self.rows, *shape), self._wanted[name][0])
-        except (MemoryError, ValueError):
-            raise DamagedRecord(f"{self._data.path} claims more than there is room for") from None
-        if column is not None:
-            out[: len(column)] = column
+        if column is None or room is None or len(room) < self.rows:
+            try:
+                more = 0 if column is None else self.rows // 4  # it grows: not to be copied for each chunk
+                room = np.empty((self.rows + more, *shape), self._wanted[name][0])
+            except (MemoryError, ValueError):
+                raise DamagedRecord(f"{self._data.path} claims more than there is room for") from None
+            if column is not None:
+                room[: len(column)] = column
         for chunk, start in zip(self._chunks[chunks:], self._starts[chunks:].tolist()):
-            self._fill(out[start:], chunk.columns[name], point)
-        out.flags.writeable = False
-        self._cache.put(key, count, out)
-        return out
+            self._fill(room[start:], chunk.columns[name], point)
+        column = room[: self.rows]
+        column.flags.writeable = False
+        self._cache.put(key, count, column, room)
+        return column
 
     def _fill(self, out: Array, stored: Stored, point: int | None) -> None:
         out = out[: stored.shape[0]]

@@ -3,8 +3,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Mapping, Sequence
 
 import numpy as np
 
@@ -20,6 +20,7 @@ POINTS_OF = {
 }
 MOST_LINES = 40  # more parameters are grouped by module
 HAS_NUMBER = (GradState.FRESH, GradState.ACCUMULATED, GradState.STALE)
+Place = Callable[[int, int], int]
 _STATES = {int(state): state for state in GradState}
 
 
@@ -41,11 +42,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Line:
-    """One parameter, or the parameters of a module."""
+    """One parameter, or the parameters of a module; `places` of these, where `moment_of` was told of places."""
 
     name: str
     parameters: int
     cells: Mapping[Point, Cell]
+    places: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -106,9 +108,12 @@ class Moment:
     ended: bool
 
 
-def moment_of(record: Record, step: int | None = None, most_lines: int | None = MOST_LINES) -> Moment:
+def moment_of(
+    record: Record, step: int | None = None, most_lines: int | None = MOST_LINES, place: Place | None = None
+) -> Moment:
     """Step `step`, or the measured one next to it; the newest measured one where None is asked for.
 
+    `place(optimizer's number, column)` tells by what to sort the parameters; None: as their optimizers have them.
     UsageError for what cannot be a step, GradscopeError where the run has no such step or none at all.
     """
     if step is not None and not hasattr(step, "__index__"):
@@ -139,21 +144,28 @@ def moment_of(record: Record, step: int | None = None, most_lines: int | None = 
     alike: dict[str, list[OptimizerRecord]] = {}
     for optimizer in here:
         alike.setdefault(repr(_head(record, optimizer, shown)), []).append(optimizer)  # repr: NaN equals NaN
-    moments = tuple(_table(record, optimizers, shown, most_lines) for optimizers in alike.values())
+    moments = tuple(_table(record, optimizers, shown, most_lines, place) for optimizers in alike.values())
     return Moment(shown, step, steps, tuple(available), moments, others, record.meta.ended)
 
 
 def _table(
-    record: Record, optimizers: Sequence[OptimizerRecord], step: int, most_lines: int | None
+    record: Record,
+    optimizers: Sequence[OptimizerRecord],
+    step: int,
+    most_lines: int | None,
+    place: Place | None,
 ) -> OptimizerMoment:
     states, norms = (np.concatenate(parts, axis=1) for parts in zip(*(_pictures(o, step) for o in optimizers)))
     names = [p.name for o in optimizers for p in o.parameters]
-    lines = tuple(
-        Line(label, len(which), {point: _cell(states[point, which], norms[point, which]) for point in Point})
-        for label, which in group(names, most_lines)
-    )
+    places = [] if place is None else [place(o.number, i) for o in optimizers for i in range(len(o.parameters))]
+    order = sorted(range(len(places)), key=places.__getitem__) or list(range(len(names)))
+    lines = []
+    for label, some in group([names[i] for i in order], most_lines):
+        which = [order[i] for i in some]
+        cells = {point: _cell(states[point, which], norms[point, which]) for point in Point}
+        lines.append(Line(label, len(which), cells, tuple(places[i] for i in which) if places else ()))
     numbers = tuple(o.number for o in optimizers)
-    return OptimizerMoment(numbers, _head(record, optimizers[0], step), lines, len(names))
+    return OptimizerMoment(numbers, _head(record, optimizers[0], step), tuple(lines), len(names))
 
 
 def _head(record: Record, optimizer: OptimizerRecord, step: int) -> Head:
