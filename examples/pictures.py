@@ -97,7 +97,10 @@ def whole(browser: Browser, run: Path, report: Path, file: Path) -> None:
     page.goto(report.as_uri())
     page.get_by_text("GS101").first.wait_for()
     settle(page)
-    page.screenshot(path=file, full_page=True)
+    height = page.locator("body").evaluate("body => Math.ceil(body.getBoundingClientRect().height)")
+    page.set_viewport_size({**SIZE, "height": height})
+    settle(page)
+    page.screenshot(path=file)
     page.close()
 
 

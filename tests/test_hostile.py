@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from torch import nn
@@ -86,6 +86,7 @@ def report(text: str, *findings: Finding) -> Report:
     return Report(meta, findings or (finding(text),), {"GS201": text}, Path(f"/runs/{text}"), Path("/x"), notes=(text,))
 
 
+@settings(deadline=None)
 @given(any_text)
 def test_what_is_printable(text: str) -> None:
     """Text of signs only stays as it is, length and all; nothing else remains."""
@@ -96,6 +97,7 @@ def test_what_is_printable(text: str) -> None:
     assert text.encode("utf-8", "replace") == encodable(text).replace("\ufffd", "?").encode() or "\ufffd" in text
 
 
+@settings(deadline=None)
 @given(any_text, st.integers(20, 120), st.booleans())
 @example(HOSTILE["escapes"], 80, True)
 @example(HOSTILE["lines"], 80, False)
@@ -125,6 +127,7 @@ def test_a_quoted_line_of_a_megabyte_is_cut() -> None:
     assert "   3 | x = [0, 0, " in shown
 
 
+@settings(deadline=None)
 @given(st.lists(any_text, min_size=1, max_size=4, unique=True), st.integers(40, 120))
 @example(list(HOSTILE.values()), 60)
 @example(list(HOSTILE.values()), 200)
@@ -139,6 +142,7 @@ def test_the_table_stays_aligned(names: list[str], width: int) -> None:
     assert 1 == len(set(map(cell_len, lines)))
 
 
+@settings(deadline=None)
 @given(any_text)
 @example(HOSTILE["markdown"])
 @example(HOSTILE["surrogates"])
@@ -152,6 +156,7 @@ def test_markdown_shows_it_as_it_is(text: str) -> None:
     assert 2 == len(re.findall("^#", whole, re.MULTILINE))
 
 
+@settings(deadline=None)
 @given(any_text)
 @example(HOSTILE["surrogates"])
 @example("\ud83d\ude00")
@@ -165,6 +170,7 @@ def test_json_stays_valid(text: str) -> None:
     assert f"{encodable(text)} had no gradient" == data["findings"][0]["message"]
 
 
+@settings(deadline=None)
 @given(any_text)
 def test_findings_of_any_text_survive_their_file(text: str) -> None:
     """What is printed later is what was printed first."""

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -207,6 +207,7 @@ def test_what_lies_below_a_folder(file: str | None, shown: str | None) -> None:
 # -- hostile text ---------------------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(st.text(st.characters()))
 @example("</script><script>alert(1)</script><!--")
 @example("\u2028\u2029&lt;]]>")
@@ -301,6 +302,7 @@ def test_parameters_without_a_line_are_told_of(sick: Path, tmp_path: Path, monke
     assert any(note.startswith("4 parameters have no line") for note in data["run"]["meta"]["notes"])
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(width=32), min_size=1))
 @example([3.4e38, 3.4028234e38, float("inf"), float("nan"), -0.0, 1e-45])
 def test_rounded_numbers_have_five_digits(values: list[float]) -> None:

@@ -40,6 +40,15 @@ def test_the_example_runs(arguments: tuple[str, ...], told: str) -> None:
     assert told in done.stdout
 
 
+def test_the_pictures_are_there() -> None:
+    """As files of the repository, each small enough for it, with words for those who cannot see them."""
+    pictures = re.findall(r'<img src="([^"]+)"[^>]* alt="([^"]+)"', README)
+    assert pictures
+    for file, words in pictures:
+        assert 10_000 < (ROOT / file).stat().st_size < 300_000
+        assert len(words) > 40
+
+
 LONG = """
 import time
 import torch

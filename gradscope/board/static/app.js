@@ -17,7 +17,7 @@
       this.plots = new g.Plots(plotly || Promise.reject(new Error('no plotly')));
       this.scale = new g.ColorScale();
       this.build(root);
-      if (plotly) plotly.catch((problem) => this.noPlotly(`${problem.message} The pictures cannot be drawn.`));
+      if (plotly) plotly.catch((problem) => this.noPlotly(`${problem.message} The pictures cannot be drawn.`, () => location.reload()));
       else this.noPlotly('The pictures need plotly: pip install "plotly>=5.24", then start TensorBoard again.');
       g.followTheme(() => this.redraw());
       this.axis.onChange((kind) => this.axisChanged(kind));
@@ -36,12 +36,13 @@
       const act = {choose: (node, row) => this.choose(node, row), toggle: (node) => this.toggle(node)};
       this.heatmap = new g.Heatmap(axis, plots, this.scale, (nodes) => this.cells.more(nodes), act);
       this.cells = new g.Cells((query) => this.provider.get('heatmap', query), (lines) => this.cellsCame(lines),
-                               (error, retry) => this.say(this.heatNote, error, retry));
+                               (error, retry) => this.cellsFailed(error, retry));
       this.strip = g.axisStrip(axis);
       this.curves = new g.Curves(axis, plots, this.tooltip);
       this.heatNote = g.el('div');
       this.heatHead = g.el('div.heat-head');
       this.plotNote = g.el('div');
+      this.emptyNote = g.el('div');
       this.stageNode = g.el('div.stage', {}, this.charts.node, this.lane.node, this.heatHead, this.strip.node, this.heatNote,
                             this.heatmap.node);
       this.stage = new g.Stage(axis, this.stageNode, {
@@ -54,7 +55,7 @@
         this.detail.scrollIntoView({behavior: calm() ? 'auto' : 'smooth', block: 'start'})});
       new IntersectionObserver((seen) => this.peeked(seen[0].isIntersecting), {rootMargin: '0px 0px -60px'}).observe(this.detail);
       this.whole = g.el('div.whole');
-      this.layout = g.el('main.layout', {}, this.findings, g.el('section.pictures', {'aria-label': 'Pictures'}, this.plotNote,
+      this.layout = g.el('main.layout', {}, this.findings, g.el('section.pictures', {'aria-label': 'Pictures'}, this.plotNote, this.emptyNote,
                                                                  this.stageNode), this.detail);
       g.put(root, this.header.node, this.whole, this.layout, this.tooltip.node, this.peek, this.rule.node);
       this.header.setStat(this.state.stat);
@@ -79,14 +80,28 @@
       g.fill(place, g.message(error.message || String(error), retry));
     }
 
+    // Until the pictures of the chosen run are there.
+    busy(on) {
+      this.layout.setAttribute('aria-busy', String(on));
+    }
+
+    // No run can be shown.
+    closed() {
+      this.busy(false);
+      this.run = this.stream = null;
+      this.sign = this.cards = '';
+      this.header.setRun(null, null);
+      this.layout.hidden = this.peek.hidden = true;
+    }
+
+    // Above the pictures of a run, or in their place.
     wholeMessage(text, retry) {
-      this.layout.hidden = true;
       g.fill(this.whole, g.message(text, retry));
     }
 
-    noPlotly(text) {
+    noPlotly(text, retry) {
       this.stageNode.classList.add('no-pictures');
-      g.fill(this.plotNote, g.message(text));
+      g.fill(this.plotNote, g.message(text, retry));
     }
 
     async start() {
@@ -102,6 +117,7 @@
         this.runs = answer.runs;
         if (!answer.runs.length) {
           this.header.setRuns([], null);
+          this.closed();
           this.wholeMessage('No run that gradscope has recorded lies below this log directory: make one with "gradscope run train.py".',
                             () => this.start());
           return;
@@ -118,13 +134,19 @@
     async openRun(name, anew = true) {
       if (anew && name !== this.state.run) Object.assign(this.state, {stream: null, finding: null, node: null, step: null});
       this.state.run = name;
-      this.run = null;
+      this.busy(true);
       this.header.setRuns(this.runs, name);
+      const {problem} = this.runs.find((one) => one.run === name) || {};
+      if (problem) {
+        this.closed();
+        this.wholeMessage(`${name}: ${problem}.`.replace(/\.\.$/, '.'), () => this.refresh(true));
+        return;
+      }
       try {
         const run = await this.ask('run', 'run', {run: name});
         if (run) this.showRun(run, true);
       } catch (error) {
-        this.header.setRun(null, null);
+        this.closed();
         this.wholeMessage(error.message, () => this.openRun(name, false));
       }
     }
@@ -139,9 +161,11 @@
       this.showFindings();
       const stream = run.streams.find((one) => one.number === this.state.stream);
       this.stageNode.hidden = this.detail.hidden = !stream;
-      g.fill(this.plotNote, this.plotNote.firstChild && this.stageNode.classList.contains('no-pictures') && [...this.plotNote.childNodes]);
+      g.fill(this.emptyNote, !stream && g.message('No optimizer step was seen: there is nothing to draw.'));
       if (!stream) {
-        g.fill(this.plotNote, g.message(`${run.meta.status === 'running' ? 'No optimizer step has' : 'No optimizer step had'} been seen: there is nothing to draw.`));
+        this.stream = null;
+        this.sign = '';
+        this.busy(false);
         return;
       }
       this.showStream(stream, anew);
@@ -168,8 +192,8 @@
         this.root = g.tree.of(stream.parameters);
         g.tree.openLevels(this.root, OPEN);
         this.heatmap.setTree(this.root);
-        this.heatmap.picture = null;
-        this.heatmap.cursor = null;
+        this.heatmap.clear();
+        this.busy(true);
         this.cells.clear();
         this.charts.clear();
         this.scale.clear();
@@ -201,7 +225,8 @@
         await this.readRuns(!this.run);
         if (!this.run) return;
         const run = await this.ask('run', 'run', {run: this.state.run});
-        if (run && (run.revision !== this.run.revision || asked)) this.showRun(run, false);
+        if (run && this.run && (run.revision !== this.run.revision || asked)) this.showRun(run, false);
+        if (run) g.fill(this.whole);
         if (asked) g.say('refreshed');
       } catch (error) {
         if (asked) this.wholeMessage(error.message, () => this.openRun(this.state.run, false));

@@ -49,6 +49,8 @@
       for (const metric of metrics.slice(0, MOST_METRICS)) {
         list.push({id: `metric-${metric.name}`, title: metric.name, height: 56, metric});
       }
+      const more = Math.min(1.6, Math.max(1, window.innerHeight / 900)); // tall windows have room for taller pictures
+      for (const panel of list) panel.height = Math.round(panel.height * more);
       let top = 6;
       for (const panel of list) {
         panel.top = top;

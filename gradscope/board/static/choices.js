@@ -92,8 +92,15 @@
     }
 
     showFindings() {
-      g.fill(this.findings, g.findingCards(this.run, this.state.finding, {
-        choose: (finding) => this.chooseFinding(finding), page: (code) => this.rule.open(code)}), g.aboutRun(this.run));
+      const cards = JSON.stringify([this.run.run, this.run.findings, this.run.meta, this.state.finding]);
+      if (cards === this.cards) return;
+      this.cards = cards;
+      const {scrollTop} = this.findings;
+      const about = this.findings.querySelector('.about');
+      g.refill(this.findings, g.findingCards(this.run, this.state.finding, {
+        choose: (finding) => this.chooseFinding(finding), page: (code) => this.rule.open(code)}),
+      g.aboutRun(this.run, Boolean(about && about.open)));
+      this.findings.scrollTop = scrollTop;
     }
 
     readDetail() {
@@ -124,7 +131,7 @@
       try {
         const moment = await this.ask('moment', 'moment', {run, stream, step});
         if (!moment) return;
-        g.fill(this.timeline, g.timelineOf(moment, moment.around || this.around(moment.step), {go: (to) => this.choose(null, to)}));
+        g.refill(this.timeline, g.timelineOf(moment, moment.around || this.around(moment.step), {go: (to) => this.choose(null, to)}));
       } catch (error) {
         this.say(this.timeline, error, () => this.readMoment());
       }

@@ -29,11 +29,27 @@
     return put(node, ...children);
   }
 
+  // The same, and what had the focus has it again, where it is still there.
+  function refill(node, ...children) {
+    const held = node.contains(document.activeElement) ? document.activeElement : null;
+    const same = (one) => one.tagName === held.tagName && one.getAttribute('aria-label') === held.getAttribute('aria-label') &&
+      one.textContent === held.textContent;
+    fill(node, ...children);
+    const again = held && [...node.querySelectorAll(held.tagName)].find(same);
+    if (again) again.focus({preventScroll: true});
+    return node;
+  }
+
+  // Without the signs that would break a line or turn its direction.
+  function inLine(text) {
+    return String(text).replace(/[\p{Cc}\p{Zl}\p{Zp}\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu, '\ufffd');
+  }
+
   // A name in one line: too long, it loses what is before its last characters. The whole is in the title.
   function name(text, tail = 12) {
-    const signs = Array.from(text);
-    const node = el('span.name', {title: text});
-    if (signs.length <= tail + 4) return put(node, el('span.name-head', {}, text));
+    const signs = Array.from(inLine(text));
+    const node = el('span.name', {title: inLine(text)});
+    if (signs.length <= tail + 4) return put(node, el('span.name-head', {}, signs.join('')));
     const cut = signs.length - tail;
     return put(node, el('span.name-head', {}, signs.slice(0, cut).join('')),
                el('span.name-tail', {}, signs.slice(cut).join('')));
@@ -94,5 +110,5 @@
     };
   }
 
-  Object.assign(g, {el, put, fill, name, icon, message, say, later, framed});
+  Object.assign(g, {el, put, fill, refill, inLine, name, icon, message, say, later, framed});
 })(window.gradscope = window.gradscope || {});

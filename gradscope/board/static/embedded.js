@@ -18,6 +18,7 @@
     // Bytes that were packed by zlib.
     function inflated(at) {
       return once(`bytes ${at}`, async () => {
+        if (!window.DecompressionStream) throw new Error('The pictures need a newer browser (of 2023, or later).');
         const text = atob(page.getElementById(`gradscope-${at}`).textContent);
         const bytes = new Uint8Array(text.length);
         for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);

@@ -99,7 +99,7 @@
   }
 
   // The run itself: command, versions, cost, what could not be seen.
-  function aboutRun(run) {
+  function aboutRun(run, open) {
     const {meta} = run;
     const rows = [
       ['command', [meta.script, ...(meta.argv || [])].join(' ')],
@@ -110,7 +110,7 @@
       ['measured', (meta.strides || []).slice(-3).map(([from, k]) => measured(from, k)).join('; ')],
     ].filter(([, value]) => value);
     const notes = [...(meta.notes || []), ...Object.entries(meta.blind || {}).map(([what, why]) => `${what}: ${why}`)];
-    return g.el('details.about', {}, g.el('summary', {}, 'About this run'),
+    return g.el('details.about', {open}, g.el('summary', {}, 'About this run'),
                 g.el('dl', {}, rows.flatMap(([what, value]) => [g.el('dt', {}, what), g.el('dd', {}, value)])),
                 notes.length > 0 && g.el('ul', {}, notes.map((note) => g.el('li', {}, note))));
   }

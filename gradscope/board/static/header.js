@@ -76,8 +76,8 @@
   }
 
   function shortened(text) {
-    const signs = Array.from(text);
-    return signs.length > 80 ? `${signs.slice(0, 40).join('')}…${signs.slice(-36).join('')}` : text;
+    const signs = Array.from(g.inLine(text));
+    return signs.length > 80 ? `${signs.slice(0, 40).join('')}…${signs.slice(-36).join('')}` : signs.join('');
   }
 
   function summary(run) {

@@ -26,8 +26,9 @@
 
     loadCells() {
       g.fill(this.heatNote);
-      if (!this.stream.measured) {
+      if (!this.stream.measured || !this.stream.parameters.length) {
         this.heatmap.node.hidden = true;
+        this.busy(false);
         g.fill(this.heatNote, g.message('No gradients were measured in this run.'));
         return;
       }
@@ -44,6 +45,12 @@
       this.scale.include(picture.stat, lines.map((line) => line.log));
       this.heatmap.picture = picture;
       this.drawHeat();
+      this.busy(false);
+    }
+
+    cellsFailed(error, retry) {
+      this.busy(false);
+      this.say(this.heatNote, error, retry);
     }
 
     setStat(stat) {
@@ -66,7 +73,7 @@
       const groups = this.root.children.some((node) => node.children.length);
       const title = g.el('div.gutter', {}, g.el('span.panel-title', {}, TITLES[stat]),
                          groups && g.el('span.folds', {}, button('⊞', 'Open all modules', true), button('⊟', 'Close all modules', false)));
-      g.fill(this.heatHead, title, g.el('div.legend-place', {style: {marginLeft: `${this.axis.left}px`}},
+      g.refill(this.heatHead, title, g.el('div.legend-place', {style: {marginLeft: `${this.axis.left}px`}},
                                         picture && g.legendOf(stat, this.scale.range(stat), this.heatmap.signs())));
     }
 

@@ -1,0 +1,457 @@
+"""The tab in a browser, as people meet it: what they see, point at, press, and what they see when something is wrong."""
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import gradscope
+from gradscope.events import Point
+from gradscope.record.reader import read_record
+from gradscope.record.run_folder import RunFolder
+from tests.test_tensorboard import CHROMIUM, FLAGS, free_port, wait_for
+
+TAB = "/data/plugin_entry.html?name=gradscope"  # what TensorBoard shows in its frame
+NAMES = ("<script>alert(1)</script>", "<img src=x onerror='alert(1)'>", "\"quoted\" & <b>", "层 ünï", "n" * 300)
+
+
+class Cnn(nn.Module):
+    """The tutorial's network, a few times smaller."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = nn.Sequential(
+            nn.Conv2d(3, 4, 5, padding=2), nn.MaxPool2d(2), nn.Conv2d(4, 4, 5, padding=2), nn.MaxPool2d(4),
+            nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 10),
+        )  # fmt: skip
+
+    def forward(self, images: torch.Tensor) -> Any:
+        return self.model(images)
+
+
+def cnn_without_zero_grad(folder: Path) -> Path:
+    """Made pictures, and nobody calls zero_grad; returns the run's folder."""
+    torch.manual_seed(0)
+    model, loss_of = Cnn(), nn.CrossEntropyLoss()
+    sgd = torch.optim.SGD(model.parameters(), lr=0.01)
+    images, labels = torch.randn(16, 3, 32, 32), torch.randint(0, 10, (16,))
+    with gradscope.watch(model, sgd, log_dir=folder, every=1):
+        for step in range(60):
+            loss_of(model(images[step % 4 :: 4]), labels[step % 4 :: 4]).backward()
+            sgd.step()
+    [run] = folder.iterdir()
+    return run
+
+
+def with_names(folder: Path, names: tuple[str, ...], steps: int = 12) -> Path:
+    """A healthy run of a small model whose layers have these names."""
+    torch.manual_seed(0)
+    model = nn.Sequential()
+    for name in names:
+        model.add_module(name, nn.Linear(3, 3))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    with gradscope.watch(model, optimizer, log_dir=folder, every=1) as scope:
+        for _ in range(steps):
+            optimizer.zero_grad()
+            model(torch.randn(8, 3)).square().mean().backward()
+            optimizer.step()
+            scope.log(**{"<b>val</b> loss": 1.0})
+    [run] = folder.iterdir()
+    return run
+
+
+@dataclass
+class Tab:
+    """A page of the browser, what it complained of, and how to look at it."""
+
+    page: Any
+    address: str
+    complaints: list[str] = field(default_factory=list)
+
+    def open(self, path: str = TAB) -> Tab:
+        self.page.goto(self.address + path)
+        return self
+
+    def by(self, name: str, more: str = "") -> Any:
+        return self.page.locator(f"[data-testid={name}]{more}")
+
+    def drawn(self) -> Tab:
+        """Wait until the heatmap is."""
+        self.ready().page.locator(".heat .figure image").first.wait_for(state="attached", timeout=30_000)
+        return self
+
+    def ready(self) -> Tab:
+        """Wait until the chosen run's answers are there."""
+        self.page.locator("main[aria-busy=false]").wait_for(state="attached", timeout=30_000)
+        return self
+
+    def choose_run(self, name: str) -> Tab:
+        options = self.by("run-select").locator("option")
+        options.first.wait_for(state="attached")
+        runs = self.ready().by("run-select").locator("option").evaluate_all("all => all.map(one => one.value)")
+        [run] = [run for run in runs if run.startswith(name)]
+        self.by("run-select").select_option(run)
+        return self
+
+    def cell(self, line: str, step: float) -> tuple[float, float]:
+        """Where on the screen a step of a line is."""
+        box = self.by("heatmap-line", f'[data-name="{line}"]').bounding_box()
+        size = self.page.evaluate(SIZE)
+        return size["left"] + (step - size["from"]) / (size["to"] - size["from"]) * size["width"], box["y"] + box["height"] / 2
+
+    def range(self) -> tuple[float, float]:
+        """The steps that the heatmap shows."""
+        size = self.page.evaluate(SIZE)
+        return size["from"], size["to"]
+
+
+# Of the heatmap, as plotly has drawn it.
+SIZE = """() => {
+  const figure = document.querySelector('.heat .figure'), {_size: size, xaxis} = figure._fullLayout;
+  return {left: figure.getBoundingClientRect().left + size.l, width: size.w, from: xaxis.range[0], to: xaxis.range[1]};
+}"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api")
+    if CHROMIUM is None:
+        pytest.skip("no chromium")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A log directory with two models, hostile names and a damaged record."""
+    logdir = tmp_path_factory.mktemp("runs")
+    cnn_without_zero_grad(logdir / "a-cnn")
+    with_names(logdir / "b-small", ("first", "second"))
+    with_names(logdir / "c-names", NAMES)
+    damaged = with_names(logdir / "d-damaged", ("first",))
+    (damaged / "meta.json").write_text("{")
+    return logdir
+
+
+@pytest.fixture(scope="module")
+def addresses(browser: Any, runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+    """TensorBoard on these runs, and on a folder with none."""
+    servers, addresses = [], []
+    for logdir in (runs, tmp_path_factory.mktemp("empty")):
+        port = free_port()
+        command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(logdir), "--host", "127.0.0.1"]
+        servers.append(subprocess.Popen([*command, "--port", str(port)], stderr=subprocess.DEVNULL))
+        addresses.append(f"http://127.0.0.1:{port}")
+    for address in addresses:
+        wait_for(address + "/data/plugins_listing")
+    yield addresses
+    for server in servers:
+        server.terminate()
+        server.wait()
+
+
+@pytest.fixture
+def tab(browser: Any, addresses: list[str]) -> Iterator[Tab]:
+    """A fresh page; the test fails where it has complained, but for what the test has taken out of `complaints`."""
+    context = browser.new_context(viewport={"width": 1280, "height": 1000})
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    tab = Tab(context.new_page(), addresses[0])
+    tab.page.set_default_timeout(20_000)
+    tab.page.on("pageerror", lambda error: tab.complaints.append(str(error)))
+    tab.page.on("console", lambda said: tab.complaints.append(f"{said.text} {said.location}") if bad(said) else None)
+    tab.page.on("dialog", lambda dialog: tab.complaints.append(f"dialog: {dialog.message}"))
+    yield tab
+    context.close()
+    assert [] == tab.complaints
+
+
+def bad(said: Any) -> bool:
+    """An error or a warning, but for TensorBoard's own."""
+    own = "Three.js" in said.text or said.location.get("url", "").endswith("/favicon.ico")
+    return said.type in ("error", "warning") and not own
+
+
+def keep(tab: Tab, name: str, tmp_path: Path) -> None:
+    """A picture of the page, for people to look at."""
+    file = tmp_path / f"{name}.png"
+    tab.page.screenshot(path=file)
+    assert file.stat().st_size > 10_000
+    if "GRADSCOPE_SCREENSHOTS" in os.environ:
+        Path(os.environ["GRADSCOPE_SCREENSHOTS"], file.name).write_bytes(file.read_bytes())
+
+
+# -- in TensorBoard -------------------------------------------------------------------------------------------------
+
+
+def test_in_tensorboard(tab: Tab, tmp_path: Path) -> None:
+    """Somebody opens TensorBoard and the tab: the newest run's pictures; its dark mode is followed at once."""
+    tab.open("/#gradscope")
+    tab.page.get_by_role("tab", name="gradscope").or_(tab.page.get_by_text("GRADSCOPE", exact=True)).first.wait_for()
+    tab.page.wait_for_selector("iframe")
+    frame = next(f for f in iter_frames(tab.page) if "plugin_entry" in f.url)
+    frame.wait_for_selector("[data-testid=run-select]")
+    names = frame.locator("[data-testid=run-select] option").evaluate_all("all => all.map(one => one.value)")
+    frame.select_option("[data-testid=run-select]", names[0])
+    frame.wait_for_selector("[data-testid=finding][data-code=GS101]")
+    frame.wait_for_selector(".heat .figure image", state="attached")
+    assert "light" == frame.evaluate("document.documentElement.dataset.theme")
+    keep(tab, "light", tmp_path)
+    tab.page.evaluate("document.body.classList.add('dark-mode')")  # what TensorBoard's switch does
+    frame.wait_for_selector(":root[data-theme=dark]", state="attached")
+    dark = frame.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert max(int(part) for part in dark.strip("rgb()").split(",")) < 60
+    keep(tab, "dark", tmp_path)
+    tab.page.evaluate("document.body.classList.remove('dark-mode')")
+    frame.wait_for_selector(":root[data-theme=light]", state="attached")
+
+
+def iter_frames(page: Any) -> Any:
+    for _ in range(100):
+        if any("plugin_entry" in frame.url for frame in page.frames):
+            break
+        page.wait_for_timeout(100)
+    return page.frames
+
+
+# -- what is seen ---------------------------------------------------------------------------------------------------
+
+
+def test_what_is_seen_at_first(tab: Tab, tmp_path: Path) -> None:
+    """A forgotten zero_grad: the finding as a compiler would print it, its step's timeline, its parameter's curves."""
+    tab.open().choose_run("a-cnn").drawn()
+    card = tab.by("finding", "[data-code=GS101]")
+    told = card.text_content()
+    for part in ("error", "GS101", "missing-zero-grad", "steps 1-59", "_browser.py:50", "help: call sgd.zero_grad()"):
+        assert part in told
+    tab.by("timeline").get_by_text("Step 1", exact=True).wait_for()
+    table = tab.by("timeline").inner_text()
+    assert "zero_grad()" in table and "old" in table and "model.0.weight" in table
+    tab.by("parameter-curves").get_by_role("heading", name="model.0.weight").wait_for()
+    lines = tab.by("heatmap-line").evaluate_all("all => all.map(one => one.dataset.name)")
+    assert ["model", "model.0", "model.0.weight", "model.0.bias", "model.2", "model.2.weight"] == lines[:6]
+    assert "last" in tab.by("loss").get_attribute("aria-label")
+    keep(tab, "cnn", tmp_path)
+
+
+def test_pictures_share_one_axis(tab: Tab) -> None:
+    """Loss, lr and heatmap begin and end at the same pixel and show the same steps; so does the lane, by its bars."""
+    tab.open().choose_run("a-cnn").drawn()
+    charts, heat = tab.page.evaluate(
+        """() => ['.charts .figure', '.heat .figure'].map((one) => {
+        const node = document.querySelector(one), {_size: size, xaxis} = node._fullLayout;
+        const left = node.getBoundingClientRect().left + size.l;
+        return [left, left + size.w, ...xaxis.range];
+    })"""
+    )
+    assert heat == charts
+    bar = tab.page.locator(".lane-bar.error").first.bounding_box()
+    x, _ = tab.cell("model", 1)
+    assert x == pytest.approx(bar["x"], abs=1) and heat[1] == pytest.approx(bar["x"] + bar["width"], abs=1)
+
+
+# -- the hand -------------------------------------------------------------------------------------------------------
+
+
+def test_hover_and_click(tab: Tab, runs: Path) -> None:
+    """The tooltip has the record's number; a click shows that parameter's curves and that step's timeline."""
+    tab.open().choose_run("a-cnn").drawn()
+    [run] = (runs / "a-cnn").iterdir()
+    optimizer = read_record(run).optimizers[0]
+    column = [p.name for p in optimizer.parameters].index("model.2.bias")
+    norm = optimizer.grad_norm(Point.BEFORE_STEP)[30, column]
+    tab.page.mouse.move(*tab.cell("model.2.bias", 30.5))
+    tab.by("tooltip").wait_for()
+    told = tab.by("tooltip").inner_text()
+    assert "model.2.bias" in told and "step 30" in told and "stale" in told
+    assert float(np.format_float_positional(norm, 4, fractional=False)) == float(told.split("gradient norm")[1].split()[0])
+    tab.page.mouse.click(*tab.cell("model.2.bias", 30.5))
+    tab.by("parameter-curves").get_by_role("heading", name="model.2.bias").wait_for()
+    tab.by("timeline").get_by_text("Step 30", exact=True).wait_for()
+    tab.by("timeline").get_by_role("button", name="Measured step after").click()
+    tab.by("timeline").get_by_text("Step 31", exact=True).wait_for()
+    tab.page.mouse.move(5, 5)
+    tab.by("tooltip").wait_for(state="hidden")
+
+
+def test_statistics(tab: Tab, tmp_path: Path) -> None:
+    """The switch asks for another picture; it is kept when the page is loaded again."""
+    tab.open().choose_run("a-cnn").drawn()
+    for stat, seen in (("update", "usual"), ("weight", ""), ("state", "stale")):
+        with tab.page.expect_response(lambda answer: f"stat={stat}" in answer.url):
+            tab.by(f"stat-{stat}").click()
+        tab.page.locator(".legend").get_by_text(seen).first.wait_for()
+        assert "true" == tab.by(f"stat-{stat}").get_attribute("aria-checked")
+    keep(tab, "state", tmp_path)
+    tab.page.reload()
+    tab.drawn()
+    assert "true" == tab.by("stat-state").get_attribute("aria-checked")
+    assert tab.by("run-select").input_value().startswith("a-cnn")
+
+
+def test_zoom(tab: Tab, tmp_path: Path) -> None:
+    """By a drag, the wheel, buttons and keys; the server is asked for these steps only; a double click shows all."""
+    tab.open().choose_run("a-cnn").drawn()
+    assert (0, 60) == tab.range()
+    (x0, y), (x1, _) = tab.cell("model.0", 20.5), tab.cell("model.0", 39.5)
+    tab.page.mouse.move(x0, y)
+    tab.page.mouse.down()
+    tab.page.mouse.move((x0 + x1) / 2, y)
+    tab.page.mouse.move(x1, y)
+    with tab.page.expect_response(lambda answer: "heatmap" in answer.url and "from=19" in answer.url):
+        tab.page.mouse.up()
+    assert (20, 40) == tab.range()
+    keep(tab, "zoomed", tmp_path)
+    tab.page.get_by_role("button", name="Zoom in (+)").click()
+    tab.page.wait_for_function(f"() => ({SIZE})().from === 25")
+    tab.page.keyboard.press("-")
+    tab.page.wait_for_function(f"() => ({SIZE})().from === 20")
+    tab.page.mouse.move(x1, y)
+    tab.page.keyboard.down("Control")
+    tab.page.mouse.wheel(0, -120)
+    tab.page.keyboard.up("Control")
+    tab.page.wait_for_function(f"() => ({SIZE})().from > 20")
+    tab.page.mouse.dblclick(x0, y)
+    tab.page.wait_for_function(f"() => ({SIZE})().from === 0 && ({SIZE})().to === 60")
+
+
+def test_by_keyboard_alone(tab: Tab) -> None:
+    """A cursor that arrows move, read aloud; Enter chooses, Space closes a module; the rule's page and back."""
+    tab.open().choose_run("a-cnn").drawn()
+    tab.by("heatmap").focus()
+    for key in ("ArrowDown", "ArrowDown", "Home", "ArrowRight", "ArrowRight"):
+        tab.page.keyboard.press(key)
+    spoken = tab.by("announcer").filter(has_text="model.0.weight, step 2: gradient norm")
+    spoken.wait_for(state="attached")
+    tab.page.keyboard.press("Enter")
+    tab.by("timeline").get_by_text("Step 2", exact=True).wait_for()
+    before = tab.by("heatmap-line").count()
+    tab.page.keyboard.press("ArrowUp")
+    tab.page.keyboard.press(" ")
+    assert before - 2 == tab.by("heatmap-line").count()
+    what = tab.page.get_by_role("button", name="What is GS101?")
+    what.focus()
+    tab.page.keyboard.press("Enter")
+    tab.by("rule-dialog").get_by_text("What it finds").wait_for()
+    assert "optimizer.zero_grad()" in tab.by("rule-dialog").locator("pre").nth(1).inner_text()
+    tab.page.keyboard.press("Escape")
+    tab.by("rule-dialog").wait_for(state="hidden")
+    assert what.evaluate("node => node === document.activeElement")
+
+
+def test_advice_is_copied(tab: Tab) -> None:
+    """What stands behind "help:", as it stands there."""
+    tab.open().choose_run("a-cnn").drawn()
+    card = tab.by("finding", "[data-code=GS101]")
+    card.locator("[data-testid=copy-advice]").first.click()
+    tab.by("announcer").filter(has_text="copied").wait_for(state="attached")
+    copied = tab.page.evaluate("navigator.clipboard.readText()")
+    assert copied.startswith("call sgd.zero_grad() before line") and copied in card.inner_text()
+
+
+# -- several runs, and what is wrong with them ----------------------------------------------------------------------
+
+
+def test_runs_of_different_models(tab: Tab) -> None:
+    """The tree, the findings and the steps are those of the chosen run."""
+    tab.open().choose_run("a-cnn").drawn()
+    tab.by("finding", "[data-code=GS101]").wait_for()
+    tab.choose_run("b-small")
+    tab.by("heatmap-line", '[data-name="second.weight"]').wait_for()
+    assert 0 == tab.by("finding", "[data-code=GS101]").count() == tab.by("heatmap-line", '[data-name="model.0"]').count()
+    tab.drawn().page.wait_for_function(f"() => ({SIZE})().to === 12")
+
+
+def test_names_are_text(tab: Tab, tmp_path: Path) -> None:
+    """Markup in names of modules and metrics is shown, never run; a long one stays in its line."""
+    tab.open().choose_run("c-names").drawn()
+    lines = tab.by("heatmap-line").evaluate_all("all => all.map(one => [one.dataset.name, one.offsetHeight, one.offsetWidth])")
+    for name in NAMES:
+        assert any(line.startswith(name.partition("=")[0]) for line, _, _ in lines)
+    assert 1 == len({(height, width) for _, height, width in lines})
+    tab.page.mouse.move(*tab.cell(NAMES[4] + ".weight", 5.5))
+    tab.by("tooltip").wait_for()
+    assert NAMES[4] in tab.by("tooltip").inner_text() and tab.by("tooltip").bounding_box()["width"] < 400
+    assert "<b>val</b> loss" in tab.page.locator(".charts").inner_text()
+    tab.by("timeline").get_by_text("<script>").first.wait_for()
+    assert 0 == tab.page.locator("main script, main img, main b:not(.advice b, .then b)").count()
+    assert 1280 == tab.page.evaluate("document.documentElement.scrollWidth")
+    keep(tab, "names", tmp_path)
+
+
+def test_a_damaged_record(tab: Tab) -> None:
+    """One sentence in its place; the other runs can be chosen as before."""
+    tab.open().choose_run("d-damaged")
+    tab.by("message").filter(has_text="damaged").wait_for()
+    assert 1 == tab.by("message").count()
+    tab.choose_run("b-small").drawn()
+    assert 0 == tab.by("message").filter(has_text="damaged").count()
+
+
+def test_no_runs(tab: Tab, addresses: list[str]) -> None:
+    """One sentence that says how to make one."""
+    tab.address = addresses[1]
+    tab.open().by("message").filter(has_text="gradscope run").wait_for()
+
+
+def test_a_run_that_is_still_written(tab: Tab, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refresh shows what has come since; zoom and choice stay."""
+    monkeypatch.setattr(RunFolder, "due", lambda self: True)
+    torch.manual_seed(0)
+    model = nn.Linear(3, 3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+
+    def train(steps: int) -> None:
+        for _ in range(steps):
+            optimizer.zero_grad()
+            model(torch.randn(8, 3)).square().mean().backward()
+            optimizer.step()
+
+    with gradscope.watch(model, optimizer, log_dir=runs / "e-growing", every=1):
+        train(20)
+        tab.open().choose_run("e-growing").drawn()
+        tab.page.locator(".badge.running").wait_for()
+        first = tab.range()
+        assert 15 < first[1] <= 20
+        tab.page.mouse.click(*tab.cell("weight", 5.5))
+        tab.by("timeline").get_by_text("Step 5", exact=True).wait_for()
+        train(20)
+        tab.by("refresh").click()
+        tab.page.wait_for_function(f"() => ({SIZE})().to > 30")
+        assert "Step 5" in tab.by("timeline").inner_text()
+
+
+def test_requests_that_fail(tab: Tab) -> None:
+    """One sentence where the picture would be, and a button that tries again."""
+    tab.page.route("**/heatmap?*", lambda route: route.fulfill(status=404, body=json.dumps({"error": "No such picture."})))
+    tab.open().choose_run("b-small").ready()
+    sentence = tab.by("message").filter(has_text="No such picture.")
+    sentence.wait_for()
+    tab.page.unroute("**/heatmap?*")
+    sentence.get_by_role("button", name="Try again").click()
+    tab.drawn()
+    assert 0 == sentence.count()
+    assert tab.complaints and all("404" in said for said in tab.complaints)  # the browser's own word on it
+    tab.complaints.clear()
+
+
+def test_without_plotly(tab: Tab) -> None:
+    """One line says how to get it; findings and timeline are there."""
+    files = {"plotly": False}
+    answer = tab.page.request.get(tab.address + "/data/plugin/gradscope/files").json()
+    tab.page.route("**/files", lambda route: route.fulfill(body=json.dumps({**answer, **files})))
+    tab.open().choose_run("a-cnn")
+    tab.by("message").filter(has_text="pip install").wait_for()
+    tab.by("finding", "[data-code=GS101]").wait_for()
+    tab.by("timeline").get_by_text("Step 1", exact=True).wait_for()
