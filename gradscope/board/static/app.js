@@ -36,7 +36,7 @@
       const act = {choose: (node, row) => this.choose(node, row), toggle: (node) => this.toggle(node)};
       this.heatmap = new g.Heatmap(axis, plots, this.scale, (nodes) => this.cells.more(nodes), act);
       this.cells = new g.Cells((query) => this.provider.get('heatmap', query), (lines) => this.cellsCame(lines),
-                               (error, retry) => this.say(this.heatNote, error, retry));
+                               (error, retry) => this.cellsFailed(error, retry));
       this.strip = g.axisStrip(axis);
       this.curves = new g.Curves(axis, plots, this.tooltip);
       this.heatNote = g.el('div');
@@ -80,8 +80,14 @@
       g.fill(place, g.message(error.message || String(error), retry));
     }
 
+    // Until the pictures of the chosen run are there.
+    busy(on) {
+      this.layout.setAttribute('aria-busy', String(on));
+    }
+
     // No run can be shown.
     closed() {
+      this.busy(false);
       this.run = this.stream = null;
       this.sign = this.cards = '';
       this.header.setRun(null, null);
@@ -128,6 +134,7 @@
     async openRun(name, anew = true) {
       if (anew && name !== this.state.run) Object.assign(this.state, {stream: null, finding: null, node: null, step: null});
       this.state.run = name;
+      this.busy(true);
       this.header.setRuns(this.runs, name);
       const {problem} = this.runs.find((one) => one.run === name) || {};
       if (problem) {
@@ -158,6 +165,7 @@
       if (!stream) {
         this.stream = null;
         this.sign = '';
+        this.busy(false);
         return;
       }
       this.showStream(stream, anew);
@@ -184,8 +192,8 @@
         this.root = g.tree.of(stream.parameters);
         g.tree.openLevels(this.root, OPEN);
         this.heatmap.setTree(this.root);
-        this.heatmap.picture = null;
-        this.heatmap.cursor = null;
+        this.heatmap.clear();
+        this.busy(true);
         this.cells.clear();
         this.charts.clear();
         this.scale.clear();

@@ -25,6 +25,11 @@
       this.marked = new Set();
     }
 
+    clear() {
+      this.picture = this.cursor = null;
+      this.plots.drop(this.figure);
+    }
+
     setTree(root) {
       this.root = root;
       this.relist();

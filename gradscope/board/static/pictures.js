@@ -28,6 +28,7 @@
       g.fill(this.heatNote);
       if (!this.stream.measured || !this.stream.parameters.length) {
         this.heatmap.node.hidden = true;
+        this.busy(false);
         g.fill(this.heatNote, g.message('No gradients were measured in this run.'));
         return;
       }
@@ -44,6 +45,12 @@
       this.scale.include(picture.stat, lines.map((line) => line.log));
       this.heatmap.picture = picture;
       this.drawHeat();
+      this.busy(false);
+    }
+
+    cellsFailed(error, retry) {
+      this.busy(false);
+      this.say(this.heatNote, error, retry);
     }
 
     setStat(stat) {
