@@ -53,15 +53,29 @@
 
     take(answer, nodes) {
       const columns = answer.edges.length - 1;
+      const held = heldColumns(answer, columns);
+      this.picture.held = this.picture.held || held;
       nodes.forEach((node, i) => {
         const line = {};
-        for (const field of FIELDS) line[field] = answer[field].subarray(i * columns, (i + 1) * columns);
+        for (const field of FIELDS) line[field] = answer[field].slice(i * columns, (i + 1) * columns);
         if (answer.counts) line.counts = answer.counts.subarray(i * columns * 6, (i + 1) * columns * 6);
+        if (held) for (const field of FIELDS.slice(0, 4)) line[field] = line[field].map((_, k) => line[field][held[k]]);
         line.log = Float32Array.from(line.mean, (x) => (x > 0 && Number.isFinite(x) ? Math.log10(x) : NaN));
         this.picture.lines.set(node.key, line);
       });
       this.changed(nodes.map((node) => this.picture.lines.get(node.key)));
     }
+  }
+
+  // Updates are measured in fewer rows than gradients: what was measured stands until the next time, as rows do.
+  // -> for each column the one whose numbers it shows; null where that is itself.
+  function heldColumns(answer, columns) {
+    if (answer.stat !== 'update') return null;
+    const seen = new Uint8Array(columns);
+    for (let i = 0; i < answer.mean.length; i++) if (Number.isFinite(answer.mean[i]) || answer.not_finite[i]) seen[i % columns] = 1;
+    const held = new Int32Array(columns);
+    for (let k = 0, last = -1; k < columns; k++) held[k] = seen[k] ? last = k : last < 0 ? k : last;
+    return held;
   }
 
   function sameEdges(a, b) {
@@ -72,7 +86,7 @@
   function special(line, i, stat) {
     if (line.not_finite[i]) return 'bad';
     if (stat === 'state') return null;
-    if (line.mean[i] === 0) return 'zero';
+    if (line.mean[i] === 0) return stat === 'update' && line.state[i] === 1 ? 'none' : 'zero';
     if (Number.isFinite(line.mean[i])) return null;
     if (stat !== 'weight' && line.state[i] === 1) return 'none';
     return 'unseen';
@@ -91,6 +105,8 @@
     } else if (Number.isFinite(line.mean[i])) lines.push([what, g.show(line.mean[i])]);
     else if (!line.not_finite[i]) lines.push([what, special(line, i, picture.stat) === 'none' ? 'no gradient' : 'not measured']);
     if (line.not_finite[i]) lines.push(many > 1 ? ['NaN or Inf', `in ${line.not_finite[i]} of ${g.plural(many, 'row')}`, 'bad'] : [what, 'NaN or Inf', 'bad']);
+    const held = picture.held ? picture.held[i] : i;
+    if (held !== i) lines.push(['measured at', g.span(picture.edges[held], picture.edges[held + 1] - 1)]);
     if (picture.stat !== 'state') lines.push(['gradient', (g.STATES[line.state[i]] || g.STATES[0]).word]);
     return lines;
   }

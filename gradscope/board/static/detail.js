@@ -91,14 +91,20 @@
         layout[`yaxis${i + 51}`] = {range: [0, 1], overlaying: on.yaxis, visible: false, fixedrange: true};
       }
       layout[`xaxis${suffix}`] = g.xAxis(axis, {anchor: on.yaxis, ...(last ? numbers(axis) : {})});
-      layout[`yaxis${suffix}`] = g.yAxis(values, log, 3, {domain, anchor: on.xaxis});
-      this.lines(panel, on, layout);
       const empty = !values.some((list) => list.some(Number.isFinite));
+      layout[`yaxis${suffix}`] = g.yAxis(values, log, 3, {domain, anchor: on.xaxis, ...(empty ? {showticklabels: false, showgrid: false} : {})});
+      this.lines(panel, on, layout);
       this.titles.append(g.el('div.curve-title', {style: {top: `${top - TITLE + 3}px`, left: `${LEFT}px`}},
                               g.el('span.key', {style: {background: g.color(panel.color)}}), panel.title,
                               before && g.el('span.muted', {}, ' · dotted: as backward left it'),
-                              panel.usual && g.el('span.muted', {}, ' · usual: about 0.001'),
-                              empty && g.el('span.muted', {}, course.not_finite.some(Boolean) ? ' · NaN or Inf' : ' · not measured here')));
+                              panel.usual && g.el('span.muted', {}, ' · usual: 0.001'),
+                              empty && g.el('span.muted', {}, ` · ${this.whyEmpty(panel, course)}`)));
+    }
+
+    whyEmpty(panel, course) {
+      if (course.not_finite.some(Boolean)) return 'NaN or Inf';
+      const none = panel.id === 'gradient' && this.document.state && this.document.state.every((state) => state === 1);
+      return none ? 'there is none' : 'not measured here';
     }
 
     // The chosen step, and what is usual.

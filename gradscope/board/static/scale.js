@@ -55,11 +55,13 @@
     const bar = g.el('div.scale-bar', {style: {background: `linear-gradient(to right, ${stops})`}});
     const ticks = scaleTicks(low, high).map((n) => {
       const usual = stat === 'update' && n === USUAL;
-      return g.el(usual ? 'span.scale-tick.usual' : 'span.scale-tick', {style: {left: `${(n - low) / (high - low) * 100}%`}},
+      const at = (n - low) / (high - low);
+      const edge = at < 0.08 ? '.first' : at > 0.92 ? '.last' : '';
+      return g.el(`span.scale-tick${usual ? '.usual' : ''}${edge}`, {style: {left: `${at * 100}%`}},
                   Number.isInteger(n) ? g.power(n) : g.show(10 ** n), usual && ' usual');
     });
     return g.el('div.legend', {},
-                g.el('div.scale', {role: 'img', 'aria-label': `${WHAT[stat]}: colours from ${g.show(10 ** low)} to ${g.show(10 ** high)}`},
+                g.el('div.scale', {role: 'img', title: 'Numbers beyond have the colour of the end; the tooltip has each exactly', 'aria-label': `${WHAT[stat]}: colours from ${g.show(10 ** low)} to ${g.show(10 ** high)}`},
                      bar, ticks),
                 has.zero && chip('zero', '0', 'zero'), has.none && chip('none', '', 'no gradient'),
                 has.unseen && chip('unseen', '', 'not measured'), has.bad && badChip());
