@@ -11,10 +11,14 @@ from typing import Any, Iterator
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from torch import nn
 
+import gradscope
 from gradscope.board.documents import Documents, NotThere, Page
+from gradscope.board.encoding import decode
 from gradscope.board.heatmap import STATISTICS
 from gradscope.board.runs import Runs, roots_of
 from gradscope.errors import DamagedRecord, GradscopeError, UsageError
@@ -522,3 +526,35 @@ def test_whatever_stands_in_the_files(tmp_path_factory: pytest.TempPathFactory, 
             json.dumps(known.get(name, {"run": ".", "line": "0"}), allow_nan=False)
         except GradscopeError:
             assert name != "runs"
+
+
+# -- a real run -----------------------------------------------------------------------------------------------------
+
+
+def test_a_loop_that_adds_parameters(tmp_path: Path) -> None:
+    """Weights first, biases and another layer later, one frozen: in the order of the model, with the norms it had."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 3), nn.Tanh(), nn.Linear(3, 2))
+    model[0].bias.requires_grad_(False)
+    optimizer = torch.optim.SGD([model[0].weight, model[2].weight], lr=0.1)
+    seen: list[list[float]] = []
+    with gradscope.watch(model, optimizer, log_dir=tmp_path, every=1):
+        for step in range(20):
+            if step == 8:
+                optimizer.add_param_group({"params": [model[0].bias, model[2].bias], "lr": 0.01})
+            optimizer.zero_grad()
+            model(torch.randn(4, 3)).square().mean().backward()
+            seen.append([NAN if p.grad is None else float(p.grad.norm()) for p in model.parameters()])
+            optimizer.step()
+    known = documents(tmp_path)
+    (name,) = (run["run"] for run in known.get("runs", {})["runs"])
+    (stream,) = known.get("run", {"run": name})["streams"]
+    assert ["0.weight", "0.bias", "2.weight", "2.bias"] == [p["name"] for p in stream["parameters"]]
+    heat = known.get("heatmap", {"run": name})
+    expected = np.array(seen, np.float32).T
+    expected[3, :8] = NAN  # was not the optimizer's then
+    assert np.allclose(expected, decode(heat["mean"]), rtol=1e-5, equal_nan=True)
+    states = decode(heat["state"])
+    assert (GradState.NOT_SEEN, GradState.NONE) == (states[1, 0], states[1, 19])
+    assert (GradState.NOT_SEEN, GradState.FRESH) == (states[3, 7], states[3, 8])
+    assert 2 == len(known.get("curves", {"run": name})["lr"])
