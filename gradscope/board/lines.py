@@ -2,12 +2,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Iterator, Sequence
+from typing import Iterator, Sequence
 
 import numpy as np
 
 from gradscope.errors import UsageError
-from gradscope.record.record import Array, OptimizerRecord, Stream
+from gradscope.record.record import Array, OptimizerRecord, Parameter, Stream
 
 MOST_LINES = 1 << 16
 
@@ -41,7 +41,7 @@ def tree_order(optimizers: Sequence[OptimizerRecord]) -> list[Place]:
     unknown = 1 << 62
 
     def position(place: Place) -> int:
-        at = int(getattr(_parameter(optimizers, place), "place", -1))
+        at = _parameter(optimizers, place).place
         return at if at >= 0 else unknown
 
     places.sort(key=position)
@@ -54,7 +54,7 @@ def tree_order(optimizers: Sequence[OptimizerRecord]) -> list[Place]:
     return [places[number] for number in root.walk()]
 
 
-def _parameter(optimizers: Sequence[OptimizerRecord], place: Place) -> Any:
+def _parameter(optimizers: Sequence[OptimizerRecord], place: Place) -> Parameter:
     return optimizers[place.optimizer].parameters[place.column]
 
 

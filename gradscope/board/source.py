@@ -20,7 +20,7 @@ from gradscope.record.run_file import RunFile
 from gradscope.record.stored_columns import ColumnCache
 
 MOST_OPEN = 3
-CACHE = 256 << 20  # bytes of columns kept, of each
+CACHE = 512 << 20  # bytes of columns kept, of all together
 Fold = Callable[[Sequence[Finding]], Sequence[Finding]]  # into order, causes first
 
 
@@ -52,8 +52,8 @@ class Opened:
 class Source:
     """A run folder."""
 
-    def __init__(self, folder: Path, fold: Fold) -> None:
-        self._folder, self._fold = folder, fold
+    def __init__(self, folder: Path, fold: Fold, cache: ColumnCache) -> None:
+        self._folder, self._fold, self._cache = folder, fold, cache
         self._lock = threading.Lock()
         self._file: RunFile | None = None
         self._opened: Opened | None = None
@@ -63,7 +63,7 @@ class Source:
         """What is on disk now; nobody else reads meanwhile. DamagedRecord where it is no record."""
         with self._lock:
             if self._file is None:
-                self._file = RunFile(self._folder, ColumnCache(CACHE))
+                self._file = RunFile(self._folder, self._cache)
             else:
                 self._file.refresh()
             if self._opened is None or self._opened.revision != self._file.revision:
@@ -72,22 +72,31 @@ class Source:
                 self._opened = Opened(self._file.record, findings, notes, self._file.revision)
             yield self._opened
 
+    def close(self) -> None:
+        """Let go of what is kept of it, once nobody reads."""
+        with self._lock:
+            file, self._file, self._opened = self._file, None, None
+            if file is not None:
+                file.close()
+
 
 class Sources:
     """The folders that were asked for last stay open."""
 
     def __init__(self, fold: Fold) -> None:
-        self._fold = fold
+        self._fold, self._cache = fold, ColumnCache(CACHE)
         self._lock = threading.Lock()
         self._sources: OrderedDict[Path, Source] = OrderedDict()
 
     def of(self, folder: Path) -> Source:
         with self._lock:
-            source = self._sources.pop(folder, None) or Source(folder, self._fold)
+            source = self._sources.pop(folder, None) or Source(folder, self._fold, self._cache)
             self._sources[folder] = source
-            while len(self._sources) > MOST_OPEN:
-                self._sources.popitem(last=False)
-            return source
+            beyond = max(0, len(self._sources) - MOST_OPEN)
+            dropped = [self._sources.popitem(last=False)[1] for _ in range(beyond)]
+        for one in dropped:
+            one.close()
+        return source
 
 
 def read_findings(lines: Sequence[dict[str, Any]], fold: Fold) -> tuple[tuple[Finding, ...], tuple[str, ...]]:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import operator
+import threading
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -19,31 +20,35 @@ CACHE_BYTES = 256 << 20
 
 
 class ColumnCache:
-    """Columns read lately, within `limit` bytes; several run folders may share one."""
+    """Columns read lately, within `limit` bytes; several run folders may share one, and threads that read them."""
 
     def __init__(self, limit: int = CACHE_BYTES) -> None:
         self.limit, self.held = limit, 0
         self._known: OrderedDict[tuple[Hashable, ...], tuple[int, Array, Array]] = OrderedDict()
+        self._lock = threading.Lock()
 
     def get(self, key: tuple[Hashable, ...]) -> tuple[int, Array, Array] | None:
         """How many chunks the column is made of, the column, and the array whose first rows it is."""
-        if key in self._known:
-            self._known.move_to_end(key)
-        return self._known.get(key)
+        with self._lock:
+            if key in self._known:
+                self._known.move_to_end(key)
+            return self._known.get(key)
 
     def put(self, key: tuple[Hashable, ...], chunks: int, column: Array, room: Array) -> None:
         """Keep a column; those not used for longest go. One of more than half of all the bytes is not kept."""
-        self._drop(key)
-        if column.nbytes <= self.limit // 2:
-            self._known[key] = chunks, column, room
-            self.held += column.nbytes
-        while self.held > self.limit:
-            self._drop(next(iter(self._known)))
+        with self._lock:
+            self._drop(key)
+            if column.nbytes <= self.limit // 2:
+                self._known[key] = chunks, column, room
+                self.held += column.nbytes
+            while self.held > self.limit:
+                self._drop(next(iter(self._known)))
 
     def forget(self, owner: Hashable) -> None:
         """Let go of all whose key begins with `owner`."""
-        for key in [key for key in self._known if key[0] is owner]:
-            self._drop(key)
+        with self._lock:
+            for key in [key for key in self._known if key[0] is owner]:
+                self._drop(key)
 
     def _drop(self, key: tuple[Hashable, ...]) -> None:
         if key in self._known:
