@@ -15,6 +15,7 @@ WALLS = {
     "facts": ("torch", "gradscope.recording", "gradscope.hooks", "gradscope.rules", "gradscope.record."),
     "findings.py": ("torch", "gradscope.recording", "gradscope.hooks", "gradscope.rules", "gradscope.probes"),
     "events.py": ("torch", "gradscope."),
+    "plain.py": ("torch", "gradscope.", "rich"),
     "diagnosis.py": ("torch", "gradscope.hooks", "gradscope.probes", "gradscope.recording", "gradscope.rules.loop"),
     "record": ("torch", "gradscope.hooks", "gradscope.probes", "gradscope.recording", "gradscope.rules"),
     "rules": ("torch", "gradscope.hooks", "gradscope.probes", "gradscope.recording", "gradscope.reporters"),
