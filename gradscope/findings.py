@@ -101,10 +101,7 @@ def to_line(finding: Finding, order: int) -> dict[str, Any]:
 def from_line(line: Mapping[str, Any]) -> Finding:
     """The inverse of `to_line`. KeyError, TypeError or ValueError where the line is not of its form."""
     where = line["where"]
-    advice = tuple(
-        Advice(str(a["text"]), a["action"], _plain({k: v for k, v in a.items() if k not in ("text", "action")}))
-        for a in line["advice"]
-    )
+    advice = tuple(_advice(one) for one in line["advice"])
     if line["severity"] not in SEVERITIES:
         raise ValueError(line["severity"])
     return Finding(
@@ -125,6 +122,11 @@ def from_line(line: Mapping[str, Any]) -> Finding:
         label=str(line.get("label", "")),
         source=tuple((int(n), str(text)) for n, text in line.get("source", ())),
     )
+
+
+def _advice(line: Mapping[str, Any]) -> Advice:
+    values = {name: value for name, value in line.items() if name not in ("text", "action")}
+    return Advice(str(line["text"]), None if line["action"] is None else str(line["action"]), _plain(values))
 
 
 def shorten(file: str, base: Path | None) -> str:

@@ -7,13 +7,18 @@ import os
 import threading
 import time
 from pathlib import Path
+from typing import Any, Iterator
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from torch import nn
 
+import gradscope
 from gradscope.board.documents import Documents, NotThere, Page
+from gradscope.board.encoding import decode
 from gradscope.board.heatmap import STATISTICS
 from gradscope.board.runs import Runs, roots_of
 from gradscope.errors import DamagedRecord, GradscopeError, UsageError
@@ -480,3 +485,76 @@ def test_few_runs_stay_open(tmp_path: Path) -> None:
     for i in range(8):
         known.get("run", {"run": str(i)})
     assert {tmp_path / "5", tmp_path / "6", tmp_path / "7"} == set(known._sources._sources)
+
+
+# -- damage of any kind ---------------------------------------------------------------------------------------------
+
+ODD = [None, -1, 0, 1e300, NAN, math.inf, "x", "", [], {}, [[]], 2**70, True, "<b>", {"a": 1}]
+
+
+def _paths(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    yield path
+    for key in value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
+        yield from _paths(value[key], (*path, key))
+
+
+def _put(value: Any, path: tuple[Any, ...], odd: Any) -> Any:
+    if not path:
+        return odd
+    value[path[0]] = _put(value[path[0]], path[1:], odd)
+    return value
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(random=st.randoms(use_true_random=False), file=st.sampled_from(["meta.json", "index.jsonl", "findings.jsonl"]))
+def test_whatever_stands_in_the_files(tmp_path_factory: pytest.TempPathFactory, random: Any, file: str) -> None:
+    """One value in a run folder is another one: all documents are JSON, or refused in a sentence."""
+    folder = tmp_path_factory.mktemp("damaged")
+    writer = plain_run(folder, steps=5)
+    writer.folder.metric(MetricSums(0, "val", "log", (), 0), 3, 0.5)
+    writer.folder.finding(finding("GS101"))
+    writer.flush()
+    writer.folder.close()
+    lines = (folder / file).read_text().splitlines() if file.endswith("l") else [(folder / file).read_text()]
+    at = random.randrange(len(lines))
+    line = json.loads(lines[at])
+    lines[at] = json.dumps(_put(line, random.choice(list(_paths(line))), random.choice(ODD)))
+    (folder / file).write_text("\n".join(lines) + "\n")
+    known = documents(folder)
+    for name in ("runs", "run", "curves", "heatmap", "parameter", "moment"):
+        try:
+            json.dumps(known.get(name, {"run": ".", "line": "0"}), allow_nan=False)
+        except GradscopeError:
+            assert name != "runs"
+
+
+# -- a real run -----------------------------------------------------------------------------------------------------
+
+
+def test_a_loop_that_adds_parameters(tmp_path: Path) -> None:
+    """Weights first, biases and another layer later, one frozen: in the order of the model, with the norms it had."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 3), nn.Tanh(), nn.Linear(3, 2))
+    model[0].bias.requires_grad_(False)
+    optimizer = torch.optim.SGD([model[0].weight, model[2].weight], lr=0.1)
+    seen: list[list[float]] = []
+    with gradscope.watch(model, optimizer, log_dir=tmp_path, every=1):
+        for step in range(20):
+            if step == 8:
+                optimizer.add_param_group({"params": [model[0].bias, model[2].bias], "lr": 0.01})
+            optimizer.zero_grad()
+            model(torch.randn(4, 3)).square().mean().backward()
+            seen.append([NAN if p.grad is None else float(p.grad.norm()) for p in model.parameters()])
+            optimizer.step()
+    known = documents(tmp_path)
+    (name,) = (run["run"] for run in known.get("runs", {})["runs"])
+    (stream,) = known.get("run", {"run": name})["streams"]
+    assert ["0.weight", "0.bias", "2.weight", "2.bias"] == [p["name"] for p in stream["parameters"]]
+    heat = known.get("heatmap", {"run": name})
+    expected = np.array(seen, np.float32).T
+    expected[3, :8] = NAN  # was not the optimizer's then
+    assert np.allclose(expected, decode(heat["mean"]), rtol=1e-5, equal_nan=True)
+    states = decode(heat["state"])
+    assert (GradState.NOT_SEEN, GradState.NONE) == (states[1, 0], states[1, 19])
+    assert (GradState.NOT_SEEN, GradState.FRESH) == (states[3, 7], states[3, 8])
+    assert 2 == len(known.get("curves", {"run": name})["lr"])

@@ -20,6 +20,7 @@ WALLS = {
     "record": ("torch", "gradscope.hooks", "gradscope.probes", "gradscope.recording", "gradscope.rules"),
     "rules": ("torch", "gradscope.hooks", "gradscope.probes", "gradscope.recording", "gradscope.reporters"),
     "reporters": ("torch", "gradscope.rules", "gradscope.hooks", "gradscope.probes", "gradscope.recording"),
+    "plugin.py": ("torch", "plotly", "gradscope.hooks", "gradscope.probes", "gradscope.recording", "gradscope.session"),
     "board": ("torch", "gradscope.rules", "gradscope.hooks", "gradscope.probes", "gradscope.recording", "tensorboard",
               "plotly"),
     "hooks": ("gradscope.record.", "gradscope.recording", "gradscope.probes", "gradscope.rules", "gradscope.facts"),
