@@ -187,7 +187,7 @@
   // `plotly`: a promise that is kept when window.Plotly is there; null where it is not installed.
   g.start = (options) => {
     const app = new App(options);
-    app.start();
+    app.started = app.start();
     return app;
   };
 })((window.gradscope = window.gradscope || {}));
