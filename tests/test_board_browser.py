@@ -1,4 +1,4 @@
-"""The tab in a browser, as people meet it: what they see, point at, press, and what they see when something is wrong."""
+"""The tab in a browser, as people meet it: what they see, point at, press and read."""
 from __future__ import annotations
 
 import json
@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -107,7 +106,8 @@ class Tab:
         """Where on the screen a step of a line is."""
         box = self.by("heatmap-line", f'[data-name="{line}"]').bounding_box()
         size = self.page.evaluate(SIZE)
-        return size["left"] + (step - size["from"]) / (size["to"] - size["from"]) * size["width"], box["y"] + box["height"] / 2
+        share = (step - size["from"]) / (size["to"] - size["from"])
+        return size["left"] + share * size["width"], box["y"] + box["height"] / 2
 
     def range(self) -> tuple[float, float]:
         """The steps that the heatmap shows."""
@@ -233,7 +233,7 @@ def test_what_is_seen_at_first(tab: Tab, tmp_path: Path) -> None:
     tab.open().choose_run("a-cnn").drawn()
     card = tab.by("finding", "[data-code=GS101]")
     told = card.text_content()
-    for part in ("error", "GS101", "missing-zero-grad", "steps 1-59", "_browser.py:50", "help: call sgd.zero_grad()"):
+    for part in ("error", "GS101", "missing-zero-grad", "steps 1-59", "_browser.py:", "help: call sgd.zero_grad()"):
         assert part in told
     tab.by("timeline").get_by_text("Step 1", exact=True).wait_for()
     table = tab.by("timeline").inner_text()
@@ -275,7 +275,7 @@ def test_hover_and_click(tab: Tab, runs: Path) -> None:
     tab.by("tooltip").wait_for()
     told = tab.by("tooltip").inner_text()
     assert "model.2.bias" in told and "step 30" in told and "stale" in told
-    assert float(np.format_float_positional(norm, 4, fractional=False)) == float(told.split("gradient norm")[1].split()[0])
+    assert float(f"{norm:.4g}") == float(told.split("gradient norm")[1].split()[0])
     tab.page.mouse.click(*tab.cell("model.2.bias", 30.5))
     tab.by("parameter-curves").get_by_role("heading", name="model.2.bias").wait_for()
     tab.by("timeline").get_by_text("Step 30", exact=True).wait_for()
@@ -369,14 +369,16 @@ def test_runs_of_different_models(tab: Tab) -> None:
     tab.by("finding", "[data-code=GS101]").wait_for()
     tab.choose_run("b-small")
     tab.by("heatmap-line", '[data-name="second.weight"]').wait_for()
-    assert 0 == tab.by("finding", "[data-code=GS101]").count() == tab.by("heatmap-line", '[data-name="model.0"]').count()
+    assert 0 == tab.by("finding", "[data-code=GS101]").count()
+    assert 0 == tab.by("heatmap-line", '[data-name="model.0"]').count()
     tab.drawn().page.wait_for_function(f"() => ({SIZE})().to === 12")
 
 
 def test_names_are_text(tab: Tab, tmp_path: Path) -> None:
     """Markup in names of modules and metrics is shown, never run; a long one stays in its line."""
     tab.open().choose_run("c-names").drawn()
-    lines = tab.by("heatmap-line").evaluate_all("all => all.map(one => [one.dataset.name, one.offsetHeight, one.offsetWidth])")
+    sizes = "all => all.map(one => [one.dataset.name, one.offsetHeight, one.offsetWidth])"
+    lines = tab.by("heatmap-line").evaluate_all(sizes)
     for name in NAMES:
         assert any(line.startswith(name.partition("=")[0]) for line, _, _ in lines)
     assert 1 == len({(height, width) for _, height, width in lines})
@@ -394,7 +396,7 @@ def test_a_damaged_record(tab: Tab) -> None:
     """One sentence in its place; the other runs can be chosen as before."""
     tab.open().choose_run("d-damaged")
     tab.by("message").filter(has_text="damaged").wait_for()
-    assert 1 == tab.by("message").count()
+    assert 1 == tab.by("message").locator("visible=true").count()
     tab.choose_run("b-small").drawn()
     assert 0 == tab.by("message").filter(has_text="damaged").count()
 
@@ -434,7 +436,8 @@ def test_a_run_that_is_still_written(tab: Tab, runs: Path, monkeypatch: pytest.M
 
 def test_requests_that_fail(tab: Tab) -> None:
     """One sentence where the picture would be, and a button that tries again."""
-    tab.page.route("**/heatmap?*", lambda route: route.fulfill(status=404, body=json.dumps({"error": "No such picture."})))
+    answer = json.dumps({"error": "No such picture."})
+    tab.page.route("**/heatmap?*", lambda route: route.fulfill(status=404, body=answer))
     tab.open().choose_run("b-small").ready()
     sentence = tab.by("message").filter(has_text="No such picture.")
     sentence.wait_for()

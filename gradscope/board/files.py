@@ -10,6 +10,7 @@ SCRIPTS = (  # classic scripts, in the order in which they are loaded
     "provider.js",
     "axis.js",
     "plots.js",
+    "courses.js",
     "tree.js",
     "scale.js",
     "cells.js",
@@ -17,6 +18,7 @@ SCRIPTS = (  # classic scripts, in the order in which they are loaded
     "header.js",
     "charts.js",
     "lane.js",
+    "paint.js",
     "heatmap.js",
     "cursor.js",
     "stage.js",
@@ -26,6 +28,7 @@ SCRIPTS = (  # classic scripts, in the order in which they are loaded
     "timeline.js",
     "pictures.js",
     "choices.js",
+    "runs.js",
     "app.js",
 )
 OTHERS = ("index.js", "style.css")  # `index.js`, a module, loads the rest; the self-contained page does without it

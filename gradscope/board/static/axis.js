@@ -70,11 +70,11 @@
 
     // Pixels from the stage's left edge.
     toPixel(step) {
-      return this.left + (step - this.view[0]) / (this.view[1] - this.view[0]) * this.width;
+      return this.left + ((step - this.view[0]) / (this.view[1] - this.view[0])) * this.width;
     }
 
     toStep(pixel) {
-      return this.view[0] + (pixel - this.left) / this.width * (this.view[1] - this.view[0]);
+      return this.view[0] + ((pixel - this.left) / this.width) * (this.view[1] - this.view[0]);
     }
 
     // The row number under a pixel, inside the run.
@@ -97,8 +97,10 @@
     range() {
       if (!this.zoomed) return {};
       const margin = Math.max(1, (this.view[1] - this.view[0]) * 0.05);
-      return {from: Math.max(this.full[0], Math.floor(this.view[0] - margin)),
-              to: Math.min(this.full[1] - 1, Math.ceil(this.view[1] + margin))};
+      return {
+        from: Math.max(this.full[0], Math.floor(this.view[0] - margin)),
+        to: Math.min(this.full[1] - 1, Math.ceil(this.view[1] + margin)),
+      };
     }
   }
 
@@ -110,13 +112,26 @@
     const button = (text, label, call) =>
       g.el('button.quiet', {type: 'button', title: label, 'aria-label': label, onclick: call}, text);
     const all = button('All', 'Show all steps (0, or double click)', () => axis.reset());
-    const buttons = g.el('div.axis-buttons', {}, button('−', 'Zoom out (-)', () => axis.zoomBy(2)),
-                         button('+', 'Zoom in (+)', () => axis.zoomBy(0.5)), all);
-    const node = g.el('div.axis', {}, g.el('div.gutter', {}, g.el('span.panel-title', {}, 'Step'), buttons), labels, track);
+    const buttons = g.el(
+      'div.axis-buttons',
+      {},
+      button('−', 'Zoom out (-)', () => axis.zoomBy(2)),
+      button('+', 'Zoom in (+)', () => axis.zoomBy(0.5)),
+      all,
+    );
+    const node = g.el(
+      'div.axis',
+      {},
+      g.el('div.gutter', {}, g.el('span.panel-title', {}, 'Step'), buttons),
+      labels,
+      track,
+    );
     moveByThumb(axis, track, thumb);
 
     function draw() {
-      const marks = axis.ticks().map((n) => g.el('span.tick', {style: {left: `${axis.toPixel(n + 0.5)}px`}}, g.count(n)));
+      const marks = axis
+        .ticks()
+        .map((n) => g.el('span.tick', {style: {left: `${axis.toPixel(n + 0.5)}px`}}, g.count(n)));
       g.fill(labels, marks);
       for (const mark of marks) {
         const half = mark.offsetWidth / 2;
@@ -129,8 +144,8 @@
       track.hidden = !axis.zoomed;
       Object.assign(track.style, {left: `${axis.left}px`, width: `${axis.width}px`});
       const size = axis.full[1] - axis.full[0];
-      thumb.style.left = `${(axis.view[0] - axis.full[0]) / size * 100}%`;
-      thumb.style.width = `${(axis.view[1] - axis.view[0]) / size * 100}%`;
+      thumb.style.left = `${((axis.view[0] - axis.full[0]) / size) * 100}%`;
+      thumb.style.width = `${((axis.view[1] - axis.view[0]) / size) * 100}%`;
     }
 
     return {node, draw};
@@ -143,7 +158,7 @@
       thumb.setPointerCapture(event.pointerId);
       let at = event.clientX;
       const move = (next) => {
-        axis.moveBy((next.clientX - at) / track.clientWidth * (axis.full[1] - axis.full[0]));
+        axis.moveBy(((next.clientX - at) / track.clientWidth) * (axis.full[1] - axis.full[0]));
         at = next.clientX;
       };
       thumb.addEventListener('pointermove', move);
@@ -152,4 +167,4 @@
   }
 
   Object.assign(g, {StepAxis, axisStrip});
-})(window.gradscope = window.gradscope || {});
+})((window.gradscope = window.gradscope || {}));

@@ -23,8 +23,14 @@
       try {
         const answer = await this.ask({...query, lines: g.tree.query(nodes)});
         if (turn !== this.turn) return;
-        this.picture = {query, stat: query.stat, edges: answer.edges, rows: answer.rows, revision: answer.revision,
-                        lines: new Map()};
+        this.picture = {
+          query,
+          stat: query.stat,
+          edges: answer.edges,
+          rows: answer.rows,
+          revision: answer.revision,
+          lines: new Map(),
+        };
         this.take(answer, nodes);
       } catch (error) {
         if (turn === this.turn) this.failed(error, () => this.load(query, nodes));
@@ -72,9 +78,10 @@
   function heldColumns(answer, columns) {
     if (answer.stat !== 'update') return null;
     const seen = new Uint8Array(columns);
-    for (let i = 0; i < answer.mean.length; i++) if (Number.isFinite(answer.mean[i]) || answer.not_finite[i]) seen[i % columns] = 1;
+    for (let i = 0; i < answer.mean.length; i++)
+      if (Number.isFinite(answer.mean[i]) || answer.not_finite[i]) seen[i % columns] = 1;
     const held = new Int32Array(columns);
-    for (let k = 0, last = -1; k < columns; k++) held[k] = seen[k] ? last = k : last < 0 ? k : last;
+    for (let k = 0, last = -1; k < columns; k++) held[k] = seen[k] ? (last = k) : last < 0 ? k : last;
     return held;
   }
 
@@ -101,10 +108,20 @@
     const lines = [];
     if (picture.stat === 'state') lines.push(...countLines(line, i));
     else if (Number.isFinite(line.mean[i]) && many > 1) {
-      lines.push([`${what}, mean`, g.show(line.mean[i])], ['lowest', g.show(line.low[i])], ['highest', g.show(line.high[i])]);
+      lines.push(
+        [`${what}, mean`, g.show(line.mean[i])],
+        ['lowest', g.show(line.low[i])],
+        ['highest', g.show(line.high[i])],
+      );
     } else if (Number.isFinite(line.mean[i])) lines.push([what, g.show(line.mean[i])]);
-    else if (!line.not_finite[i]) lines.push([what, special(line, i, picture.stat) === 'none' ? 'no gradient' : 'not measured']);
-    if (line.not_finite[i]) lines.push(many > 1 ? ['NaN or Inf', `in ${line.not_finite[i]} of ${g.plural(many, 'row')}`, 'bad'] : [what, 'NaN or Inf', 'bad']);
+    else if (!line.not_finite[i])
+      lines.push([what, special(line, i, picture.stat) === 'none' ? 'no gradient' : 'not measured']);
+    if (line.not_finite[i])
+      lines.push(
+        many > 1
+          ? ['NaN or Inf', `in ${line.not_finite[i]} of ${g.plural(many, 'row')}`, 'bad']
+          : [what, 'NaN or Inf', 'bad'],
+      );
     const held = picture.held ? picture.held[i] : i;
     if (held !== i) lines.push(['measured at', g.span(picture.edges[held], picture.edges[held + 1] - 1)]);
     if (picture.stat !== 'state') lines.push(['gradient', (g.STATES[line.state[i]] || g.STATES[0]).word]);
@@ -122,10 +139,11 @@
 
   // "step 64, stands until 79", "steps 100–107 · 8 rows measured"
   function cellTitle(picture, i) {
-    const first = picture.edges[i], last = picture.edges[i + 1] - 1;
+    const first = picture.edges[i],
+      last = picture.edges[i + 1] - 1;
     if (picture.rows[i] > 1) return `${g.span(first, last)} · ${g.plural(picture.rows[i], 'row')} measured`;
     return last > first ? `step ${g.count(first)} · next measured: ${g.count(last + 1)}` : `step ${g.count(first)}`;
   }
 
   Object.assign(g, {Cells, special, cellLines, cellTitle});
-})(window.gradscope = window.gradscope || {});
+})((window.gradscope = window.gradscope || {}));

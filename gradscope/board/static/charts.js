@@ -43,7 +43,7 @@
       const {loss, norm, lr, metrics} = this.curves;
       const list = [{id: 'loss', title: 'Loss', height: 108, course: loss, color: 'loss'}];
       if (norm && norm.mean.some(Number.isFinite)) {
-        list.push({id: 'norm', title: 'Gradient norm', height: 46, course: measuredOnly(norm), color: 'norm'});
+        list.push({id: 'norm', title: 'Gradient norm', height: 46, course: g.measuredOnly(norm), color: 'norm'});
       }
       if (lr.length) list.push({id: 'lr', title: 'Learning rate', height: 38, rates: lr});
       for (const metric of metrics.slice(0, MOST_METRICS)) {
@@ -80,7 +80,8 @@
       const suffix = i ? String(i + 1) : '';
       const on = {xaxis: `x${suffix}`, yaxis: `y${suffix}`};
       const domain = [1 - (panel.top + panel.height) / layout.height, 1 - panel.top / layout.height];
-      let values, most = panel.height > 90 ? 4 : 2;
+      const most = panel.height > 90 ? 4 : 2;
+      let values;
       if (panel.course) {
         values = [panel.course.low, panel.course.high, panel.course.mean].map((list) => this.seen(list));
         traces.push(...g.banded(x, panel.course, g.color(panel.color), on));
@@ -90,17 +91,33 @@
         }
       } else if (panel.rates) {
         values = panel.rates.map((rate) => this.seen(rate.values));
-        panel.rates.forEach((rate, k) => traces.push({
-          ...on, type: 'scatter', mode: x.length > 1 ? 'lines' : 'markers', hoverinfo: 'skip', x, y: rate.values,
-          line: {width: 1.5, color: g.color(`series-${k % 6}`), shape: 'hvh', dash: k > 5 ? 'dot' : 'solid'},
-        }));
+        panel.rates.forEach((rate, k) =>
+          traces.push({
+            ...on,
+            type: 'scatter',
+            mode: x.length > 1 ? 'lines' : 'markers',
+            hoverinfo: 'skip',
+            x,
+            y: rate.values,
+            line: {width: 1.5, color: g.color(`series-${k % 6}`), shape: 'hvh', dash: k > 5 ? 'dot' : 'solid'},
+          }),
+        );
       } else {
         const {steps, values: all} = panel.metric;
         values = [all];
-        traces.push({...on, type: 'scatter', mode: 'lines+markers', hoverinfo: 'skip', x: steps.map((s) => s + 0.5), y: all,
-                     line: {width: 1.2, color: g.color('metric')}, marker: {size: 4, color: g.color('metric')}});
+        traces.push({
+          ...on,
+          type: 'scatter',
+          mode: 'lines+markers',
+          hoverinfo: 'skip',
+          x: steps.map((s) => s + 0.5),
+          y: all,
+          line: {width: 1.2, color: g.color('metric')},
+          marker: {size: 4, color: g.color('metric')},
+        });
       }
-      panel.log = panel.id === 'loss' && this.forcedLog !== null ? this.forcedLog : g.needsLog(values);
+      panel.log =
+        panel.id === 'loss' && this.forcedLog !== null ? this.forcedLog : g.needsLog(values, panel.id === 'norm');
       layout[`xaxis${suffix}`] = g.xAxis(this.axis, {anchor: on.yaxis});
       layout[`yaxis${suffix}`] = g.yAxis(values, panel.log, most, {domain, anchor: on.xaxis});
     }
@@ -117,7 +134,10 @@
       if (sign !== this.labelled) {
         this.labelled = sign;
         this.readings.clear();
-        g.fill(this.labels, list.map((panel) => this.labelOf(panel)));
+        g.fill(
+          this.labels,
+          list.map((panel) => this.labelOf(panel)),
+        );
       }
       for (const panel of list) {
         const {region} = this.readings.get(panel.id);
@@ -129,15 +149,28 @@
 
     labelOf(panel) {
       const reading = g.el('div.reading');
-      const region = g.el('div.chart-label', {role: 'img', 'data-testid': panel.id.startsWith('metric') ? 'metric' : panel.id,
-                                              style: {top: `${panel.top}px`, height: `${panel.height}px`}});
-      const title = panel.metric ? g.el('div.panel-title', {}, g.name(panel.title)) : g.el('div.panel-title', {}, panel.title);
+      const region = g.el('div.chart-label', {
+        role: 'img',
+        'data-testid': panel.id.startsWith('metric') ? 'metric' : panel.id,
+        style: {top: `${panel.top}px`, height: `${panel.height}px`},
+      });
+      const title = panel.metric
+        ? g.el('div.panel-title', {}, g.name(panel.title))
+        : g.el('div.panel-title', {}, panel.title);
       const gutter = g.el('div.gutter', {style: {top: `${panel.top}px`, height: `${panel.height}px`}}, title, reading);
       if (panel.id === 'loss') {
-        this.logButton = g.el('button.quiet.tiny', {type: 'button', title: 'Logarithmic scale', onclick: () => {
-          this.forcedLog = this.logButton.getAttribute('aria-pressed') !== 'true';
-          this.draw();
-        }}, 'log');
+        this.logButton = g.el(
+          'button.quiet.tiny',
+          {
+            type: 'button',
+            title: 'Logarithmic scale',
+            onclick: () => {
+              this.forcedLog = this.logButton.getAttribute('aria-pressed') !== 'true';
+              this.draw();
+            },
+          },
+          'log',
+        );
         gutter.append(this.logButton);
       }
       this.readings.set(panel.id, {reading, region});
@@ -155,7 +188,10 @@
       if (!this.curves || !this.list) return;
       for (const panel of this.list) {
         const {reading} = this.readings.get(panel.id);
-        g.fill(reading, this.valuesOf(panel, row).map((text) => g.el('div', {}, text)));
+        g.fill(
+          reading,
+          this.valuesOf(panel, row).map((text) => g.el('div', {}, text)),
+        );
       }
     }
 
@@ -192,37 +228,5 @@
     }
   }
 
-  // A course whose line runs over the columns in which nothing was measured: a straight line up to the next that was.
-  function measuredOnly(course) {
-    const kept = [];
-    for (let i = 0; i < course.mean.length; i++) if (Number.isFinite(course.mean[i]) || course.not_finite[i]) kept.push(i);
-    return {...course, kept};
-  }
-
-  // "steps 100–107 · 8 rows"
-  function columnTitle(edges, rows, i) {
-    const first = edges[i], last = edges[i + 1] - 1;
-    if (rows[i] <= 1) return `step ${g.count(first)}`;
-    return `${g.span(first, last)} · ${g.plural(rows[i], 'row')}`;
-  }
-
-  // The lines of a tooltip on one column of a course.
-  function courseLines(what, course, i, rows) {
-    const lines = [];
-    if (!course) return lines;
-    if (rows > 1 && Number.isFinite(course.mean[i])) {
-      lines.push([`${what}, mean`, g.show(course.mean[i])], ['lowest', g.show(course.low[i])],
-                 ['highest', g.show(course.high[i])]);
-    } else if (Number.isFinite(course.mean[i])) {
-      lines.push([what, g.show(course.mean[i])]);
-    } else if (!course.not_finite[i]) {
-      lines.push([what, 'not measured']);
-    }
-    if (course.not_finite[i]) {
-      lines.push([lines.length ? 'NaN or Inf' : what, rows > 1 ? `in ${course.not_finite[i]} of ${rows}` : 'NaN or Inf', 'bad']);
-    }
-    return lines;
-  }
-
-  Object.assign(g, {Charts, columnTitle, courseLines, measuredOnly});
-})(window.gradscope = window.gradscope || {});
+  g.Charts = Charts;
+})((window.gradscope = window.gradscope || {}));

@@ -2,165 +2,198 @@
 (function (g) {
   'use strict';
 
-  g.withChoices = (Base) => class extends Base {
-    hover(x, y, row) {
-      this.charts.read(row);
-      const cell = this.heatmap.cellAt(x, y);
-      if (cell) {
-        const {picture} = this.heatmap;
-        this.tooltip.show({name: cell.node.path, title: g.cellTitle(picture, cell.column),
-                           lines: g.cellLines(picture, cell.node, cell.column)}, x, y);
-        return;
+  g.withChoices = (Base) =>
+    class extends Base {
+      hover(x, y, row) {
+        this.charts.read(row);
+        const cell = this.heatmap.cellAt(x, y);
+        if (cell) {
+          const {picture} = this.heatmap;
+          this.tooltip.show(
+            {
+              name: cell.node.path,
+              title: g.cellTitle(picture, cell.column),
+              lines: g.cellLines(picture, cell.node, cell.column),
+            },
+            x,
+            y,
+          );
+          return;
+        }
+        const told = y < this.charts.node.getBoundingClientRect().bottom ? this.charts.rowsAt(row) : null;
+        if (told) this.tooltip.show(told, x, y);
+        else this.tooltip.hide();
       }
-      const told = y < this.charts.node.getBoundingClientRect().bottom ? this.charts.rowsAt(row) : null;
-      if (told) this.tooltip.show(told, x, y);
-      else this.tooltip.hide();
-    }
 
-    hoverFinding(finding, event) {
-      if (!finding) {
+      hoverFinding(finding, event) {
+        if (!finding) {
+          this.tooltip.hide();
+          return;
+        }
+        this.tooltip.show(
+          {
+            name: `${finding.code} ${finding.name}`,
+            title: `${g.span(...finding.steps)} · found at step ${g.count(finding.step)}`,
+            lines: [],
+            text: finding.message,
+          },
+          event.clientX,
+          event.clientY,
+        );
+      }
+
+      leave() {
+        this.charts.read(null);
         this.tooltip.hide();
-        return;
       }
-      this.tooltip.show({name: `${finding.code} ${finding.name}`, title: `${g.span(...finding.steps)} · found at step ${g.count(finding.step)}`,
-                         lines: [], text: finding.message}, event.clientX, event.clientY);
-    }
 
-    leave() {
-      this.charts.read(null);
-      this.tooltip.hide();
-    }
-
-    clicked(x, y, row) {
-      const cell = this.heatmap.cellAt(x, y);
-      if (cell) this.heatmap.setCursor({key: cell.node.key, row: cell.row}, false);
-      this.choose(cell ? cell.node : null, row);
-    }
-
-    // A parameter or module (null: as before) and a step (null: as before).
-    choose(node, row) {
-      if (node) this.state.node = node.key;
-      if (row !== null) this.state.step = row;
-      this.chosenNode = node || this.chosenNode;
-      this.heatmap.chosenKey = this.state.node;
-      this.heatmap.draw();
-      this.readDetail();
-      this.peekText();
-    }
-
-    chooseFinding(finding) {
-      if (finding.stream !== this.state.stream && this.run.streams.some((one) => one.number === finding.stream)) {
-        this.state.finding = finding.id;
-        this.openStream(finding.stream);
-        return;
+      clicked(x, y, row) {
+        const cell = this.heatmap.cellAt(x, y);
+        if (cell) this.heatmap.setCursor({key: cell.node.key, row: cell.row}, false);
+        this.choose(cell ? cell.node : null, row);
       }
-      this.state.finding = finding.id;
-      this.showFindings();
-      this.lane.show(this.findingsHere(), finding.id);
-      const {first} = this.markFinding(finding);
-      const step = Math.min(Math.max(finding.step, this.axis.full[0]), this.axis.full[1] - 1);
-      if (step < this.axis.view[0] || step >= this.axis.view[1]) this.axis.reset();
-      this.choose(first, step);
-      g.say(`${finding.code} ${finding.name}, step ${finding.step}`);
-    }
 
-    // Marks the parameters that a finding names; returns the first of them.
-    markFinding(finding) {
-      const at = new Map(this.stream.parameters.map((parameter, i) => [parameter.name, i]));
-      const numbers = (finding.parameters || []).map((name) => at.get(name)).filter((i) => i !== undefined);
-      this.heatmap.mark(new Set(numbers), g.severityOf(finding.severity).word);
-      const leaves = [];
-      g.tree.each(this.root, (node) => node.parameter && leaves.push(node));
-      return {first: numbers.length ? leaves.find((leaf) => leaf.first === Math.min(...numbers)) || null : null};
-    }
+      // A parameter or module (null: as before) and a step (null: as before).
+      choose(node, row) {
+        if (node) this.state.node = node.key;
+        if (row !== null) this.state.step = row;
+        this.chosenNode = node || this.chosenNode;
+        this.heatmap.chosenKey = this.state.node;
+        this.heatmap.draw();
+        this.readDetail();
+        this.peekText();
+      }
 
-    // At first: the first finding's step and parameter, else the newest step.
-    chooseFirst() {
-      const here = this.findingsHere();
-      const finding = here.find((one) => one.id === this.state.finding) || here.find((one) => !one.caused_by);
-      let node = null;
-      this.heatmap.mark(new Set(), 'info');
-      if (finding) {
+      chooseFinding(finding) {
+        if (finding.stream !== this.state.stream && this.run.streams.some((one) => one.number === finding.stream)) {
+          this.state.finding = finding.id;
+          this.openStream(finding.stream);
+          return;
+        }
         this.state.finding = finding.id;
-        node = this.markFinding(finding).first;
         this.showFindings();
-        this.lane.show(here, finding.id);
+        this.lane.show(this.findingsHere(), finding.id);
+        const {first} = this.markFinding(finding);
+        const step = Math.min(Math.max(finding.step, this.axis.full[0]), this.axis.full[1] - 1);
+        if (step < this.axis.view[0] || step >= this.axis.view[1]) this.axis.reset();
+        this.choose(first, step);
+        g.say(`${finding.code} ${finding.name}, step ${finding.step}`);
       }
-      const lines = g.tree.visible(this.root);
-      node = node || lines.find((line) => line.parameter) || lines[0] || null;
-      this.choose(node, finding && finding.step >= 0 ? finding.step : this.stream.last);
-    }
 
-    showFindings() {
-      const cards = JSON.stringify([this.run.run, this.run.findings, this.run.meta, this.state.finding]);
-      if (cards === this.cards) return;
-      this.cards = cards;
-      const {scrollTop} = this.findings;
-      const about = this.findings.querySelector('.about');
-      g.refill(this.findings, g.findingCards(this.run, this.state.finding, {
-        choose: (finding) => this.chooseFinding(finding), page: (code) => this.rule.open(code)}),
-      g.aboutRun(this.run, Boolean(about && about.open)));
-      this.findings.scrollTop = scrollTop;
-    }
-
-    readDetail() {
-      this.stage.setPin(this.state.step);
-      this.readCurves();
-      this.readMoment();
-    }
-
-    async readCurves() {
-      const node = this.chosenNode;
-      if (!node || !this.stream.measured) {
-        this.curves.clear();
-        return;
+      // Marks the parameters that a finding names; returns the first of them.
+      markFinding(finding) {
+        const at = new Map(this.stream.parameters.map((parameter, i) => [parameter.name, i]));
+        const numbers = (finding.parameters || []).map((name) => at.get(name)).filter((i) => i !== undefined);
+        this.heatmap.mark(new Set(numbers), g.severityOf(finding.severity).word);
+        const leaves = [];
+        g.tree.each(this.root, (node) => node.parameter && leaves.push(node));
+        return {first: numbers.length ? leaves.find((leaf) => leaf.first === Math.min(...numbers)) || null : null};
       }
-      const optimizer = node.parameter && this.stream.optimizers.find((one) => one.number === node.parameter.optimizer);
-      this.curves.name(node, optimizer ? optimizer.variable || optimizer.kind : '');
-      this.curves.row = this.state.step;
-      try {
-        const answer = await this.ask('parameter', 'parameter', this.query({line: node.key, width: 500}));
-        if (answer) this.curves.show(answer);
-      } catch (error) {
-        this.curves.fail(error.message, () => this.readCurves());
+
+      // At first: the first finding's step and parameter, else the newest step.
+      chooseFirst() {
+        const here = this.findingsHere();
+        const finding = here.find((one) => one.id === this.state.finding) || here.find((one) => !one.caused_by);
+        let node = null;
+        this.heatmap.mark(new Set(), 'info');
+        if (finding) {
+          this.state.finding = finding.id;
+          node = this.markFinding(finding).first;
+          this.showFindings();
+          this.lane.show(here, finding.id);
+        }
+        const lines = g.tree.visible(this.root);
+        node = node || lines.find((line) => line.parameter) || lines[0] || null;
+        this.choose(node, finding && finding.step >= 0 ? finding.step : this.stream.last);
       }
-    }
 
-    async readMoment() {
-      const {run, stream, step} = this.state;
-      try {
-        const moment = await this.ask('moment', 'moment', {run, stream, step});
-        if (!moment) return;
-        g.refill(this.timeline, g.timelineOf(moment, moment.around || this.around(moment.step), {go: (to) => this.choose(null, to)}));
-      } catch (error) {
-        this.say(this.timeline, error, () => this.readMoment());
+      showFindings() {
+        const cards = JSON.stringify([this.run.run, this.run.findings, this.run.meta, this.state.finding]);
+        if (cards === this.cards) return;
+        this.cards = cards;
+        const {scrollTop} = this.findings;
+        const about = this.findings.querySelector('.about');
+        g.refill(
+          this.findings,
+          g.findingCards(this.run, this.state.finding, {
+            choose: (finding) => this.chooseFinding(finding),
+            page: (code) => this.rule.open(code),
+          }),
+          g.aboutRun(this.run, Boolean(about && about.open)),
+        );
+        this.findings.scrollTop = scrollTop;
       }
-    }
 
-    // The measured steps before and after one, as far as the picture tells them apart.
-    around(step) {
-      const {picture} = this.heatmap;
-      const [first, end] = this.axis.full;
-      if (!picture) return {before: step > first ? step - 1 : null, after: step + 1 < end ? step + 1 : null};
-      const {edges} = picture;
-      const i = this.heatmap.columnOf(step);
-      const before = edges[i] < step ? edges[i] : i > 0 ? edges[i - 1] : null;
-      const after = i + 1 < edges.length - 1 ? edges[i + 1] : null;
-      return {before, after};
-    }
+      readDetail() {
+        this.stage.setPin(this.state.step);
+        this.readCurves();
+        this.readMoment();
+      }
 
-    peekText() {
-      const node = this.chosenNode;
-      if (!node) return;
-      g.fill(this.peek, g.el('span.arrow', {}, '↓'), g.name(node.path, 18),
-             this.state.step !== null && ` · step ${g.count(this.state.step)}`);
-      this.peek.classList.remove('flash');
-      void this.peek.offsetWidth; // begins the animation anew
-      this.peek.classList.add('flash');
-    }
+      async readCurves() {
+        const node = this.chosenNode;
+        if (!node || !this.stream.measured) {
+          this.curves.clear();
+          return;
+        }
+        const optimizer =
+          node.parameter && this.stream.optimizers.find((one) => one.number === node.parameter.optimizer);
+        this.curves.name(node, optimizer ? optimizer.variable || optimizer.kind : '');
+        this.curves.row = this.state.step;
+        try {
+          const answer = await this.ask('parameter', 'parameter', this.query({line: node.key, width: 500}));
+          if (answer) this.curves.show(answer);
+        } catch (error) {
+          this.curves.fail(error.message, () => this.readCurves());
+        }
+      }
 
-    peeked(seen) {
-      this.peek.hidden = seen || this.detail.hidden || !this.stream;
-    }
-  };
-})(window.gradscope = window.gradscope || {});
+      async readMoment() {
+        const {run, stream, step} = this.state;
+        try {
+          const moment = await this.ask('moment', 'moment', {run, stream, step});
+          if (!moment) return;
+          this.moment = moment;
+          this.showMoment();
+        } catch (error) {
+          this.say(this.timeline, error, () => this.readMoment());
+        }
+      }
+
+      showMoment() {
+        const {moment} = this;
+        const around = moment.around || this.around(moment.step);
+        g.refill(this.timeline, g.timelineOf(moment, around, {go: (to) => this.choose(null, to)}));
+      }
+
+      // The measured steps before and after one, as far as the picture tells them apart.
+      around(step) {
+        const {picture} = this.heatmap;
+        const [first, end] = this.axis.full;
+        if (!picture) return {before: step > first ? step - 1 : null, after: step + 1 < end ? step + 1 : null};
+        const {edges} = picture;
+        const i = this.heatmap.columnOf(step);
+        const before = edges[i] < step ? edges[i] : i > 0 ? edges[i - 1] : null;
+        const after = i + 1 < edges.length - 1 ? edges[i + 1] : null;
+        return {before, after};
+      }
+
+      peekText() {
+        const node = this.chosenNode;
+        if (!node) return;
+        g.fill(
+          this.peek,
+          g.el('span.arrow', {}, '↓'),
+          g.name(node.path, 18),
+          this.state.step !== null && ` · step ${g.count(this.state.step)}`,
+        );
+        this.peek.classList.remove('flash');
+        void this.peek.offsetWidth; // begins the animation anew
+        this.peek.classList.add('flash');
+      }
+
+      peeked(seen) {
+        this.peek.hidden = seen || this.detail.hidden || !this.stream;
+      }
+    };
+})((window.gradscope = window.gradscope || {}));

@@ -4,7 +4,7 @@
 
   // `act`: {choose(node, row), toggle(node)}
   function heatmapKeys(heatmap, axis, act) {
-    let told = g.later(120, () => tell(heatmap));
+    const told = g.later(120, () => tell(heatmap));
     heatmap.node.addEventListener('focus', () => {
       if (!heatmap.cursor && heatmap.node.matches(':focus-visible')) start(heatmap, axis);
       tell(heatmap);
@@ -13,9 +13,14 @@
       if (event.ctrlKey || event.metaKey || event.altKey || !heatmap.picture || !heatmap.lines.length) return;
       if (!heatmap.cursor || !heatmap.at.has(heatmap.cursor.key)) start(heatmap, axis);
       const call = {
-        ArrowUp: () => lines(-1), ArrowDown: () => lines(1), PageUp: () => lines(-10), PageDown: () => lines(10),
-        ArrowLeft: () => columns(event.shiftKey ? -10 : -1), ArrowRight: () => columns(event.shiftKey ? 10 : 1),
-        Home: () => columns(-Infinity), End: () => columns(Infinity),
+        ArrowUp: () => lines(-1),
+        ArrowDown: () => lines(1),
+        PageUp: () => lines(-10),
+        PageDown: () => lines(10),
+        ArrowLeft: () => columns(event.shiftKey ? -10 : -1),
+        ArrowRight: () => columns(event.shiftKey ? 10 : 1),
+        Home: () => columns(-Infinity),
+        End: () => columns(Infinity),
         Enter: () => act.choose(nodeOf(heatmap), heatmap.cursor.row),
         ' ': () => nodeOf(heatmap).children.length && act.toggle(nodeOf(heatmap)),
       }[event.key];
@@ -50,8 +55,10 @@
   function start(heatmap, axis) {
     if (!heatmap.lines.length || !heatmap.picture) return;
     const [first] = heatmap.inSight().slice(2);
-    heatmap.setCursor({key: heatmap.lines[Math.min(first, heatmap.lines.length - 1)].key, row: axis.rowAt(axis.left + axis.width / 2)},
-                      true);
+    heatmap.setCursor(
+      {key: heatmap.lines[Math.min(first, heatmap.lines.length - 1)].key, row: axis.rowAt(axis.left + axis.width / 2)},
+      true,
+    );
   }
 
   function tell(heatmap) {
@@ -64,4 +71,4 @@
   }
 
   g.heatmapKeys = heatmapKeys;
-})(window.gradscope = window.gradscope || {});
+})((window.gradscope = window.gradscope || {}));

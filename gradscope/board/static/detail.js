@@ -7,7 +7,10 @@
     {id: 'weight', title: 'Weight norm', color: 'weight'},
     {id: 'update', title: 'Update / weight', color: 'update', usual: 1e-3},
   ];
-  const HEIGHT = 84, TITLE = 24, LEFT = 58, RIGHT = 16;
+  const HEIGHT = 84,
+    TITLE = 24,
+    LEFT = 58,
+    RIGHT = 16;
 
   class Curves {
     constructor(axis, plots, tooltip) {
@@ -19,8 +22,13 @@
       this.titles = g.el('div.figure-labels');
       this.picture = g.el('div.curves-picture', {}, this.figure, this.titles);
       this.note = g.el('div');
-      this.node = g.el('section.detail-part', {'data-testid': 'parameter-curves', 'aria-label': 'Curves of the chosen parameter'},
-                       this.heading, this.note, this.picture);
+      this.node = g.el(
+        'section.detail-part',
+        {'data-testid': 'parameter-curves', 'aria-label': 'Curves of the chosen parameter'},
+        this.heading,
+        this.note,
+        this.picture,
+      );
       this.picture.addEventListener('pointermove', (event) => this.hover(event));
       this.picture.addEventListener('pointerleave', () => tooltip.hide());
     }
@@ -77,13 +85,22 @@
       const top = i * (HEIGHT + TITLE) + TITLE;
       const domain = [1 - (top + HEIGHT) / layout.height, 1 - top / layout.height];
       const course = panel.id === 'gradient' ? doc.gradient : g.measuredOnly(doc[panel.id]);
-      const before = panel.id === 'gradient' && doc.after_backward && differ(doc.after_backward.mean, course.mean)
-        ? doc.after_backward : null;
+      const before =
+        panel.id === 'gradient' && doc.after_backward && differ(doc.after_backward.mean, course.mean)
+          ? doc.after_backward
+          : null;
       const values = [course.low, course.high, ...(before ? [before.mean] : [])].map((list) => this.seen(list));
-      const log = g.needsLog(values) || panel.id === 'update';
+      const log = g.needsLog(values, true) || panel.id === 'update';
       if (before) {
-        traces.push({...on, type: 'scatter', mode: 'lines', x, y: before.mean, hoverinfo: 'skip',
-                     line: {width: 1.2, color: g.color('muted'), dash: 'dot'}});
+        traces.push({
+          ...on,
+          type: 'scatter',
+          mode: 'lines',
+          x,
+          y: before.mean,
+          hoverinfo: 'skip',
+          line: {width: 1.2, color: g.color('muted'), dash: 'dot'},
+        });
       }
       traces.push(...g.banded(x, course, g.color(panel.color), on));
       if (course.not_finite.some(Boolean)) {
@@ -92,13 +109,23 @@
       }
       layout[`xaxis${suffix}`] = g.xAxis(axis, {anchor: on.yaxis, ...(last ? numbers(axis) : {})});
       const empty = !values.some((list) => list.some(Number.isFinite));
-      layout[`yaxis${suffix}`] = g.yAxis(values, log, 3, {domain, anchor: on.xaxis, ...(empty ? {showticklabels: false, showgrid: false} : {})});
+      layout[`yaxis${suffix}`] = g.yAxis(values, log, 3, {
+        domain,
+        anchor: on.xaxis,
+        ...(empty ? {showticklabels: false, showgrid: false} : {}),
+      });
       this.lines(panel, on, layout);
-      this.titles.append(g.el('div.curve-title', {style: {top: `${top - TITLE + 3}px`, left: `${LEFT}px`}},
-                              g.el('span.key', {style: {background: g.color(panel.color)}}), panel.title,
-                              before && g.el('span.muted', {}, ' · dotted: as backward left it'),
-                              panel.usual && g.el('span.muted', {}, ' · usual: 0.001'),
-                              empty && g.el('span.muted', {}, ` · ${this.whyEmpty(panel, course)}`)));
+      this.titles.append(
+        g.el(
+          'div.curve-title',
+          {style: {top: `${top - TITLE + 3}px`, left: '8px'}},
+          g.el('span.key', {style: {background: g.color(panel.color)}}),
+          panel.title,
+          before && g.el('span.muted', {}, ' · dotted: as backward left it'),
+          panel.usual && g.el('span.muted', {}, ' · usual: 0.001'),
+          empty && g.el('span.muted', {}, ` · ${this.whyEmpty(panel, course)}`),
+        ),
+      );
     }
 
     whyEmpty(panel, course) {
@@ -110,12 +137,28 @@
     // The chosen step, and what is usual.
     lines(panel, on, layout) {
       if (this.row !== null) {
-        layout.shapes.push({type: 'line', xref: on.xaxis, yref: `${on.yaxis} domain`, x0: this.row + 0.5, x1: this.row + 0.5,
-                            y0: 0, y1: 1, line: {width: 1, color: g.color('accent')}});
+        layout.shapes.push({
+          type: 'line',
+          xref: on.xaxis,
+          yref: `${on.yaxis} domain`,
+          x0: this.row + 0.5,
+          x1: this.row + 0.5,
+          y0: 0,
+          y1: 1,
+          line: {width: 1, color: g.color('accent')},
+        });
       }
       if (panel.usual) {
-        layout.shapes.push({type: 'line', xref: `${on.xaxis} domain`, yref: on.yaxis, x0: 0, x1: 1, y0: panel.usual,
-                            y1: panel.usual, line: {width: 1, color: g.color('muted'), dash: 'dash'}});
+        layout.shapes.push({
+          type: 'line',
+          xref: `${on.xaxis} domain`,
+          yref: on.yaxis,
+          x0: 0,
+          x1: 1,
+          y0: panel.usual,
+          y1: panel.usual,
+          line: {width: 1, color: g.color('muted'), dash: 'dash'},
+        });
       }
     }
 
@@ -138,7 +181,9 @@
         return;
       }
       const i = Math.min(g.indexOf(doc.edges, axis.rowAt(x)), doc.edges.length - 2);
-      const lines = PANELS.flatMap(({id, title}) => (doc[id] ? g.courseLines(title.toLowerCase(), doc[id], i, doc.rows[i]) : []));
+      const lines = PANELS.flatMap(({id, title}) =>
+        doc[id] ? g.courseLines(title.toLowerCase(), doc[id], i, doc.rows[i]) : [],
+      );
       if (doc.state) lines.push(['gradient', (g.STATES[doc.state[i]] || g.STATES[0]).word]);
       this.tooltip.show({name: this.path, title: g.cellTitle(doc, i), lines}, event.clientX, event.clientY);
     }
@@ -154,4 +199,4 @@
   }
 
   g.Curves = Curves;
-})(window.gradscope = window.gradscope || {});
+})((window.gradscope = window.gradscope || {}));

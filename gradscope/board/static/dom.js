@@ -32,7 +32,9 @@
   // The same, and what had the focus has it again, where it is still there.
   function refill(node, ...children) {
     const held = node.contains(document.activeElement) ? document.activeElement : null;
-    const same = (one) => one.tagName === held.tagName && one.getAttribute('aria-label') === held.getAttribute('aria-label') &&
+    const same = (one) =>
+      one.tagName === held.tagName &&
+      one.getAttribute('aria-label') === held.getAttribute('aria-label') &&
       one.textContent === held.textContent;
     fill(node, ...children);
     const again = held && [...node.querySelectorAll(held.tagName)].find(same);
@@ -51,8 +53,11 @@
     const node = el('span.name', {title: inLine(text)});
     if (signs.length <= tail + 4) return put(node, el('span.name-head', {}, signs.join('')));
     const cut = signs.length - tail;
-    return put(node, el('span.name-head', {}, signs.slice(0, cut).join('')),
-               el('span.name-tail', {}, signs.slice(cut).join('')));
+    return put(
+      node,
+      el('span.name-head', {}, signs.slice(0, cut).join('')),
+      el('span.name-tail', {}, signs.slice(cut).join('')),
+    );
   }
 
   // An svg icon of one path in a square of 16.
@@ -74,8 +79,12 @@
 
   // One sentence where a picture would be, with a button to try again where that can help.
   function message(text, retry) {
-    return el('div.message', {'data-testid': 'message', role: 'status'}, el('span', {}, text),
-              retry && el('button.quiet', {type: 'button', onclick: retry}, 'Try again'));
+    return el(
+      'div.message',
+      {'data-testid': 'message', role: 'status'},
+      el('span', {}, text),
+      retry && el('button.quiet', {type: 'button', onclick: retry}, 'Try again'),
+    );
   }
 
   let speaker = null;
@@ -111,4 +120,4 @@
   }
 
   Object.assign(g, {el, put, fill, refill, inLine, name, icon, message, say, later, framed});
-})(window.gradscope = window.gradscope || {});
+})((window.gradscope = window.gradscope || {}));

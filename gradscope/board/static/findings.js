@@ -13,25 +13,54 @@
 
   function nothingFound(run) {
     const {steps, status} = run.meta;
-    const text = steps ? `Nothing was found in ${g.plural(steps, 'step')}${status === 'running' ? ' so far' : ''}.`
+    const text = steps
+      ? `Nothing was found in ${g.plural(steps, 'step')}${status === 'running' ? ' so far' : ''}.`
       : 'No optimizer step was seen: nothing to judge.';
     if (!steps) return g.message(text);
-    return g.el('div.card.healthy', {'data-testid': 'message'}, g.icon('M8 1a7 7 0 1 0 0 14A7 7 0 0 0 8 1Zm3.4 4.6 1.1 1-5.2 5.4-3-3 1.1-1.1 1.9 1.9Z'), text);
+    return g.el(
+      'div.card.healthy',
+      {'data-testid': 'message'},
+      g.icon('M8 1a7 7 0 1 0 0 14A7 7 0 0 0 8 1Zm3.4 4.6 1.1 1-5.2 5.4-3-3 1.1-1.1 1.9 1.9Z'),
+      text,
+    );
   }
 
   function card(finding, byId, chosen, act) {
     const severity = g.severityOf(finding.severity);
-    const head = g.el('button.card-head', {
-      type: 'button', title: 'Show it in the pictures', onclick: () => act.choose(finding), 'aria-pressed': String(finding.id === chosen),
-    }, g.icon(severity.path), g.el('span.severity', {}, severity.word), g.el('span.code', {}, finding.code), ' ',
-    g.el('span.finding-name', {}, finding.name));
-    return g.el('article', {
-      className: `card ${severity.word}${finding.id === chosen ? ' chosen' : ''}`, 'data-testid': 'finding',
-      'data-code': finding.code, 'aria-label': `${severity.word} ${finding.code} ${finding.name}`,
-    }, head, g.el('div.whose', {}, finding.whose || g.span(...finding.steps)),
-    g.el('p.told', {}, finding.message), place(finding), (finding.advice || []).map((one) => advice(one.text)),
-    consequences(finding, byId, act),
-    g.el('div.card-foot', {}, g.el('button.link', {type: 'button', onclick: () => act.page(finding.code)}, `What is ${finding.code}?`)));
+    const head = g.el(
+      'button.card-head',
+      {
+        type: 'button',
+        title: 'Show it in the pictures',
+        onclick: () => act.choose(finding),
+        'aria-pressed': String(finding.id === chosen),
+      },
+      g.icon(severity.path),
+      g.el('span.severity', {}, severity.word),
+      g.el('span.code', {}, finding.code),
+      ' ',
+      g.el('span.finding-name', {}, finding.name),
+    );
+    return g.el(
+      'article',
+      {
+        className: `card ${severity.word}${finding.id === chosen ? ' chosen' : ''}`,
+        'data-testid': 'finding',
+        'data-code': finding.code,
+        'aria-label': `${severity.word} ${finding.code} ${finding.name}`,
+      },
+      head,
+      g.el('div.whose', {}, finding.whose || g.span(...finding.steps)),
+      g.el('p.told', {}, finding.message),
+      place(finding),
+      (finding.advice || []).map((one) => advice(one.text)),
+      consequences(finding, byId, act),
+      g.el(
+        'div.card-foot',
+        {},
+        g.el('button.link', {type: 'button', onclick: () => act.page(finding.code)}, `What is ${finding.code}?`),
+      ),
+    );
   }
 
   // file:line, and the user's own lines as they were then.
@@ -43,7 +72,14 @@
     const quote = source.flatMap(([number, text]) => {
       const cited = number === line;
       const shown = text.slice(margin).replaceAll('\t', '    ');
-      const lines = [g.el(cited ? 'div.quoted.cited' : 'div.quoted', {}, g.el('span.number', {}, String(number)), g.el('code', {}, shown))];
+      const lines = [
+        g.el(
+          cited ? 'div.quoted.cited' : 'div.quoted',
+          {},
+          g.el('span.number', {}, String(number)),
+          g.el('code', {}, shown),
+        ),
+      ];
       if (cited && finding.label) {
         const indent = ' '.repeat(shown.length - shown.trimStart().length);
         lines.push(g.el('div.quoted.label', {}, g.el('span.number'), g.el('code', {}, `${indent}^ ${finding.label}`)));
@@ -54,14 +90,23 @@
   }
 
   function advice(text) {
-    const button = g.el('button.quiet.copy', {type: 'button', 'data-testid': 'copy-advice', onclick: async () => {
-      const done = await copy(text);
-      button.textContent = done ? 'Copied' : 'Not copied';
-      g.say(done ? 'copied' : 'the browser did not allow to copy');
-      setTimeout(() => {
-        button.textContent = 'Copy';
-      }, 1600);
-    }, 'aria-label': `Copy the advice: ${text}`}, 'Copy');
+    const button = g.el(
+      'button.quiet.copy',
+      {
+        type: 'button',
+        'data-testid': 'copy-advice',
+        onclick: async () => {
+          const done = await copy(text);
+          button.textContent = done ? 'Copied' : 'Not copied';
+          g.say(done ? 'copied' : 'the browser did not allow to copy');
+          setTimeout(() => {
+            button.textContent = 'Copy';
+          }, 1600);
+        },
+        'aria-label': `Copy the advice: ${text}`,
+      },
+      'Copy',
+    );
     return g.el('div.advice', {}, g.el('p', {}, g.el('b', {}, 'help: '), text), button);
   }
 
@@ -93,9 +138,20 @@
   function consequences(finding, byId, act) {
     const known = (finding.then || []).map((id) => byId.get(id)).filter(Boolean);
     if (!known.length) return null;
-    return g.el('div.then', {}, g.el('b', {}, 'then: '), known.map((one, i) => [i ? ', ' : '', g.el('button.link', {
-      type: 'button', title: one.message, onclick: () => act.choose(one)}, `${one.code} ${one.name}`),
-    ` (from step ${g.count(one.steps[0])})`]));
+    return g.el(
+      'div.then',
+      {},
+      g.el('b', {}, 'then: '),
+      known.map((one, i) => [
+        i ? ', ' : '',
+        g.el(
+          'button.link',
+          {type: 'button', title: one.message, onclick: () => act.choose(one)},
+          `${one.code} ${one.name}`,
+        ),
+        ` (from step ${g.count(one.steps[0])})`,
+      ]),
+    );
   }
 
   // The run itself: command, versions, cost, what could not be seen.
@@ -105,14 +161,34 @@
       ['command', [meta.script, ...(meta.argv || [])].join(' ')],
       ['status', meta.status + (meta.exit_code ? ` (exit code ${meta.exit_code})` : '')],
       ['steps', g.count(meta.steps)],
-      ['torch', meta.torch], ['gradscope', meta.gradscope],
+      ['torch', meta.torch],
+      ['gradscope', meta.gradscope],
       ['overhead', typeof meta.overhead === 'number' ? `${(100 * meta.overhead).toFixed(1)} % of the run's time` : ''],
-      ['measured', (meta.strides || []).slice(-3).map(([from, k]) => measured(from, k)).join('; ')],
+      [
+        'measured',
+        (meta.strides || [])
+          .slice(-3)
+          .map(([from, k]) => measured(from, k))
+          .join('; '),
+      ],
     ].filter(([, value]) => value);
     const notes = [...(meta.notes || []), ...Object.entries(meta.blind || {}).map(([what, why]) => `${what}: ${why}`)];
-    return g.el('details.about', {open}, g.el('summary', {}, 'About this run'),
-                g.el('dl', {}, rows.flatMap(([what, value]) => [g.el('dt', {}, what), g.el('dd', {}, value)])),
-                notes.length > 0 && g.el('ul', {}, notes.map((note) => g.el('li', {}, note))));
+    return g.el(
+      'details.about',
+      {open},
+      g.el('summary', {}, 'About this run'),
+      g.el(
+        'dl',
+        {},
+        rows.flatMap(([what, value]) => [g.el('dt', {}, what), g.el('dd', {}, value)]),
+      ),
+      notes.length > 0 &&
+        g.el(
+          'ul',
+          {},
+          notes.map((note) => g.el('li', {}, note)),
+        ),
+    );
   }
 
   function measured(from, k) {
@@ -121,4 +197,4 @@
   }
 
   Object.assign(g, {findingCards, aboutRun});
-})(window.gradscope = window.gradscope || {});
+})((window.gradscope = window.gradscope || {}));

@@ -2,27 +2,71 @@
 (function (g) {
   'use strict';
 
-  const STATS = [['gradient', 'Gradient'], ['update', 'Update / weight'], ['weight', 'Weight'], ['state', 'State']];
+  const STATS = [
+    ['gradient', 'Gradient'],
+    ['update', 'Update / weight'],
+    ['weight', 'Weight'],
+    ['state', 'State'],
+  ];
 
   // `act`: {run(name), stream(number), stat(name), refresh()}
   class Header {
     constructor(act, live) {
       this.act = act;
-      this.runs = g.el('select', {'data-testid': 'run-select', 'aria-label': 'Run', onchange: () => act.run(this.runs.value)});
+      this.runs = g.el('select', {
+        'data-testid': 'run-select',
+        'aria-label': 'Run',
+        onchange: () => act.run(this.runs.value),
+      });
       this.only = g.el('span.only-run', {hidden: true});
-      this.streams = g.el('select', {'data-testid': 'stream-select', 'aria-label': 'Optimizer stream', hidden: true,
-                                     onchange: () => act.stream(Number(this.streams.value))});
+      this.streams = g.el('select', {
+        'data-testid': 'stream-select',
+        'aria-label': 'Optimizer stream',
+        hidden: true,
+        onchange: () => act.stream(Number(this.streams.value)),
+      });
       this.badge = g.el('span.badge', {hidden: true});
       this.tally = g.el('span.tally', {role: 'status'});
-      this.stats = g.el('div.switch', {role: 'radiogroup', 'aria-label': 'What the heatmap shows'}, STATS.map(([stat, word]) =>
-        g.el('button', {type: 'button', role: 'radio', 'data-testid': `stat-${stat}`, 'data-stat': stat, 'aria-checked': 'false',
-                        tabindex: '-1', onclick: () => act.stat(stat)}, word)));
+      this.stats = g.el(
+        'div.switch',
+        {role: 'radiogroup', 'aria-label': 'What the heatmap shows'},
+        STATS.map(([stat, word]) =>
+          g.el(
+            'button',
+            {
+              type: 'button',
+              role: 'radio',
+              'data-testid': `stat-${stat}`,
+              'data-stat': stat,
+              'aria-checked': 'false',
+              tabindex: '-1',
+              onclick: () => act.stat(stat),
+            },
+            word,
+          ),
+        ),
+      );
       this.stats.addEventListener('keydown', (event) => this.arrows(event));
-      this.refresh = g.el('button.quiet.refresh', {type: 'button', 'data-testid': 'refresh', title: 'Read what is new',
-                                                  'aria-label': 'Refresh', hidden: !live, onclick: () => act.refresh()},
-                          g.icon('M13.2 8a5.2 5.2 0 1 1-1.5-3.7V2h1.4v4.8H8.4V5.4h2.4A3.8 3.8 0 1 0 11.8 8Z'), 'Refresh');
-      this.node = g.el('header.top', {}, g.el('div.picks', {}, this.runs, this.only, this.streams, this.badge), this.tally,
-                       g.el('div.tools', {}, this.stats, this.refresh));
+      this.refresh = g.el(
+        'button.quiet.refresh',
+        {
+          type: 'button',
+          'data-testid': 'refresh',
+          title: 'Read what is new',
+          'aria-label': 'Refresh',
+          hidden: !live,
+          onclick: () => act.refresh(),
+        },
+        g.icon('M13.2 8a5.2 5.2 0 1 1-1.5-3.7V2h1.4v4.8H8.4V5.4h2.4A3.8 3.8 0 1 0 11.8 8Z'),
+        'Refresh',
+      );
+      this.node = g.el(
+        'header.top',
+        {},
+        g.el('div.picks', {}, this.runs, this.only, this.streams, this.badge),
+        this.tally,
+        g.el('div.tools', {}, this.stats, this.refresh),
+      );
     }
 
     arrows(event) {
@@ -44,10 +88,18 @@
     }
 
     setRuns(runs, chosen) {
-      const sign = JSON.stringify([chosen, runs.map((run) => [run.run, run.status, run.errors, run.warnings, run.problem])]);
+      const sign = JSON.stringify([
+        chosen,
+        runs.map((run) => [run.run, run.status, run.errors, run.warnings, run.problem]),
+      ]);
       if (sign !== this.sign) {
         this.sign = sign;
-        g.fill(this.runs, runs.map((run) => g.el('option', {value: run.run}, `${shortened(run.run)}${run.run === chosen ? '' : summary(run)}`)));
+        g.fill(
+          this.runs,
+          runs.map((run) =>
+            g.el('option', {value: run.run}, `${shortened(run.run)}${run.run === chosen ? '' : summary(run)}`),
+          ),
+        );
       }
       if (chosen !== null) this.runs.value = chosen;
       this.runs.hidden = runs.length < 2 && !runs.some((run) => run.problem);
@@ -65,8 +117,12 @@
       this.badge.textContent = status;
       this.badge.className = `badge ${/^\w+$/.test(status) ? status : ''}`;
       g.fill(this.tally, `${run.tally} in ${g.plural(steps, 'step')}`);
-      g.fill(this.streams, run.streams.map((one) => g.el('option', {value: one.number},
-                                                         `${shortened(one.title)} · ${g.plural(one.rows, 'step')}`)));
+      g.fill(
+        this.streams,
+        run.streams.map((one) =>
+          g.el('option', {value: one.number}, `${shortened(one.title)} · ${g.plural(one.rows, 'step')}`),
+        ),
+      );
       if (stream !== null) this.streams.value = String(stream);
     }
 
@@ -82,9 +138,12 @@
 
   function summary(run) {
     if (run.problem) return ' — cannot be read';
-    const parts = [run.errors && g.plural(run.errors, 'error'), run.warnings && g.plural(run.warnings, 'warning')].filter(Boolean);
+    const parts = [
+      run.errors && g.plural(run.errors, 'error'),
+      run.warnings && g.plural(run.warnings, 'warning'),
+    ].filter(Boolean);
     return `${parts.length ? ` — ${parts.join(', ')}` : ''}${run.status === 'running' ? ' — running' : ''}`;
   }
 
   g.Header = Header;
-})(window.gradscope = window.gradscope || {});
+})((window.gradscope = window.gradscope || {}));

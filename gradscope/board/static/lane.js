@@ -2,7 +2,8 @@
 (function (g) {
   'use strict';
 
-  const ROW = 18, SMALL = 10; // pixels; consequences are small
+  const ROW = 18,
+    SMALL = 10; // pixels; consequences are small
   const MOST_ROWS = 6;
 
   class Lane {
@@ -10,8 +11,12 @@
     constructor(axis, choose, hover) {
       Object.assign(this, {axis, choose, hover, findings: [], chosen: null});
       this.bars = g.el('div.lane-bars');
-      this.node = g.el('div.lane', {'data-testid': 'lane', role: 'group', 'aria-label': 'Findings by step'},
-                       g.el('div.gutter', {}, g.el('span.panel-title', {}, 'Findings')), this.bars);
+      this.node = g.el(
+        'div.lane',
+        {'data-testid': 'lane', role: 'group', 'aria-label': 'Findings by step'},
+        g.el('div.gutter', {}, g.el('span.panel-title', {}, 'Findings')),
+        this.bars,
+      );
     }
 
     show(findings, chosen) {
@@ -23,9 +28,21 @@
 
     draw() {
       const {axis} = this;
-      const shown = this.findings.filter((f) => f.steps[1] + 1 > axis.view[0] && Math.min(f.steps[0], f.step) < axis.view[1]);
-      const causes = this.stack(shown.filter((f) => !f.caused_by), 3, ROW, 64);
-      const others = this.stack(shown.filter((f) => f.caused_by), causes.bottom, SMALL, 10);
+      const shown = this.findings.filter(
+        (f) => f.steps[1] + 1 > axis.view[0] && Math.min(f.steps[0], f.step) < axis.view[1],
+      );
+      const causes = this.stack(
+        shown.filter((f) => !f.caused_by),
+        3,
+        ROW,
+        64,
+      );
+      const others = this.stack(
+        shown.filter((f) => f.caused_by),
+        causes.bottom,
+        SMALL,
+        10,
+      );
       const bars = [...causes.bars, ...others.bars];
       const held = this.bars.contains(document.activeElement) ? document.activeElement.dataset.finding : null;
       g.fill(this.bars, bars);
@@ -58,27 +75,37 @@
     bar(finding, left, right, top) {
       const {axis} = this;
       const severity = g.severityOf(finding.severity);
+      const title = `${severity.word} ${finding.code} ${finding.name}`;
       const at = axis.toPixel(finding.step + 0.5);
       const seen = at >= axis.left - 1 && at <= axis.left + axis.width + 1;
       const sign = g.el(`span.lane-sign.${severity.word}`, {style: {left: `${at - left}px`}}, g.icon(severity.path));
       const label = g.el('span.lane-code', {style: {left: `${this.codeAt(left, at, seen)}px`}}, finding.code);
-      return g.el('button', {
-        type: 'button',
-        className: ['lane-bar', severity.word, finding.caused_by ? 'consequence' : '',
-                    finding.id === this.chosen ? 'chosen' : ''].join(' '),
-        style: {left: `${left}px`, width: `${right - left}px`, top: `${top}px`},
-        'data-finding': finding.id,
-        'aria-label': `${severity.word} ${finding.code} ${finding.name}, ${g.span(...finding.steps)}, found at step ${finding.step}`,
-        onclick: (event) => {
-          event.stopPropagation();
-          this.choose(finding);
+      return g.el(
+        'button',
+        {
+          type: 'button',
+          className: [
+            'lane-bar',
+            severity.word,
+            finding.caused_by ? 'consequence' : '',
+            finding.id === this.chosen ? 'chosen' : '',
+          ].join(' '),
+          style: {left: `${left}px`, width: `${right - left}px`, top: `${top}px`},
+          'data-finding': finding.id,
+          'aria-label': `${title}, ${g.span(...finding.steps)}, found at step ${finding.step}`,
+          onclick: (event) => {
+            event.stopPropagation();
+            this.choose(finding);
+          },
+          onpointermove: (event) => {
+            event.stopPropagation();
+            this.hover(finding, event);
+          },
+          onpointerleave: () => this.hover(null),
         },
-        onpointermove: (event) => {
-          event.stopPropagation();
-          this.hover(finding, event);
-        },
-        onpointerleave: () => this.hover(null),
-      }, !finding.caused_by && label, seen && sign);
+        !finding.caused_by && label,
+        seen && sign,
+      );
     }
 
     // Beside the sign, where there is room for the code.
@@ -91,4 +118,4 @@
   }
 
   g.Lane = Lane;
-})(window.gradscope = window.gradscope || {});
+})((window.gradscope = window.gradscope || {}));

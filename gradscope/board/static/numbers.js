@@ -33,8 +33,8 @@
       const text = x.toPrecision(4);
       return text.includes('e') ? String(Number(text)) : trim(text);
     }
-    const [digits, power] = x.toExponential(3).split('e');
-    return `${trim(digits)}e${power.replace('+', '')}`;
+    const [digits, exponent] = x.toExponential(3).split('e');
+    return `${trim(digits)}e${exponent.replace('+', '')}`;
   }
 
   function trim(text) {
@@ -80,7 +80,8 @@
 
   // The last index whose edge is not after x.
   function indexOf(edges, x) {
-    let low = 0, high = edges.length - 1;
+    let low = 0,
+      high = edges.length - 1;
     while (low < high) {
       const middle = (low + high + 1) >> 1;
       if (edges[middle] <= x) low = middle;
@@ -90,4 +91,4 @@
   }
 
   Object.assign(g, {decode, show, count, plural, span, power, roundSteps, indexOf});
-})(window.gradscope = window.gradscope || {});
+})((window.gradscope = window.gradscope || {}));

@@ -28,4 +28,4 @@
   }
 
   g.fetching = fetching;
-})(window.gradscope = window.gradscope || {});
+})((window.gradscope = window.gradscope || {}));

@@ -8,9 +8,17 @@
       this.ask = ask;
       this.title = g.el('h2', {id: 'gradscope-rule-title'});
       this.body = g.el('div.rule-body', {tabindex: '0'});
-      const close = g.el('button.quiet', {type: 'button', 'aria-label': 'Close', onclick: () => this.node.close()}, 'Close');
-      this.node = g.el('dialog.rule', {'data-testid': 'rule-dialog', 'aria-labelledby': 'gradscope-rule-title'},
-                       g.el('header', {}, this.title, close), this.body);
+      const close = g.el(
+        'button.quiet',
+        {type: 'button', 'aria-label': 'Close', onclick: () => this.node.close()},
+        'Close',
+      );
+      this.node = g.el(
+        'dialog.rule',
+        {'data-testid': 'rule-dialog', 'aria-labelledby': 'gradscope-rule-title'},
+        g.el('header', {}, this.title, close),
+        this.body,
+      );
       this.node.addEventListener('click', (event) => event.target === this.node && this.node.close());
       this.node.addEventListener('close', () => this.opener && this.opener.focus({preventScroll: true}));
     }
@@ -28,7 +36,10 @@
         g.fill(this.body, pageOf(rule.page));
         this.body.scrollTop = 0;
       } catch (error) {
-        g.fill(this.body, g.message(error.message, () => this.open(code)));
+        g.fill(
+          this.body,
+          g.message(error.message, () => this.open(code)),
+        );
       }
     }
   }
@@ -39,7 +50,8 @@
   function pageOf(text) {
     const lines = text.split('\n');
     const parts = [];
-    let heading = '', block = [];
+    let heading = '',
+      block = [];
     const flush = () => {
       const body = dedent(block);
       if (body) parts.push(CODE_UNDER.has(heading) ? g.el('pre', {}, body) : prose(body, heading));
@@ -61,15 +73,22 @@
   // A paragraph; what stands between backticks is code.
   function prose(body, heading) {
     const kept = heading === 'References' ? 'p.lines' : 'p';
-    return g.el(kept, {}, body.split('`').map((part, i) => (i % 2 ? g.el('code', {}, part) : part)));
+    return g.el(
+      kept,
+      {},
+      body.split('`').map((part, i) => (i % 2 ? g.el('code', {}, part) : part)),
+    );
   }
 
   function dedent(lines) {
     const full = lines.filter((line) => line.trim());
     if (!full.length) return '';
     const margin = Math.min(...full.map((line) => line.length - line.trimStart().length));
-    return lines.map((line) => line.slice(margin)).join('\n').trim();
+    return lines
+      .map((line) => line.slice(margin))
+      .join('\n')
+      .trim();
   }
 
   g.RuleDialog = RuleDialog;
-})(window.gradscope = window.gradscope || {});
+})((window.gradscope = window.gradscope || {}));

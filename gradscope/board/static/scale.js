@@ -3,7 +3,7 @@
   'use strict';
 
   const USUAL = -3; // update / weight: about 1e-3 is healthy (the base-10 logarithm)
-  const WIDEST = 7; // decades, around the median: an explosion must not leave one colour to all that was before it
+  const WIDEST = 7; // decades around the median: an explosion must leave colours to what was before it
 
   // The range of each statistic. It only grows, so that the same colour means the same while one looks around.
   class ColorScale {
@@ -25,7 +25,8 @@
       const sorted = Float32Array.from(all).sort();
       const at = (share) => sorted[Math.round(share * (sorted.length - 1))];
       const known = this.ranges.get(stat) || [Infinity, -Infinity];
-      const low = Math.max(at(0.005), at(0.5) - WIDEST / 2), high = Math.min(at(0.998), at(0.5) + WIDEST / 2);
+      const low = Math.max(at(0.005), at(0.5) - WIDEST / 2),
+        high = Math.min(at(0.998), at(0.5) + WIDEST / 2);
       this.ranges.set(stat, [Math.min(known[0], low), Math.max(known[1], high)]);
     }
 
@@ -42,29 +43,57 @@
   }
 
   const WHAT = {
-    gradient: 'gradient norm', update: 'update / weight', weight: 'weight norm', state: 'gradient at the step',
+    gradient: 'gradient norm',
+    update: 'update / weight',
+    weight: 'weight norm',
+    state: 'gradient at the step',
   };
 
   // The legend above the heatmap: the bar with its numbers, and a chip for each sign that is no number.
   function legendOf(stat, range, has) {
     if (stat === 'state') {
-      return g.el('div.legend', {}, g.STATE_ORDER.map((i) => stateChip(i)), has.bad && badChip());
+      return g.el(
+        'div.legend',
+        {},
+        g.STATE_ORDER.map((i) => stateChip(i)),
+        has.bad && badChip(),
+      );
     }
     const [low, high] = range;
-    const stops = g.scaleColors(stat).map(([at, color]) => `${color} ${at * 100}%`).join(', ');
+    const stops = g
+      .scaleColors(stat)
+      .map(([at, color]) => `${color} ${at * 100}%`)
+      .join(', ');
     const bar = g.el('div.scale-bar', {style: {background: `linear-gradient(to right, ${stops})`}});
     const ticks = scaleTicks(low, high).map((n) => {
       const usual = stat === 'update' && n === USUAL;
       const at = (n - low) / (high - low);
       const edge = at < 0.08 ? '.first' : at > 0.92 ? '.last' : '';
-      return g.el(`span.scale-tick${usual ? '.usual' : ''}${edge}`, {style: {left: `${at * 100}%`}},
-                  Number.isInteger(n) ? g.power(n) : g.show(10 ** n), usual && ' usual');
+      return g.el(
+        `span.scale-tick${usual ? '.usual' : ''}${edge}`,
+        {style: {left: `${at * 100}%`}},
+        Number.isInteger(n) ? g.power(n) : g.show(10 ** n),
+        usual && ' usual',
+      );
     });
-    return g.el('div.legend', {},
-                g.el('div.scale', {role: 'img', title: 'Numbers beyond have the colour of the end; the tooltip has each exactly', 'aria-label': `${WHAT[stat]}: colours from ${g.show(10 ** low)} to ${g.show(10 ** high)}`},
-                     bar, ticks),
-                has.zero && chip('zero', '0', 'zero'), has.none && chip('none', '', 'no gradient'),
-                has.unseen && chip('unseen', '', 'not measured'), has.bad && badChip());
+    return g.el(
+      'div.legend',
+      {},
+      g.el(
+        'div.scale',
+        {
+          role: 'img',
+          title: 'Numbers beyond have the colour of the end; the tooltip has each exactly',
+          'aria-label': `${WHAT[stat]}: colours from ${g.show(10 ** low)} to ${g.show(10 ** high)}`,
+        },
+        bar,
+        ticks,
+      ),
+      has.zero && chip('zero', '0', 'zero'),
+      has.none && chip('none', '', 'no gradient'),
+      has.unseen && chip('unseen', '', 'not measured'),
+      has.bad && badChip(),
+    );
   }
 
   function scaleTicks(low, high) {
@@ -96,4 +125,4 @@
   }
 
   Object.assign(g, {ColorScale, legendOf, WHAT});
-})(window.gradscope = window.gradscope || {});
+})((window.gradscope = window.gradscope || {}));

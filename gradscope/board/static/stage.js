@@ -28,7 +28,9 @@
 
     inside(event) {
       const x = this.at(event);
-      return x >= this.axis.left && x <= this.axis.left + this.axis.width && !event.target.closest('button, .axis-track');
+      return (
+        x >= this.axis.left && x <= this.axis.left + this.axis.width && !event.target.closest('button, .axis-track')
+      );
     }
 
     moved(event) {
@@ -100,7 +102,10 @@
       if (zoom) {
         event.preventDefault();
         const size = event.deltaMode === 1 ? 33 : 1;
-        this.axis.zoomBy(Math.exp(Math.max(-60, Math.min(60, event.deltaY * size)) * 0.006), this.axis.toStep(this.at(event)));
+        this.axis.zoomBy(
+          Math.exp(Math.max(-60, Math.min(60, event.deltaY * size)) * 0.006),
+          this.axis.toStep(this.at(event)),
+        );
       } else if (Math.abs(sideways) > Math.abs(event.shiftKey ? 0 : event.deltaY) && this.axis.zoomed) {
         event.preventDefault();
         this.axis.moveBy(sideways / this.axis.pixelsPerStep);
@@ -109,9 +114,14 @@
 
     key(event) {
       if (event.key === 'Escape') this.cancel();
-      if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest('input, select, textarea, dialog')) return;
-      const call = {'+': () => this.axis.zoomBy(0.5), '=': () => this.axis.zoomBy(0.5), '-': () => this.axis.zoomBy(2),
-                    '0': () => this.axis.reset()}[event.key];
+      if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest('input, select, textarea, dialog'))
+        return;
+      const call = {
+        '+': () => this.axis.zoomBy(0.5),
+        '=': () => this.axis.zoomBy(0.5),
+        '-': () => this.axis.zoomBy(2),
+        0: () => this.axis.reset(),
+      }[event.key];
       if (!call) return;
       event.preventDefault();
       call();
@@ -132,4 +142,4 @@
   }
 
   g.Stage = Stage;
-})(window.gradscope = window.gradscope || {});
+})((window.gradscope = window.gradscope || {}));

@@ -8,15 +8,35 @@
   }
 
   function headOf(moment, around, act) {
-    const go = (to, sign, label) => g.el('button.quiet', {
-      type: 'button', 'aria-label': label, title: label, disabled: to === null, onclick: () => act.go(to)}, sign);
+    const go = (to, sign, label) =>
+      g.el(
+        'button.quiet',
+        {type: 'button', 'aria-label': label, title: label, disabled: to === null, onclick: () => act.go(to)},
+        sign,
+      );
     const off = moment.asked !== null && moment.asked !== undefined && Number(moment.asked) !== moment.step;
-    return g.el('div.timeline-head', {}, g.el('div.step-buttons', {}, go(around.before, '‹', 'Measured step before'),
-                                             go(around.after, '›', 'Measured step after')),
-                g.el('div', {}, g.el('span.step-number', {}, `Step ${g.count(moment.step)}`),
-                     moment.loss !== null && moment.loss !== undefined && g.el('span.muted', {}, ` · loss ${moment.loss}`),
-                     off && g.el('div.muted', {}, moment.note ||
-                                 `Step ${g.count(Number(moment.asked))} was not measured: this is the nearest one.`)));
+    return g.el(
+      'div.timeline-head',
+      {},
+      g.el(
+        'div.step-buttons',
+        {},
+        go(around.before, '‹', 'Measured step before'),
+        go(around.after, '›', 'Measured step after'),
+      ),
+      g.el(
+        'div',
+        {},
+        g.el('span.step-number', {}, `Step ${g.count(moment.step)}`),
+        moment.loss !== null && moment.loss !== undefined && g.el('span.muted', {}, ` · loss ${moment.loss}`),
+        off &&
+          g.el(
+            'div.muted',
+            {},
+            moment.note || `Step ${g.count(Number(moment.asked))} was not measured: this is the nearest one.`,
+          ),
+      ),
+    );
   }
 
   function table(one) {
@@ -27,17 +47,41 @@
       else groups.push({phase, when: [when]});
     }
     const calls = new Map(one.calls.map((call) => [call.phase, call]));
-    const top = g.el('tr', {}, g.el('th.corner', {scope: 'col', rowSpan: 2}, 'parameter'), groups.map((group) =>
-      g.el('th.call', {colspan: group.when.length, scope: 'colgroup'}, g.el('div.call-name', {}, `${group.phase}()`),
-           site(calls.get(group.phase)))));
-    const second = g.el('tr', {}, groups.flatMap((group) => group.when.map((when, i) =>
-      g.el(i ? 'th.when' : 'th.when.first', {scope: 'col'}, when))));
+    const top = g.el(
+      'tr',
+      {},
+      g.el('th.corner', {scope: 'col', rowSpan: 2}, 'parameter'),
+      groups.map((group) =>
+        g.el(
+          'th.call',
+          {colspan: group.when.length, scope: 'colgroup'},
+          g.el('div.call-name', {}, `${group.phase}()`),
+          site(calls.get(group.phase)),
+        ),
+      ),
+    );
+    const second = g.el(
+      'tr',
+      {},
+      groups.flatMap((group) =>
+        group.when.map((when, i) => g.el(i ? 'th.when' : 'th.when.first', {scope: 'col'}, when)),
+      ),
+    );
     const starts = new Set(groups.reduce((all, group) => [...all, all[all.length - 1] + group.when.length], [0]));
-    const lines = one.lines.map((line) => g.el('tr', {}, g.el('th.line-name', {scope: 'row'}, g.name(nameOf(line), 18)),
-                                               line.cells.map((cell, i) => cellOf(cell, starts.has(i)))));
-    return g.el('div.table-frame', {tabindex: '0', role: 'region', 'aria-label': `Timeline of ${one.title}`},
-                g.el('div.table-title', {}, one.title, one.lr && g.el('span.muted', {}, ` · ${one.lr}`)),
-                g.el('table', {}, g.el('thead', {}, top, second), g.el('tbody', {}, lines)));
+    const lines = one.lines.map((line) =>
+      g.el(
+        'tr',
+        {},
+        g.el('th.line-name', {scope: 'row'}, g.name(nameOf(line), 18)),
+        line.cells.map((cell, i) => cellOf(cell, starts.has(i))),
+      ),
+    );
+    return g.el(
+      'div.table-frame',
+      {tabindex: '0', role: 'region', 'aria-label': `Timeline of ${one.title}`},
+      g.el('div.table-title', {}, one.title, one.lr && g.el('span.muted', {}, ` · ${one.lr}`)),
+      g.el('table', {}, g.el('thead', {}, top, second), g.el('tbody', {}, lines)),
+    );
   }
 
   function nameOf(line) {
@@ -57,16 +101,27 @@
   function cellOf(cell, first) {
     const word = cell.word || '';
     const kind = WARN[word.split(' ')[0]] || (cell.number ? 'number' : 'no');
-    return g.el(`td.${kind}`, {className: first ? `${kind} first` : kind}, g.el('span.cell-number', {}, cell.number || ''),
-                word && g.el('span.cell-word', {}, word));
+    return g.el(
+      `td.${kind}`,
+      {className: first ? `${kind} first` : kind},
+      g.el('span.cell-number', {}, cell.number || ''),
+      word && g.el('span.cell-word', {}, word),
+    );
   }
 
   function legend(moment) {
-    const used = new Set(moment.optimizers.flatMap((one) => one.lines.flatMap((line) => line.cells.flatMap((cell) =>
-      [...(cell.word || '').split(' '), cell.number]))));
+    const used = new Set(
+      moment.optimizers.flatMap((one) =>
+        one.lines.flatMap((line) => line.cells.flatMap((cell) => [...(cell.word || '').split(' '), cell.number])),
+      ),
+    );
     const known = moment.legend.filter(([word]) => used.has(word));
     if (!known.length) return null;
-    return g.el('dl.timeline-legend', {}, known.flatMap(([word, meaning]) => [g.el('dt', {}, word), g.el('dd', {}, meaning)]));
+    return g.el(
+      'dl.timeline-legend',
+      {},
+      known.flatMap(([word, meaning]) => [g.el('dt', {}, word), g.el('dd', {}, meaning)]),
+    );
   }
 
   function others(moment) {
@@ -76,4 +131,4 @@
   }
 
   g.timelineOf = timelineOf;
-})(window.gradscope = window.gradscope || {});
+})((window.gradscope = window.gradscope || {}));

@@ -7,8 +7,13 @@
       this.title = g.el('div.tip-title');
       this.sub = g.el('div.tip-sub');
       this.lines = g.el('dl.tip-lines');
-      this.node = g.el('div.tooltip', {'data-testid': 'tooltip', role: 'presentation', hidden: true}, this.title, this.sub,
-                       this.lines);
+      this.node = g.el(
+        'div.tooltip',
+        {'data-testid': 'tooltip', role: 'presentation', hidden: true},
+        this.title,
+        this.sub,
+        this.lines,
+      );
     }
 
     // `told`: {name, title, lines: [[what, value, class]...], text}
@@ -16,8 +21,14 @@
       g.fill(this.title, told.name || '');
       this.title.hidden = !told.name;
       g.fill(this.sub, told.title || '');
-      g.fill(this.lines, (told.lines || []).flatMap(([what, value, kind]) => [
-        g.el('dt', {}, what), g.el(`dd.${kind || 'plain'}`, {}, value)]), told.text && g.el('div.tip-text', {}, told.text));
+      g.fill(
+        this.lines,
+        (told.lines || []).flatMap(([what, value, kind]) => [
+          g.el('dt', {}, what),
+          g.el(`dd.${kind || 'plain'}`, {}, value),
+        ]),
+        told.text && g.el('div.tip-text', {}, told.text),
+      );
       this.node.hidden = false;
       const box = this.node.getBoundingClientRect();
       const room = document.documentElement;
@@ -32,4 +43,4 @@
   }
 
   g.Tooltip = Tooltip;
-})(window.gradscope = window.gradscope || {});
+})((window.gradscope = window.gradscope || {}));

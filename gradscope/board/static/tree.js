@@ -13,8 +13,14 @@
       open.length = depth + 1;
       for (; depth < parts.length - 1; depth++) {
         const up = open[depth];
-        const node = {part: parts[depth], label: parts[depth], path: parts.slice(0, depth + 1).join('.'), first: i,
-                      last: i, children: []};
+        const node = {
+          part: parts[depth],
+          label: parts[depth],
+          path: parts.slice(0, depth + 1).join('.'),
+          first: i,
+          last: i,
+          children: [],
+        };
         up.children.push(node);
         open.push(node);
       }
@@ -105,7 +111,8 @@
     const words = [];
     for (let i = 0; i < nodes.length;) {
       let n = 1;
-      while (nodes[i].parameter && nodes[i + n] && nodes[i + n].parameter && nodes[i + n].first === nodes[i].first + n) n++;
+      while (nodes[i].parameter && nodes[i + n] && nodes[i + n].parameter && nodes[i + n].first === nodes[i].first + n)
+        n++;
       words.push(n > 1 ? `${nodes[i].first}*${n}` : nodes[i].key);
       i += n;
     }
@@ -113,4 +120,4 @@
   }
 
   Object.assign(g, {tree: {of: treeOf, openLevels, visible, each, reveal, shownLine, query}});
-})(window.gradscope = window.gradscope || {});
+})((window.gradscope = window.gradscope || {}));
