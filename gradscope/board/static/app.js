@@ -76,6 +76,12 @@
         this.strip.node,
         this.heatNote,
         this.heatmap.node,
+        g.el(
+          'p.hint',
+          {},
+          'Drag or Ctrl + wheel: zoom · Shift + drag: move · double click: all steps · ',
+          'click: curves and step · by keyboard: arrows, Enter, Space, + - 0',
+        ),
       );
       this.stage = new g.Stage(axis, this.stageNode, {
         hover: (x, y, row) => this.hover(x, y, row),

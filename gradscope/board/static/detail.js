@@ -108,7 +108,7 @@
         layout[`yaxis${i + 51}`] = {range: [0, 1], overlaying: on.yaxis, visible: false, fixedrange: true};
       }
       layout[`xaxis${suffix}`] = g.xAxis(axis, {anchor: on.yaxis, ...(last ? numbers(axis) : {})});
-      const empty = !values.some((list) => list.some(Number.isFinite));
+      const empty = !values.some((list) => list.some((value) => Number.isFinite(value) && (!log || value > 0)));
       layout[`yaxis${suffix}`] = g.yAxis(values, log, 3, {
         domain,
         anchor: on.xaxis,
@@ -131,7 +131,8 @@
     whyEmpty(panel, course) {
       if (course.not_finite.some(Boolean)) return 'NaN or Inf';
       const none = panel.id === 'gradient' && this.document.state && this.document.state.every((state) => state === 1);
-      return none ? 'there is none' : 'not measured here';
+      if (none) return 'there is none';
+      return course.mean.some(Number.isFinite) ? 'zero' : 'not measured here';
     }
 
     // The chosen step, and what is usual.
