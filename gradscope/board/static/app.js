@@ -19,6 +19,7 @@
         step: null,
         ...this.recalled(),
       };
+      this.shown = null; // {run, stream} of the pictures; `state` runs ahead while another run is read
       this.turns = {};
       this.axis = new g.StepAxis();
       this.plots = new g.Plots(plotly || Promise.reject(new Error('no plotly')));
@@ -142,10 +143,19 @@
     // No run can be shown.
     closed() {
       this.busy(false);
-      this.run = this.stream = null;
-      this.sign = this.cards = '';
+      this.dropStream();
+      this.run = null;
+      this.cards = '';
       this.header.setRun(null, null);
       this.layout.hidden = this.peek.hidden = true;
+    }
+
+    // No pictures, and none that may still be on their way.
+    dropStream() {
+      this.stream = this.shown = this.moment = null;
+      this.sign = '';
+      this.cells.clear();
+      for (const kind of ['curves', 'parameter', 'moment']) this.turns[kind] = (this.turns[kind] || 0) + 1;
     }
 
     // Above the pictures of a run, or in their place.

@@ -72,6 +72,7 @@
         }
         this.state.finding = finding.id;
         this.showFindings();
+        if (!this.stream) return;
         this.lane.show(this.findingsHere(), finding.id);
         const {first} = this.markFinding(finding);
         const step = Math.min(Math.max(finding.step, this.axis.full[0]), this.axis.full[1] - 1);
@@ -132,7 +133,7 @@
 
       async readCurves() {
         const node = this.chosenNode;
-        if (!node || !this.stream.measured) {
+        if (!this.stream || !node || !this.stream.measured) {
           this.curves.clear();
           return;
         }
@@ -149,9 +150,9 @@
       }
 
       async readMoment() {
-        const {run, stream, step} = this.state;
+        if (!this.shown) return;
         try {
-          const moment = await this.ask('moment', 'moment', {run, stream, step});
+          const moment = await this.ask('moment', 'moment', {...this.shown, step: this.state.step});
           if (!moment) return;
           this.moment = moment;
           this.showMoment();

@@ -7,10 +7,8 @@
   g.withPictures = (Base) =>
     class extends Base {
       query(more) {
-        const {run, stream} = this.state;
         return {
-          run,
-          stream,
+          ...this.shown,
           ...this.axis.range(),
           width: Math.max(100, Math.min(1500, Math.round(this.axis.width))),
           ...more,
@@ -18,6 +16,7 @@
       }
 
       load() {
+        if (!this.stream) return;
         this.loadCurves();
         this.loadCells();
       }
