@@ -95,9 +95,11 @@ class Tab:
         return self
 
     def choose_run(self, name: str) -> Tab:
-        options = self.by("run-select").locator("option")
-        options.first.wait_for(state="attached")
-        runs = self.ready().by("run-select").locator("option").evaluate_all("all => all.map(one => one.value)")
+        self.by("run-select").locator("option").first.wait_for(state="attached")
+        return self.ready().choose_run_at_once(name)
+
+    def choose_run_at_once(self, name: str) -> Tab:
+        runs = self.by("run-select").locator("option").evaluate_all("all => all.map(one => one.value)")
         [run] = [run for run in runs if run.startswith(name)]
         self.by("run-select").select_option(run)
         return self
@@ -399,6 +401,28 @@ def test_a_damaged_record(tab: Tab) -> None:
     assert 1 == tab.by("message").locator("visible=true").count()
     tab.choose_run("b-small").drawn()
     assert 0 == tab.by("message").filter(has_text="damaged").count()
+
+
+def test_a_late_answer_of_another_run(tab: Tab) -> None:
+    """It is dropped where a run that cannot be read was chosen meanwhile; a zoom asks for what is shown until then."""
+    tab.open().choose_run("b-small").drawn()
+    held: list[Any] = []
+    tab.page.route("**/run?*", lambda route: held.append(route))
+    tab.choose_run("c-names")
+    asked: list[str] = []
+    tab.page.on("request", lambda request: asked.append(request.url) if "/heatmap?" in request.url else None)
+    with tab.page.expect_request("**/heatmap?*"):
+        tab.by("heatmap").press("+")
+    assert asked and all("run=b-small" in url for url in asked)
+    tab.by("heatmap").press("-")  # and is asked for again when the run is closed
+    tab.choose_run_at_once("d-damaged")
+    sentence = tab.by("message").filter(has_text="damaged")
+    sentence.wait_for()
+    with tab.page.expect_response("**/run?*"):
+        held[0].continue_()
+    tab.page.wait_for_timeout(400)
+    assert sentence.is_visible() and not tab.by("heatmap").is_visible()
+    tab.page.unroute("**/run?*")
 
 
 def test_no_runs(tab: Tab, addresses: list[str]) -> None:

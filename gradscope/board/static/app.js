@@ -142,6 +142,7 @@
     // No run can be shown.
     closed() {
       this.busy(false);
+      for (const kind of Object.keys(this.turns)) this.turns[kind]++; // what is on its way is of another run
       this.run = this.stream = null;
       this.sign = this.cards = '';
       this.header.setRun(null, null);

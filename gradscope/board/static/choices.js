@@ -125,6 +125,8 @@
       }
 
       readDetail() {
+        const [first, end] = this.axis.full; // the step may be of another run, or of a longer one that was replaced
+        if (this.state.step !== null) this.state.step = Math.min(Math.max(this.state.step, first), end - 1);
         this.stage.setPin(this.state.step);
         this.readCurves();
         this.readMoment();
@@ -149,9 +151,9 @@
       }
 
       async readMoment() {
-        const {run, stream, step} = this.state;
+        const {run, stream, state} = this;
         try {
-          const moment = await this.ask('moment', 'moment', {run, stream, step});
+          const moment = await this.ask('moment', 'moment', {run: run.run, stream: stream.number, step: state.step});
           if (!moment) return;
           this.moment = moment;
           this.showMoment();

@@ -6,11 +6,11 @@
 
   g.withPictures = (Base) =>
     class extends Base {
+      // Of the run and the stream that are shown: another one may be on its way.
       query(more) {
-        const {run, stream} = this.state;
         return {
-          run,
-          stream,
+          run: this.run.run,
+          stream: this.stream.number,
           ...this.axis.range(),
           width: Math.max(100, Math.min(1500, Math.round(this.axis.width))),
           ...more,
@@ -131,6 +131,7 @@
         this.loadSoon =
           this.loadSoon ||
           g.later(160, () => {
+            if (!this.stream) return; // closed meanwhile
             this.load();
             this.readCurves();
           });
