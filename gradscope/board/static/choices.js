@@ -152,6 +152,10 @@
 
       async readMoment() {
         const {run, stream, state} = this;
+        if (!stream.measured) {
+          g.fill(this.timeline, g.message('No gradients were measured in this run: there is no timeline.'));
+          return;
+        }
         try {
           const moment = await this.ask('moment', 'moment', {run: run.run, stream: stream.number, step: state.step});
           if (!moment) return;
