@@ -352,6 +352,21 @@ def test_zoom(tab: Tab, tmp_path: Path) -> None:
     tab.page.wait_for_function(f"() => ({SIZE})().from === 0 && ({SIZE})().to === 60")
 
 
+def test_a_button_that_is_let_go_outside(tab: Tab) -> None:
+    """Just beyond the edge of the pictures: back inside nothing is being dragged."""
+    mouse = tab.open().choose_run("b-small").drawn().page.mouse
+    tab.page.locator(".stage").evaluate("stage => stage.scrollIntoView({block: 'end'})")
+    box = tab.page.locator(".stage").bounding_box()
+    x, bottom = box["x"] + box["width"] / 2, box["y"] + box["height"]
+    mouse.move(x, bottom - 3)
+    mouse.down()
+    mouse.move(x, bottom + 1)
+    mouse.up()
+    mouse.move(x + 100, bottom - 40)
+    tab.page.locator(".crosshair").wait_for()
+    assert not tab.page.locator(".drag-band").is_visible()
+
+
 def test_by_keyboard_alone(tab: Tab) -> None:
     """A cursor that arrows move, read aloud; Enter chooses, Space closes a module; the rule's page and back."""
     tab.open().choose_run("a-cnn").drawn()
