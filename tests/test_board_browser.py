@@ -415,6 +415,20 @@ def test_runs_of_different_models(tab: Tab) -> None:
     tab.drawn().page.wait_for_function(f"() => ({SIZE})().to === 12")
 
 
+def test_choices_while_a_run_is_read(tab: Tab) -> None:
+    """What is asked meanwhile is of the run that is still shown; then the chosen one is shown."""
+    tab.open().choose_run("a-cnn").drawn()
+    held: list[Any] = []
+    tab.page.route(lambda url: "/run?run=b-small" in url, lambda route: held.append(route))
+    tab.choose_run("b-small")
+    with tab.page.expect_response(lambda answer: "stat=weight" in answer.url) as asked:
+        tab.by("stat-weight").click()
+    assert "run=a-cnn" in asked.value.url and asked.value.ok
+    held[0].continue_()
+    tab.by("heatmap-line", '[data-name="second.weight"]').wait_for()
+    tab.drawn().page.wait_for_function(f"() => ({SIZE})().to === 12")
+
+
 def test_names_are_text(tab: Tab, tmp_path: Path) -> None:
     """Markup in names of modules and metrics is shown, never run; a long one stays in its line."""
     tab.open().choose_run("c-names").drawn()

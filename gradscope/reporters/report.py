@@ -57,7 +57,8 @@ class Report:
         sentences = []
         for reason in dict.fromkeys(why for why in self.skipped.values() if why != NONE_LOGGED):
             codes = [code for code, why in self.skipped.items() if why == reason]
-            sentences.append(f"{', '.join(codes)} {'was' if len(codes) == 1 else 'were'} not checked: {reason}")
+            verb = "was" if len(codes) == 1 and not codes[0].endswith("s") else "were"
+            sentences.append(f"{', '.join(codes)} {verb} not checked: {reason}")
         return sentences
 
 

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from gradscope.record.record import Array
 from gradscope.rules.middle import median
 from gradscope.rules.origins import born_of_itself, loss_origin
 from gradscope.rules.rising import RiseTest
-from gradscope.rules.steps import Floats, Steps, windows_mean
+from gradscope.rules.steps import HEAD, Floats, Steps, windows_mean
 
 
 @dataclass(frozen=True)
@@ -100,11 +101,11 @@ class Signs:
         """Whether single steps were large against the weights, or should have taken away much of the loss."""
         if steps.adaptive:
             return self.share(steps) > self.adaptive_share
-        falls = (geometry.descent for geometry in steps.geometry.values())
-        return bool(
-            steps.ratios(32).max(initial=0.0) > self.driven_ratio
-            or max(falls, default=0.0) > self.driven_fall * steps.start
-        )
+        if steps.ratios(32).max(initial=0.0) > self.driven_ratio:
+            return True
+        at = dict(zip(steps.rows[: 2 * HEAD].tolist(), steps.losses[: 2 * HEAD].tolist()))
+        falls = ((one.descent, max(steps.start, at.get(row, 0.0))) for row, one in steps.geometry.items())
+        return any(fall > self.driven_fall * loss for fall, loss in falls)
 
     def _level(self, steps: Steps) -> float:
         """The loss at the start: of a new model, which guesses, the first one tells; else many must."""
@@ -162,9 +163,22 @@ class Signs:
             limit = (self.slightly_above if self._bold(steps) else self.above) * start
         else:  # of one sample the level is not known: only what is out of all proportion counts
             three, limit = smallest_of_three(first), self.beyond * start
+            if not self._out_of_proportion(first, np.flatnonzero(three > limit)):
+                return self._left(steps)
         if (three > limit).any():
             return self._risen(steps, int(np.argmax(losses > limit)))
         return self._left(steps)
+
+    def _out_of_proportion(self, losses: Floats, at: Array) -> bool:
+        """Whether three losses that begin at one of these places are far above those before, not above the first only,
+        which may have been a lucky one; of so few before that they tell nothing, whether they grow.
+        """
+        few = self.in_a_row
+        for i in at.tolist():
+            three = losses[i : i + few]
+            if three.min() > self.far_above * median(losses[:i]) if i >= few else np.diff(three).min() > 0:
+                return True
+        return False
 
     def _left(self, steps: Steps) -> Trouble | None:
         """Without large steps to explain it: the loss left all that the noise had shown before, to stay above."""

@@ -19,6 +19,7 @@
         step: null,
         ...this.recalled(),
       };
+      this.shown = null; // {run, stream} of the pictures; `state` runs ahead while another run is read
       this.turns = {};
       this.axis = new g.StepAxis();
       this.plots = new g.Plots(plotly || Promise.reject(new Error('no plotly')));
@@ -142,11 +143,20 @@
     // No run can be shown.
     closed() {
       this.busy(false);
-      for (const kind of Object.keys(this.turns)) this.turns[kind]++; // what is on its way is of another run
-      this.run = this.stream = null;
-      this.sign = this.cards = '';
+      this.dropStream();
+      this.turns.run = (this.turns.run || 0) + 1; // another run's may still be on its way
+      this.run = null;
+      this.cards = '';
       this.header.setRun(null, null);
       this.layout.hidden = this.peek.hidden = true;
+    }
+
+    // No pictures, and none that may still be on their way.
+    dropStream() {
+      this.stream = this.shown = this.moment = null;
+      this.sign = '';
+      this.cells.clear();
+      for (const kind of ['curves', 'parameter', 'moment']) this.turns[kind] = (this.turns[kind] || 0) + 1;
     }
 
     // Above the pictures of a run, or in their place.

@@ -124,7 +124,9 @@
       );
     const held = picture.held ? picture.held[i] : i;
     if (held !== i) lines.push(['measured at', g.span(picture.edges[held], picture.edges[held + 1] - 1)]);
-    if (picture.stat !== 'state') lines.push(['gradient', (g.STATES[line.state[i]] || g.STATES[0]).word]);
+    const state = (g.STATES[line.state[i]] || g.STATES[0]).word;
+    const inPart = node.children.length && state !== 'fresh' ? 'gradient, in part' : 'gradient'; // the most telling one
+    if (picture.stat !== 'state') lines.push([inPart, state]);
     return lines;
   }
 

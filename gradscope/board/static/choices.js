@@ -72,6 +72,7 @@
         }
         this.state.finding = finding.id;
         this.showFindings();
+        if (!this.stream) return;
         this.lane.show(this.findingsHere(), finding.id);
         const {first} = this.markFinding(finding);
         const step = Math.min(Math.max(finding.step, this.axis.full[0]), this.axis.full[1] - 1);
@@ -134,7 +135,7 @@
 
       async readCurves() {
         const node = this.chosenNode;
-        if (!node || !this.stream.measured) {
+        if (!this.stream || !node || !this.stream.measured) {
           this.curves.clear();
           return;
         }
@@ -151,13 +152,13 @@
       }
 
       async readMoment() {
-        const {run, stream, state} = this;
-        if (!stream.measured) {
+        if (!this.shown) return;
+        if (!this.stream.measured) {
           g.fill(this.timeline, g.message('No gradients were measured in this run: there is no timeline.'));
           return;
         }
         try {
-          const moment = await this.ask('moment', 'moment', {run: run.run, stream: stream.number, step: state.step});
+          const moment = await this.ask('moment', 'moment', {...this.shown, step: this.state.step});
           if (!moment) return;
           this.moment = moment;
           this.showMoment();

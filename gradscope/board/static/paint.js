@@ -60,6 +60,7 @@
       }
     });
     const common = {type: 'scatter', hoverinfo: 'skip'};
+    const patch = {symbol: 'square', size: Math.min(12, size - 3), color: g.color('bad')}; // where cells are narrow
     return [
       ...[...letters].map(([state, at]) => ({
         ...common,
@@ -68,6 +69,7 @@
         text: g.STATES[state].sign,
         textfont: {size: 10, color: g.STATES[state].ink},
       })),
+      {...common, ...bad, mode: 'markers', marker: patch},
       {
         ...common,
         ...bad,

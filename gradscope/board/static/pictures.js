@@ -6,11 +6,9 @@
 
   g.withPictures = (Base) =>
     class extends Base {
-      // Of the run and the stream that are shown: another one may be on its way.
       query(more) {
         return {
-          run: this.run.run,
-          stream: this.stream.number,
+          ...this.shown,
           ...this.axis.range(),
           width: Math.max(100, Math.min(1500, Math.round(this.axis.width))),
           ...more,
@@ -18,6 +16,7 @@
       }
 
       load() {
+        if (!this.stream) return;
         this.loadCurves();
         this.loadCells();
       }
@@ -131,7 +130,6 @@
         this.loadSoon =
           this.loadSoon ||
           g.later(160, () => {
-            if (!this.stream) return; // closed meanwhile
             this.load();
             this.readCurves();
           });

@@ -63,8 +63,7 @@
         this.stageNode.hidden = this.detail.hidden = !stream;
         g.fill(this.emptyNote, !stream && g.message('No optimizer step was seen: there is nothing to draw.'));
         if (!stream) {
-          this.stream = null;
-          this.sign = '';
+          this.dropStream();
           this.busy(false);
           return;
         }
@@ -84,7 +83,8 @@
       }
 
       showStream(stream, anew) {
-        const sign = `${this.state.run}\n${stream.number}\n${stream.parameters.map((p) => p.name).join('\n')}`;
+        this.shown = {run: this.run.run, stream: stream.number};
+        const sign = `${this.run.run}\n${stream.number}\n${stream.parameters.map((p) => p.name).join('\n')}`;
         const other = sign !== this.sign;
         this.stream = stream;
         if (other) {
