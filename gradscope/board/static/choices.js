@@ -126,6 +126,8 @@
       }
 
       readDetail() {
+        const [first, end] = this.axis.full; // the step may be of another run, or of a longer one that was replaced
+        if (this.state.step !== null) this.state.step = Math.min(Math.max(this.state.step, first), end - 1);
         this.stage.setPin(this.state.step);
         this.readCurves();
         this.readMoment();
@@ -151,6 +153,10 @@
 
       async readMoment() {
         if (!this.shown) return;
+        if (!this.stream.measured) {
+          g.fill(this.timeline, g.message('No gradients were measured in this run: there is no timeline.'));
+          return;
+        }
         try {
           const moment = await this.ask('moment', 'moment', {...this.shown, step: this.state.step});
           if (!moment) return;

@@ -177,7 +177,7 @@
     hover(event) {
       const {document: doc, axis} = this;
       const x = event.clientX - this.picture.getBoundingClientRect().left;
-      if (!doc || x < axis.left || x > axis.left + axis.width) {
+      if (!doc || doc.edges.length < 2 || x < axis.left || x > axis.left + axis.width) {
         this.tooltip.hide();
         return;
       }

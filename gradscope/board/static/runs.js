@@ -125,7 +125,7 @@
           await this.readRuns(!this.run);
           if (!this.run) return;
           const run = await this.ask('run', 'run', {run: this.state.run});
-          if (run && this.run && (run.revision !== this.run.revision || asked)) this.showRun(run, false);
+          if (run && this.run && (run.run !== this.run.run || run.revision !== this.run.revision || asked)) this.showRun(run, false);
           if (run) g.fill(this.whole);
           if (asked) g.say('refreshed');
         } catch (error) {
