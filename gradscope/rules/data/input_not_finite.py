@@ -11,7 +11,7 @@ from gradscope.facts.not_finite import LossOrigin
 from gradscope.findings import Advice, Finding
 from gradscope.record.record import Record, Stream
 from gradscope.rules.base import Rule
-from gradscope.rules.origins import known_losses, loss_origin, place
+from gradscope.rules.origins import known_losses, loss_origin, place, with_loss
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,7 @@ class InputNotFinite(Rule):
                     yield self._finding(record, stream, fact, at, lasts)
 
     def _finding(self, record: Record, stream: Stream, fact: LossOrigin, at: int, lasts: bool) -> Finding:
+        optimizer = with_loss(stream, at)
         variable = f" `{fact.variable}`" if fact.variable else ""
         of = f" of {fact.operations[0]}"
         which = {"input": f"the input{variable}{of}", "target": f"the target{variable}{of}"}.get(
@@ -93,8 +94,8 @@ class InputNotFinite(Rule):
                 "batch": fact.batch,
             },
             stream=stream.number,
-            optimizer=stream.optimizers[0].number,
-            where=record.site(int(stream.optimizers[0].scalars["backward_site"][at])),
+            optimizer=optimizer.number,
+            where=record.site(int(optimizer.scalars["backward_site"][at])),
             label="gradients that are no numbers" if fact.of_gradient else "this loss is no number",
             advice=(Advice(_advice(fact)),),
         )
