@@ -142,7 +142,7 @@ def report(run_folder: Path, json_file: Path | None, html_file: Path | None, red
 
     folder = find_run(run_folder)
     record = read_record(folder)
-    notes, skipped = [], {}
+    notes = []
     if record.meta.status == "running":
         notes.append("the run has not ended, or was killed: this is what had been written by then")
     if rediagnose:
@@ -160,7 +160,7 @@ def report(run_folder: Path, json_file: Path | None, html_file: Path | None, red
                 stored.append(from_line(line))
             except (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError):
                 notes.append("a damaged finding was left out")
-        findings = fold(stored, RULES)
+        findings, skipped = fold(stored, RULES), record.meta.skipped
     shown = Report(record.meta, findings, skipped, folder, Path.cwd(), notes=tuple(notes))
     size = None if html_file is None else _write_page(html_file, folder, shown)
     if json_file is not None:
@@ -237,8 +237,7 @@ def _write_page(file: Path, folder: Path, shown: Any) -> int:
             return None
         return Page(rule.code, rule.name, rule.severity, rule.page())
 
-    notes = (*shown.unchecked(), *shown.notes)
-    return page.write(file, page.render(folder, shown.findings, page_of, terminal.render(shown), notes, shown.base))
+    return page.write(file, page.render(folder, shown, page_of, terminal.render(shown)))
 
 
 def _write_json(file: Path, shown: Any) -> None:

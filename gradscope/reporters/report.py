@@ -54,11 +54,11 @@ class Report:
 
     def unchecked(self) -> list[str]:
         """What was not checked, and why: one sentence a reason. What nobody has asked for is not told of."""
-        sentences = []
-        for reason in dict.fromkeys(why for why in self.skipped.values() if why != NONE_LOGGED):
-            codes = [code for code, why in self.skipped.items() if why == reason]
-            sentences.append(f"{', '.join(codes)} {'was' if len(codes) == 1 else 'were'} not checked: {reason}")
-        return sentences
+        codes: dict[str, list[str]] = {}
+        for code, why in self.skipped.items():
+            if why != NONE_LOGGED:
+                codes.setdefault(why, []).append(code)
+        return [f"{', '.join(c)} {'was' if len(c) == 1 else 'were'} not checked: {why}" for why, c in codes.items()]
 
 
 def plural(number: int, word: str) -> str:
