@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from torch import nn
 
 import gradscope
 from gradscope.cli import main
+from gradscope.errors import DamagedRecord
 from gradscope.record.reader import find_run, read_record
 from tests.boards import documents, plain_run
 
@@ -105,3 +108,84 @@ def test_the_first_records_did_not_keep_it(tmp_path: Path, capsys: Capture) -> N
     del meta["skipped"]
     (tmp_path / "run" / "meta.json").write_text(json.dumps(meta))
     assert "not checked" not in told(capsys, str(tmp_path / "run"))
+
+
+# -- how the run ended ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "status, exit_code, note",
+    [
+        ("crashed", 1, "note: the run crashed (exit code 1)"),
+        ("crashed", None, "note: the run crashed"),
+        ("interrupted", 130, "note: the run was interrupted (exit code 130)"),
+        ("finished", 0, ""),
+        ("finished", 3, ""),
+        ("<b>\x1b", 3, ""),
+    ],
+)
+def test_how_a_run_ended(tmp_path: Path, capsys: Capture, status: str, exit_code: int | None, note: str) -> None:
+    """What did not come to its end is said to have not."""
+    plain_run(tmp_path)
+    change(tmp_path, status=status, exit_code=exit_code)
+    text = told(capsys, str(tmp_path))
+    assert text.endswith(note)
+    assert ("the run" in text.replace("of the run's time", "")) is bool(note)
+
+
+@pytest.mark.parametrize(
+    "seconds, ago",
+    [(0.5, "0 seconds"), (1.5, "1 second"), (119, "119 seconds"), (185, "3 minutes"), (7300, "2 hours"),
+     (200_000, "2 days"), (2000 * 86400, "2,000 days"), (-50, "0 seconds")],
+)  # fmt: skip
+def test_a_run_that_has_not_ended(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch, seconds: float, ago: str
+) -> None:
+    """Killed or not: when its newest file was written. A clock that was put back is none of our business."""
+    plain_run(tmp_path)
+    change(tmp_path, status="running")
+    now = time.time()
+    for name, age in (("meta.json", 500), ("index.jsonl", 0), ("record.bin", 9000), ("findings.jsonl", 500)):
+        os.utime(tmp_path / name, (now - age, now - age))
+    monkeypatch.setattr("time.time", lambda: now + seconds)
+    note = f"note: the run has not ended, or was killed: it was last written {ago} before this report"
+    assert told(capsys, str(tmp_path)).endswith(note)
+
+
+# -- which run --------------------------------------------------------------------------------------------------------
+
+
+def at(run: Path, when: float) -> Path:
+    plain_run(run)
+    os.utime(run / "meta.json", (when, when))
+    return run
+
+
+def test_the_newest_run_below_is_meant(tmp_path: Path, capsys: Capture) -> None:
+    """However deep it lies; links are not followed."""
+    logs = tmp_path / "runs"
+    at(logs / "a", 3000)
+    at(logs / "demo-1" / "b" / "c", 5000)
+    at(logs / "demo-1" / "d", 4000)
+    outside = at(tmp_path / "outside", 9000)
+    (logs / "link").symlink_to(outside)
+    (logs / "up").symlink_to(tmp_path)
+    assert logs / "demo-1" / "b" / "c" == find_run(logs)
+    assert logs / "a" == find_run(logs / "a")
+    change(logs / "demo-1" / "b" / "c", script="deep.py")
+    os.utime(logs / "demo-1" / "b" / "c" / "meta.json", (5000, 5000))
+    told(capsys, str(logs), "--json", str(tmp_path / "r.json"))
+    assert "deep.py" == json.loads((tmp_path / "r.json").read_text())["run"]["script"]
+    assert 0 == main(["timeline", str(logs)])
+
+
+def test_the_walk_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The nearest first; where nothing was found by then, it is said that not all was looked through."""
+    at(tmp_path / "x" / "a", 3000)
+    at(tmp_path / "x" / "b" / "c" / "d", 5000)
+    monkeypatch.setattr("gradscope.record.search.DEEPEST", 2)
+    assert tmp_path / "x" / "a" == find_run(tmp_path / "x")
+    assert tmp_path / "x" / "b" / "c" / "d" == find_run(tmp_path / "x" / "b")
+    monkeypatch.setattr("gradscope.record.search.MOST_FOLDERS", 1)
+    with pytest.raises(DamagedRecord, match="no gradscope record .*too large"):
+        find_run(tmp_path)
