@@ -140,6 +140,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cnn_without_zero_grad(logdir / "a-cnn")
     with_names(logdir / "b-small", ("first", "second"))
     with_names(logdir / "c-names", NAMES)
+    with_names(logdir / "f-long", tuple(f"layer{i:02}" for i in range(60)), steps=3)
     damaged = with_names(logdir / "d-damaged", ("first",))
     (damaged / "meta.json").write_text("{")
     return logdir
@@ -372,6 +373,35 @@ def test_runs_of_different_models(tab: Tab) -> None:
     assert 0 == tab.by("finding", "[data-code=GS101]").count()
     assert 0 == tab.by("heatmap-line", '[data-name="model.0"]').count()
     tab.drawn().page.wait_for_function(f"() => ({SIZE})().to === 12")
+
+
+def test_lines_are_seen_after_scrolling(tab: Tab) -> None:
+    """Far down in a long run, then fewer lines: another run's, or those of closed modules. The window shows them."""
+    bottom = "document.querySelector('.heat').scrollTop = 1e6"
+    tab.open().choose_run("f-long").drawn()
+    tab.page.get_by_role("button", name="Open all modules").click()
+    tab.page.evaluate(bottom)
+    tab.by("heatmap-line", '[data-name="layer59.bias"]').wait_for()
+    tab.page.get_by_role("button", name="Close all modules").click()
+    tab.by("heatmap-line", '[data-name="layer59"]').wait_for()
+    assert seen_lines(tab) > 30
+    tab.page.get_by_role("button", name="Open all modules").click()
+    tab.page.evaluate(bottom)
+    tab.by("heatmap-line", '[data-name="layer59.bias"]').wait_for()
+    tab.choose_run("b-small").drawn()
+    tab.by("heatmap-line", '[data-name="second.weight"]').wait_for()
+    assert seen_lines(tab) == tab.by("heatmap-line").count() == 6
+
+
+def seen_lines(tab: Tab) -> Any:
+    """How many lines lie inside the heatmap's window."""
+    return tab.page.evaluate(
+        """() => {
+        const box = document.querySelector('.heat').getBoundingClientRect();
+        return [...document.querySelectorAll('[data-testid=heatmap-line]')].map(one => one.getBoundingClientRect())
+            .filter(line => line.top >= box.top - 1 && line.bottom <= box.bottom + 1).length;
+    }"""
+    )
 
 
 def test_choices_while_a_run_is_read(tab: Tab) -> None:

@@ -43,6 +43,7 @@
     setTree(root) {
       this.root = root;
       this.relist();
+      this.node.scrollTop = 0;
     }
 
     relist() {
@@ -61,9 +62,11 @@
 
     // The lines to be drawn: those in sight and some around.
     inSight() {
-      const size = this.rowHeight;
-      const first = Math.floor(this.node.scrollTop / size);
-      const last = Math.ceil((this.node.scrollTop + Math.min(this.most, this.lines.length * size)) / size);
+      const size = this.rowHeight,
+        seen = Math.min(this.most, this.lines.length * size);
+      const top = Math.min(this.node.scrollTop, this.lines.length * size - seen); // of other lines, it may be more
+      const first = Math.floor(top / size);
+      const last = Math.ceil((top + seen) / size);
       return [Math.max(0, first - AROUND), Math.min(this.lines.length, last + AROUND), first, last];
     }
 
@@ -75,8 +78,11 @@
     draw() {
       if (!this.root || !this.lines.length) return;
       const size = this.rowHeight;
-      this.inner.style.height = `${this.lines.length * size}px`;
-      this.node.style.height = `${Math.min(this.most, this.lines.length * size)}px`;
+      const all = this.lines.length * size,
+        seen = Math.min(this.most, all);
+      this.inner.style.height = `${all}px`;
+      this.node.style.height = `${seen}px`;
+      if (this.node.scrollTop > all - seen) this.node.scrollTop = all - seen; // the old window of lines held it there
       const [from, to] = this.inSight();
       this.drawn = [from, to];
       const nodes = this.lines.slice(from, to);
