@@ -331,7 +331,7 @@ def test_by_keyboard_alone(tab: Tab) -> None:
     """A cursor that arrows move, read aloud; Enter chooses, Space closes a module; the rule's page and back."""
     tab.open().choose_run("a-cnn").drawn()
     tab.by("heatmap").focus()
-    for key in ("ArrowDown", "ArrowDown", "Home", "ArrowRight", "ArrowRight"):
+    for key in ("ArrowUp", "ArrowDown", "Home", "ArrowRight", "ArrowRight"):  # from the chosen cell
         tab.page.keyboard.press(key)
     spoken = tab.by("announcer").filter(has_text="model.0.weight, step 2: gradient norm")
     spoken.wait_for(state="attached")
@@ -352,13 +352,15 @@ def test_by_keyboard_alone(tab: Tab) -> None:
 
 
 def test_advice_is_copied(tab: Tab) -> None:
-    """What stands behind "help:", as it stands there."""
+    """What stands behind "help:", with the file and the line that it is about."""
     tab.open().choose_run("a-cnn").drawn()
     card = tab.by("finding", "[data-code=GS101]")
     card.locator("[data-testid=copy-advice]").first.click()
     tab.by("announcer").filter(has_text="copied").wait_for(state="attached")
     copied = tab.page.evaluate("navigator.clipboard.readText()")
-    assert copied.startswith("call sgd.zero_grad() before line") and copied in card.inner_text()
+    place, advice = copied.split(": ", 1)
+    assert advice.startswith("call sgd.zero_grad() before line") and advice in card.inner_text()
+    assert place in card.inner_text() and "_browser.py:" in place
 
 
 # -- several runs, and what is wrong with them ----------------------------------------------------------------------

@@ -57,6 +57,7 @@
         {},
         g.STATE_ORDER.map((i) => stateChip(i)),
         has.bad && badChip(),
+        has.held && heldChip(),
       );
     }
     const [low, high] = range;
@@ -93,7 +94,13 @@
       has.none && chip('none', '', 'no gradient'),
       has.unseen && chip('unseen', '', 'not measured'),
       has.bad && badChip(),
+      has.held && heldChip(),
     );
+  }
+
+  function heldChip() {
+    const told = 'pale: the number of the last step that was measured before, held';
+    return g.el('span.chip', {title: told}, g.el('span.swatch.held', {'aria-hidden': 'true'}), 'not measured since');
   }
 
   function scaleTicks(low, high) {
@@ -121,7 +128,7 @@
     const kind = i === 1 ? 'none' : i === 0 ? 'unseen' : 'state';
     const swatch = g.el(`span.swatch.${kind}`, {'aria-hidden': 'true'}, state.sign);
     if (state.color) Object.assign(swatch.style, {background: state.color, color: state.ink});
-    return g.el('span.chip', {title: g.MEANINGS[i]}, swatch, state.word);
+    return g.el('span.chip', {title: g.MEANINGS[i]}, swatch, i === 5 ? 'stale (old)' : state.word);
   }
 
   Object.assign(g, {ColorScale, legendOf, WHAT});

@@ -90,7 +90,7 @@
 
   function site(call) {
     if (!call) return null;
-    if (!call.known || call.file === null) return g.el('div.site.muted', {}, call.known ? '' : 'not seen');
+    if (!call.known || call.file === null) return g.el('div.site.muted', {}, call.known ? 'not called' : 'no longer in the record');
     const file = String(call.file).split(/[\\/]/).pop();
     const times = call.times > 1 ? ` ×${call.times}` : '';
     return g.el('div.site', {title: `${call.file}:${call.line}`}, g.name(`${file}:${call.line}${times}`, 14));
@@ -120,7 +120,10 @@
     return g.el(
       'dl.timeline-legend',
       {},
-      known.flatMap(([word, meaning]) => [g.el('dt', {}, word), g.el('dd', {}, meaning)]),
+      known.flatMap(([word, meaning]) => [
+        g.el('dt', {}, word),
+        g.el('dd', {}, word === '-' ? 'not called, or nobody looked' : meaning),
+      ]),
     );
   }
 
