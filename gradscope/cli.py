@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -133,18 +134,19 @@ def try_(
               help="Write a page with pictures, too: one file for any browser, which needs no network.")  # fmt: skip
 @click.option("--rediagnose", is_flag=True, help="Run the rules again over what the record still holds.")
 def report(run_folder: Path, json_file: Path | None, html_file: Path | None, rediagnose: bool) -> int:
-    """Print the report of a recorded run (RUN: a run folder, or one with runs in it)."""
+    """Print the report of a recorded run (RUN: a run folder, or one with runs below it: the newest)."""
     from gradscope.diagnosis import diagnose, fold
     from gradscope.record.reader import find_run, read_findings, read_record
+    from gradscope.record.search import written_at
     from gradscope.reporters import terminal
-    from gradscope.reporters.report import Report
+    from gradscope.reporters.report import Report, how_it_ended
     from gradscope.rules.catalogue import RULES
 
     folder = find_run(run_folder)
     record = read_record(folder)
-    notes, skipped = [], {}
-    if record.meta.status == "running":
-        notes.append("the run has not ended, or was killed: this is what had been written by then")
+    written = written_at(folder)
+    ended = how_it_ended(record.meta, None if written is None else time.time() - written)
+    notes = [ended] if ended else []
     if rediagnose:
         diagnosis = diagnose(record, RULES)
         findings, skipped = tuple(f.detected(f.steps[0]) for f in diagnosis.findings), dict(diagnosis.skipped)
@@ -160,7 +162,7 @@ def report(run_folder: Path, json_file: Path | None, html_file: Path | None, red
                 stored.append(from_line(line))
             except (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError):
                 notes.append("a damaged finding was left out")
-        findings = fold(stored, RULES)
+        findings, skipped = fold(stored, RULES), record.meta.skipped
     shown = Report(record.meta, findings, skipped, folder, Path.cwd(), notes=tuple(notes))
     size = None if html_file is None else _write_page(html_file, folder, shown)
     if json_file is not None:
@@ -179,7 +181,7 @@ def report(run_folder: Path, json_file: Path | None, html_file: Path | None, red
 def timeline(run_folder: Path, step: int | None, every_parameter: bool) -> int:
     """Show the gradients of one step: None, zero or their norms, before and after each call of the loop.
 
-    RUN: a run folder, or one with runs in it.
+    RUN: a run folder, or one with runs below it: the newest.
     """
     from gradscope.record.reader import find_run, read_record
     from gradscope.reporters import terminal, timeline
@@ -237,8 +239,7 @@ def _write_page(file: Path, folder: Path, shown: Any) -> int:
             return None
         return Page(rule.code, rule.name, rule.severity, rule.page())
 
-    notes = (*shown.unchecked(), *shown.notes)
-    return page.write(file, page.render(folder, shown.findings, page_of, terminal.render(shown), notes, shown.base))
+    return page.write(file, page.render(folder, shown, page_of, terminal.render(shown)))
 
 
 def _write_json(file: Path, shown: Any) -> None:

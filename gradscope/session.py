@@ -245,14 +245,15 @@ class Session:
             self.recorder.sampling.others(time.perf_counter() - start)
 
     def _standing(self) -> Standing:
-        recorder = self.recorder
+        recorder, report = self.recorder, self.report()
+        report.meta.skipped = dict(report.skipped)
         return Standing(
             recorder.books.tables(),
             recorder.books.sites,
             recorder.rows.partition.groups(),
             sum(track.number >= 0 for track in recorder.tracks),
             recorder.stage.facts,
-            self.report(),
+            report,
         )
 
     def _account(self) -> None:

@@ -109,7 +109,7 @@ def test_too_many_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     """Looking is bounded, the nearest first, and the listing says so."""
     for name in ("a", "b/c/d", "b/e"):
         plain_run(tmp_path / name)
-    monkeypatch.setattr("gradscope.board.runs.MOST_FOLDERS", 3)
+    monkeypatch.setattr("gradscope.record.search.MOST_FOLDERS", 3)
     listed = documents(tmp_path).get("runs", {})
     assert ["a"] == [run["run"] for run in listed["runs"]]
     assert "too large" in listed["note"]
@@ -209,8 +209,15 @@ def test_the_run_document(tmp_path: Path) -> None:
     for found in (finding("GS101"), finding("GS203", "warning", "GS101", 9), finding("GS301", "warning", None, 4)):
         writer.folder.finding(found)
     writer.folder.metric(MetricSums(0, "val_loss", "log", (), 0), 3, 0.5)
+    writer.meta.skipped = {"GS202": "adversarial", "GS203": "adversarial", "GS501": "forward: compiled"}
     writer.flush("crashed")
+    for name, when in (("meta.json", 3000), ("index.jsonl", 5000.25), ("record.bin", 4000), ("findings.jsonl", 2000)):
+        os.utime(tmp_path / name, (when, when))
     run = documents(tmp_path).get("run", {"run": "."})
+    assert 5000.25 == run["meta"]["written"]
+    assert writer.meta.skipped == run["skipped"]
+    wanted = ["GS202, GS203 were not checked: adversarial", "GS501 was not checked: forward: compiled"]
+    assert wanted == run["unchecked"]
     assert "1 error, 1 warning" == run["tally"]
     assert ("crashed", 5, "train.py") == (run["meta"]["status"], run["meta"]["steps"], run["meta"]["script"])
     first = run["findings"][0]
@@ -349,7 +356,9 @@ def test_a_moment(tmp_path: Path) -> None:
     assert {"number": "7.00", "word": "", "state": GradState.FRESH} == line["cells"][3]
     assert "used" == line["cells"][4]["word"]
     assert ["used", "a step has used this gradient"] in found["legend"]
-    assert 19 == known.get("moment", {"run": "."})["step"]
+    assert {"before": 6, "after": 8} == found["around"]
+    newest = known.get("moment", {"run": "."})
+    assert (19, {"before": 18, "after": None}) == (newest["step"], newest["around"])
     with pytest.raises(GradscopeError, match="there is no step 20"):
         known.get("moment", {"run": ".", "step": "20"})
 

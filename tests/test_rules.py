@@ -3,7 +3,9 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +113,38 @@ def test_gs101_names_the_line_the_growth_and_the_cure() -> None:
     assert finding.label == "adds to gradients that step 0 has already used"
     assert finding.advice[0].action == "insert-zero-grad"
     assert "before line 12" in finding.advice[0].text
+
+
+@pytest.mark.parametrize(
+    "measured, growth",
+    [
+        (range(12), "|g| grew 3 -> 60 in 7 steps"),  # from step 4 on: the newest sound one
+        ((0, 1, 5, 8, 11), "|g| grew 10 -> 60 in 6 steps"),  # step 5 is nearer to it than step 1
+        ((0, 1, 2, 8, 11), "|g| grew 3 -> 60 in 9 steps"),
+        ((0, 1, 2, 6, 11), "|g| grew 3 -> 60 in 9 steps"),  # of two as near the earlier
+        ((0, 1), ""),  # nothing of it was measured
+        ((11,), ""),
+        ((), ""),
+    ],
+)
+def test_gs101_counts_the_growth_from_its_own_beginning(measured: Sequence[int], growth: str) -> None:
+    """zero_grad is left out from step 5 on: what the norm did before is no part of it."""
+    norms = [0.5, 2, 3, 3, 3, 10, 15, 20, 30, 40, 50, 60]
+    seen = [norm if row in measured else math.nan for row, norm in enumerate(norms)]
+    old = {"old": [7, 7], "old_first": [5, 5], "old_last": [11, 11]}
+    wirings = (HEALTHY,) * 5 + (HEALTHY | Wiring.OLD_INSIDE,) * 7
+    finding = only("GS101", record(optimizer(wirings, counters=old, grad_norm=seen)))
+    text = "every step since 5 used gradients that still contain all the earlier ones"
+    assert finding.text == (f"{text}: {growth}" if growth else text)
+    assert ("grad_norm_first" in finding.evidence) is bool(growth)
+
+
+def test_gs101_counts_from_its_optimizers_own_step() -> None:
+    """One that steps rarely (a generator): from its step before, however far away that is."""
+    old = {"old": [2, 2], "old_first": [10, 10], "old_last": [15, 15]}
+    sick = optimizer((HEALTHY,) * 2 + (HEALTHY | Wiring.OLD_INSIDE,) * 2, counters=old, grad_norm=(9, 1, 2, 4))
+    scarce = dataclasses.replace(sick, scalars={**sick.scalars, "row": np.array([0, 5, 10, 15])})
+    assert "|g| grew 1 -> 4 in 10 steps" in only("GS101", record(scarce)).text
 
 
 def test_gs101_tells_which_parameters_where_not_all_are_old() -> None:

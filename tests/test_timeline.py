@@ -307,14 +307,27 @@ def sampled() -> Record:
     return record(made, status="finished")
 
 
-@pytest.mark.parametrize("asked, shown", [(None, 16), (0, 0), (2, 2), (5, 3), (8, 8), (19, 16)])
+@pytest.mark.parametrize(
+    "asked, shown", [(None, 16), (0, 0), (2, 2), (5, 3), (6, 8), (7, 8), (8, 8), (10, 8), (19, 16)]
+)
 def test_the_nearest_measured_step_is_shown(asked: int | None, shown: int) -> None:
-    """The newest if none is asked for; else that one, or the one before it, with a sentence about it."""
+    """The newest if none is asked for; else that one, or the one nearest to it (the earlier of two as near)."""
     assert moment_of(sampled(), asked).step == shown
     text = timeline.render(sampled(), asked)
     assert text.startswith(f"step {shown} ")
     assert ("was not measured" in text) is (asked is not None and asked != shown)
+    if asked is not None and asked != shown:
+        assert f"Step {asked} was not measured: this is the nearest measured one " in text
+        assert f"one {'before' if shown < asked else 'after'} it." in text
     assert "the run's steps 0-19; measured: 0-3, 8, 12, 16 (7 of 20)" in text
+
+
+@pytest.mark.parametrize(
+    "asked, around", [(None, (12, None)), (0, (None, 1)), (3, (2, 8)), (6, (3, 12)), (7, (3, 12)), (17, (12, None))]
+)
+def test_the_measured_steps_around_the_shown_one(asked: int | None, around: Any) -> None:
+    """Those next to the step that is shown, not to the one that was asked for."""
+    assert moment_of(sampled(), asked).around == around
 
 
 def test_the_first_measured_step_may_lie_behind() -> None:
@@ -333,7 +346,7 @@ def test_an_unmeasured_step_is_looked_for_at_its_own_optimizer() -> None:
     second = dataclasses.replace(second, scalars={**second.scalars, "row": odd})
     made: Moment = moment_of(record(first, second), 6)
     assert (made.step, [o.numbers for o in made.optimizers]) == (4, [(0,)])
-    assert [(o.number, o.stepped, o.nearest) for o in made.others] == [(1, False, 1)]
+    assert [(o.number, o.stepped, o.nearest) for o in made.others] == [(1, False, 5)]
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,11 @@ def moment(record: Record, stream: Stream, order: Sequence[Place], step: int | N
     found = moment_of(alone, step, MOST_LINES, lambda number, column: at[number, column])
     losses = {repr(o.head.loss): o.head.loss for o in found.optimizers}
     loss = next(iter(losses.values())) if len(losses) == 1 else None
+    before, after = found.around
     return {
         "step": found.step,
         "asked": found.asked,
+        "around": {"before": before, "after": after},
         "steps": found.steps,
         "loss": None if loss is None else f"{loss:.4g}",
         "optimizers": [_table(table) for table in found.optimizers],

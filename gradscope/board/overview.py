@@ -7,13 +7,14 @@ from gradscope.board.encoding import number
 from gradscope.board.source import Opened
 from gradscope.findings import Finding
 from gradscope.record.record import Stream
+from gradscope.record.search import written_at
 from gradscope.reporters.report import Report
 
 
 def overview(name: str, opened: Opened) -> dict[str, Any]:
     """The document of one run."""
     meta = opened.record.meta
-    report = Report(meta, opened.findings, {})
+    report, written = Report(meta, opened.findings, meta.skipped), written_at(opened.folder)
     return {
         "run": name,
         "meta": {
@@ -28,13 +29,20 @@ def overview(name: str, opened: Opened) -> dict[str, Any]:
             "strides": [list(change) for change in meta.strides],
             "blind": dict(meta.blind),
             "notes": [*meta.notes, *opened.notes],
+            "written": None if written is None else number(round(written, 3)),
         },
+        **unchecked(report),
         "tally": report.tally(),
         "findings": [_finding(finding, report) for finding in opened.findings],
         "streams": [_stream(stream, opened) for stream in opened.record.streams],
         "metrics": [{"number": m.number, "name": m.name, "source": m.source} for m in opened.record.metrics],
         "revision": opened.revision,
     }
+
+
+def unchecked(report: Report) -> dict[str, Any]:
+    """What was not checked: by code, and in sentences."""
+    return {"skipped": dict(report.skipped), "unchecked": report.unchecked()}
 
 
 def _finding(finding: Finding, report: Report) -> dict[str, Any]:

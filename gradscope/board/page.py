@@ -8,18 +8,19 @@ import html
 import json
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from gradscope.board import files
 from gradscope.board.documents import Documents, Page
 from gradscope.board.embedding import embed
+from gradscope.board.overview import unchecked
 from gradscope.board.plotly import MISSING, script
 from gradscope.board.runs import Runs
 from gradscope.errors import DamagedRecord, GradscopeError
-from gradscope.findings import Finding
 from gradscope.plain import printable
+from gradscope.reporters.report import Report
 from gradscope.version import __version__
 
 START = (
@@ -65,24 +66,20 @@ def check() -> str:
 
 
 def render(
-    folder: Path,
-    findings: Sequence[Finding],
-    pages: Callable[[str], Page | None],
-    text: str = "",
-    notes: Sequence[str] = (),
-    base: Path | None = None,
+    folder: Path, report: Report, pages: Callable[[str], Page | None], text: str = ""
 ) -> str:
-    """The page of a run folder, with these findings (causes first), notes, and the report as `text`; files below `base`
-    are told relative to it."""
+    """The page of a run folder, with the findings of this report and what else it tells, and all of it as `text`; files
+    below its `base` are told relative to it."""
     charts = check()
     folder = folder.resolve()
     runs = Runs({folder.name: folder})
     name = next((name for name, place in runs.folders().items() if place == folder), None)
     if name is None:
         raise DamagedRecord(f"{folder} holds links instead of files: no page is made of it")
-    held = embed(Documents(runs, pages, lambda stored: findings, base), name)
+    held = embed(Documents(runs, pages, lambda stored: report.findings, report.base), name)
     run = held.document["run"]
-    run["meta"]["notes"] = list(dict.fromkeys([*run["meta"]["notes"], *notes]))
+    run["meta"]["notes"] = list(dict.fromkeys([*run["meta"]["notes"], *report.notes]))
+    run.update(unchecked(report))
     own = [files.read(script).decode() for script in (*files.SCRIPTS, *files.PAGE)]
     scripts = [_inline(code) for code in (*own, charts, START)]
     data = [f'<script type="application/json" id="gradscope-data">{as_json(held.document)}</script>']

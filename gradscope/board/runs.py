@@ -3,17 +3,14 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from gradscope.record.chunks import DATA, FINDINGS, INDEX, META
+from gradscope.record.search import Walk, is_run
 
 FRESH = 3.0  # seconds for which a listing is good
-MOST_FOLDERS, MOST_ENTRIES, DEEPEST, SECONDS = 20_000, 400_000, 12, 2.0  # looked at, and for so long
-FILES = (META, INDEX, DATA, FINDINGS)
 _REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
@@ -68,70 +65,12 @@ class Runs:
 
     def _look(self) -> None:
         found: dict[str, tuple[Path, str]] = {}
-        walk = _Walk()
+        walk = Walk()
         for name, root in self._roots.items():
             for below in walk.below(root):
                 found.setdefault("/".join(part for part in (name, below) if part) or ".", (root, below))
         self._whole = walk.whole
         self._found = {name: found[name] for name in sorted(found, key=natural)}
-
-
-def is_run(folder: Path) -> bool:
-    """Whether a folder holds a record: some of its files, all of them files themselves."""
-    found = {}
-    for name in FILES:
-        try:
-            found[name] = stat.S_ISREG(os.lstat(folder / name).st_mode)
-        except (OSError, ValueError):
-            continue
-    return (META in found or INDEX in found) and all(found.values())
-
-
-class _Walk:
-    """Through folders, the nearest first, within bounds."""
-
-    def __init__(self) -> None:
-        self._folders = self._entries = 0
-        self._until = time.monotonic() + SECONDS
-        self.whole = True
-
-    def below(self, root: Path) -> list[str]:
-        """The paths of the run folders below a root, relative to it; "" is the root."""
-        found: list[str] = []
-        level = [""]
-        for _ in range(DEEPEST + 1):
-            deeper: list[str] = []
-            for below in level:
-                if self._tired():
-                    self.whole = False
-                    return found
-                if self._visit(root, below, deeper):
-                    found.append(below)
-            level = sorted(deeper)
-        self.whole = self.whole and not level
-        return found
-
-    def _tired(self) -> bool:
-        return (
-            self._folders >= MOST_FOLDERS or self._entries >= MOST_ENTRIES or time.monotonic() > self._until
-        )
-
-    def _visit(self, root: Path, below: str, deeper: list[str]) -> bool:
-        """Whether a folder is a run's; adds the folders in it to `deeper`."""
-        self._folders += 1
-        candidate = False
-        try:
-            with os.scandir(root / below) as entries:
-                for entry in entries:
-                    self._entries += 1
-                    if entry.is_dir(follow_symlinks=False):
-                        deeper.append(f"{below}/{entry.name}" if below else entry.name)
-                    candidate = candidate or entry.name in FILES
-                    if self._entries >= MOST_ENTRIES:
-                        break
-        except (OSError, ValueError):
-            return False
-        return candidate and is_run(root / below)
 
 
 def natural(name: str) -> tuple[tuple[int, int, str], ...]:

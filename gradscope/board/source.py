@@ -29,6 +29,7 @@ class Opened:
     """A run as it was on disk at `revision`. Its arrays are read when they are asked for, by one thread at a time."""
 
     record: Record
+    folder: Path
     findings: tuple[Finding, ...]
     notes: tuple[str, ...]
     revision: str
@@ -69,7 +70,7 @@ class Source:
             if self._opened is None or self._opened.revision != self._file.revision:
                 self._opened = None  # if the next line fails
                 findings, notes = read_findings(self._file.findings, self._fold)
-                self._opened = Opened(self._file.record, findings, notes, self._file.revision)
+                self._opened = Opened(self._file.record, self._folder, findings, notes, self._file.revision)
             yield self._opened
 
     def close(self) -> None:

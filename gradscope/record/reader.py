@@ -9,24 +9,36 @@ from gradscope.errors import DamagedRecord
 from gradscope.record.chunks import INDEX, META
 from gradscope.record.record import Record
 from gradscope.record.run_file import RunFile, StoredFindings
+from gradscope.record.search import Walk
 from gradscope.record.stored_columns import ColumnCache
 
 _ONE_RUN = 1 << 30  # bytes of columns kept: rules ask for the same ones again and again
 
 
 def find_run(path: Path) -> Path:
-    """The run folder that `path` names: itself, or the newest run inside it."""
+    """The run folder that `path` names: itself, or the newest run anywhere below it."""
     if not os.path.exists(path):  # not Path's: it stumbles over names that are too long
         raise DamagedRecord(f"there is no run folder at {path}")
     try:
         if (path / META).is_file() or (path / INDEX).is_file():
             return path
-        inside = [p for p in path.iterdir() if p.is_dir() and (p / META).is_file()] if path.is_dir() else []
+        if path.is_dir():
+            os.scandir(path).close()
     except OSError as error:
         raise DamagedRecord(f"{path} cannot be read ({error.strerror})") from None
+    walk = Walk()
+    inside = [path / below for below in walk.below(path)]
     if not inside:
-        raise DamagedRecord(f"{path} holds no gradscope record (no {META} in it)")
-    return max(inside, key=lambda p: ((p / META).stat().st_mtime, p.name))
+        there = "in it or below" if walk.whole else "in what was looked through: it is too large"
+        raise DamagedRecord(f"{path} holds no gradscope record (no {META} {there})")
+    return max(inside, key=lambda folder: (_modified(folder / META), folder.name))
+
+
+def _modified(file: Path) -> float:
+    try:
+        return os.stat(file).st_mtime
+    except OSError:
+        return 0.0
 
 
 def read_record(folder: Path) -> Record:

@@ -150,6 +150,7 @@ class Meta:
     strides: list[tuple[int, int]] = field(default_factory=list)  # (row, k): from there every k-th is measured; 0: none
     blind: dict[str, str] = field(default_factory=dict)  # what could not be seen -> why
     notes: list[str] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)  # what was not checked, as of the last time rules ran -> why
 
     @property
     def stride(self) -> int:

@@ -131,4 +131,7 @@ def _meta(data: Mapping[str, Any]) -> Meta:
     meta.strides = [(int(row), int(stride)) for row, stride in data.get("strides", ())]
     meta.blind = {str(what): str(why) for what, why in dict(data.get("blind", {})).items()}
     meta.notes = [str(note) for note in data.get("notes", ())]
+    skipped = data.get("skipped")  # the first records had none
+    if isinstance(skipped, dict):
+        meta.skipped = {code: why for code, why in skipped.items() if isinstance(why, str)}
     return meta

@@ -5,7 +5,7 @@ import re
 
 from gradscope.findings import Finding, shorten
 from gradscope.plain import printable, sentence
-from gradscope.reporters.report import Report, plural
+from gradscope.reporters.report import Report, how_it_ended, plural
 
 _SPECIAL = re.compile(r"[\\`*_{}\[\]<>()#+!&|~]")
 
@@ -15,8 +15,8 @@ def render(report: Report) -> str:
     meta = report.meta
     parts = [f"## {report.tally()} in {plural(meta.rows, 'step')}"]
     parts += [_finding(finding, report) for finding in report.findings if finding.caused_by is None]
-    if meta.status in ("crashed", "interrupted"):
-        parts.append(f"The run was {meta.status}." if meta.status == "interrupted" else "The run crashed.")
+    if meta.ended and (ended := how_it_ended(meta)):
+        parts.append(f"{ended[0].upper()}{ended[1:]}.")
     notes = [*report.unchecked(), *meta.notes, *report.notes]
     parts.append("\n".join(f"- {text(note)}" for note in notes))
     return "\n\n".join(part for part in parts if part) + "\n"

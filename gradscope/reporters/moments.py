@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -86,7 +87,7 @@ class OptimizerMoment:
 
 @dataclass(frozen=True)
 class Other:
-    """An optimizer that was not measured at a step: whether it stepped there, and its measured step next to it."""
+    """An optimizer that was not measured at a step: whether it stepped there, and its measured step nearest to it."""
 
     number: int
     kind: str
@@ -107,11 +108,17 @@ class Moment:
     others: tuple[Other, ...]
     ended: bool
 
+    @property
+    def around(self) -> tuple[int | None, int | None]:
+        """The measured steps before and after the one that is shown."""
+        at = bisect_left(self.measured, self.step)
+        return self.measured[at - 1] if at else None, self.measured[at + 1] if at + 1 < len(self.measured) else None
+
 
 def moment_of(
     record: Record, step: int | None = None, most_lines: int | None = MOST_LINES, place: Place | None = None
 ) -> Moment:
-    """Step `step`, or the measured one next to it; the newest measured one where None is asked for.
+    """Step `step`, or the measured one nearest to it; the newest measured one where None is asked for.
 
     `place(optimizer's number, column)` tells by what to sort the parameters; None: as their optimizers have them.
     UsageError for what cannot be a step, GradscopeError where the run has no such step or none at all.
@@ -231,5 +238,6 @@ def _union(optimizers: Sequence[OptimizerRecord]) -> list[int]:
 
 
 def _nearest(rows: Sequence[int], step: int) -> int:
-    """The last one at or before `step`, else the first after it."""
-    return max((row for row in rows if row <= step), default=rows[0])
+    """The one nearest to `step` of some in ascending order; of two as near the one before it."""
+    at = bisect_left(rows, step)
+    return min(rows[max(0, at - 1) : at + 1], key=lambda row: abs(row - step))

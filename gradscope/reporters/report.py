@@ -54,11 +54,30 @@ class Report:
 
     def unchecked(self) -> list[str]:
         """What was not checked, and why: one sentence a reason. What nobody has asked for is not told of."""
-        sentences = []
-        for reason in dict.fromkeys(why for why in self.skipped.values() if why != NONE_LOGGED):
-            codes = [code for code, why in self.skipped.items() if why == reason]
-            sentences.append(f"{', '.join(codes)} {'was' if len(codes) == 1 else 'were'} not checked: {reason}")
-        return sentences
+        codes: dict[str, list[str]] = {}
+        for code, why in self.skipped.items():
+            if why != NONE_LOGGED:
+                codes.setdefault(why, []).append(code)
+        return [f"{', '.join(c)} {'was' if len(c) == 1 else 'were'} not checked: {why}" for why, c in codes.items()]
+
+
+def how_it_ended(meta: Meta, since: float | None = None) -> str:
+    """How a run ended where it did not come to its end, as one clause; else nothing.
+
+    `since`: how many seconds ago it was last written.
+    """
+    if not meta.ended:
+        told = "the run has not ended, or was killed"
+        return told if since is None else f"{told}: it was last written {_span(since)} before this report"
+    how = {"crashed": "the run crashed", "interrupted": "the run was interrupted"}.get(meta.status, "")
+    return f"{how} (exit code {meta.exit_code})" if how and meta.exit_code else how
+
+
+def _span(seconds: float) -> str:
+    """A time as people tell it: "12 seconds", "3 minutes", "5 hours", "2 days"."""
+    units = ((86400.0, "day"), (3600.0, "hour"), (60.0, "minute"))
+    size, unit = next((u for u in units if seconds >= 2 * u[0]), (1.0, "second"))
+    return plural(max(0, int(seconds / size)), unit)
 
 
 def plural(number: int, word: str) -> str:

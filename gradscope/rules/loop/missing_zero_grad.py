@@ -74,9 +74,10 @@ class MissingZeroGrad(Rule):
         known = np.flatnonzero(np.isfinite(norms) & (norms > 0))
         growth = ""
         evidence: dict[str, float] = {"steps_affected": int(sick.sum()), "parameters_affected": len(names)}
-        if len(known) > 1 and norms[known[-1]] > norms[known[0]]:
-            start, end = float(norms[known[0]]), float(norms[known[-1]])
-            span = int(optimizer.rows[known[-1]] - optimizer.rows[known[0]])
+        begun = _begun(optimizer, known, first)
+        if len(known) and norms[known[-1]] > norms[begun]:
+            start, end = float(norms[begun]), float(norms[known[-1]])
+            span = int(optimizer.rows[known[-1]] - optimizer.rows[begun])
             growth = f": |g| grew {start:.3g} -> {end:.3g} in {span} step{'s' * (span > 1)}"
             evidence.update(grad_norm_first=start, grad_norm_last=end)
         parts = "all the earlier ones" + (f" in {list_names(names)}" if partly else "")
@@ -90,6 +91,13 @@ class MissingZeroGrad(Rule):
             label=_label(optimizer, first),
             advice=(_advice(optimizer, site, partly),),
         )
+
+
+def _begun(optimizer: OptimizerRecord, known: np.ndarray, first: int) -> int:
+    """Of the rows whose norm is known, the one nearest to the last sound step; of two as near the earlier."""
+    rows = optimizer.rows
+    sound = rows[max(0, int(np.searchsorted(rows, first)) - 1)]
+    return int(known[np.argmin(np.abs(rows[known] - sound))]) if len(known) else 0
 
 
 def _label(optimizer: OptimizerRecord, first: int) -> str:

@@ -1,0 +1,84 @@
+"""Which folders are a run's, where they are, and when they were written."""
+from __future__ import annotations
+
+import os
+import stat
+import time
+from pathlib import Path
+
+from gradscope.record.chunks import DATA, FINDINGS, INDEX, META
+
+FILES = (META, INDEX, DATA, FINDINGS)
+MOST_FOLDERS, MOST_ENTRIES, DEEPEST, SECONDS = 20_000, 400_000, 12, 2.0  # looked at, and for so long
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder holds a record: some of its files, all of them files themselves."""
+    found = {}
+    for name in FILES:
+        try:
+            found[name] = stat.S_ISREG(os.lstat(folder / name).st_mode)
+        except (OSError, ValueError):
+            continue
+    return (META in found or INDEX in found) and all(found.values())
+
+
+class Walk:
+    """Through folders, the nearest first, within bounds; `whole` is false where these were reached.
+
+    Links are not followed, and a folder is no run where one of its files is a link, or no file.
+    """
+
+    def __init__(self) -> None:
+        self._folders = self._entries = 0
+        self._until = time.monotonic() + SECONDS
+        self.whole = True
+
+    def below(self, root: Path) -> list[str]:
+        """The paths of the run folders below a root, relative to it; "" is the root."""
+        found: list[str] = []
+        level = [""]
+        for _ in range(DEEPEST + 1):
+            deeper: list[str] = []
+            for below in level:
+                if self._tired():
+                    self.whole = False
+                    return found
+                if self._visit(root, below, deeper):
+                    found.append(below)
+            level = sorted(deeper)
+        self.whole = self.whole and not level
+        return found
+
+    def _tired(self) -> bool:
+        return (
+            self._folders >= MOST_FOLDERS or self._entries >= MOST_ENTRIES or time.monotonic() > self._until
+        )
+
+    def _visit(self, root: Path, below: str, deeper: list[str]) -> bool:
+        """Whether a folder is a run's; adds the folders in it to `deeper`."""
+        self._folders += 1
+        candidate = False
+        try:
+            with os.scandir(root / below) as entries:
+                for entry in entries:
+                    self._entries += 1
+                    if entry.is_dir(follow_symlinks=False):
+                        deeper.append(f"{below}/{entry.name}" if below else entry.name)
+                    candidate = candidate or entry.name in FILES
+                    if self._entries >= MOST_ENTRIES:
+                        break
+        except (OSError, ValueError):
+            return False
+        return candidate and is_run(root / below)
+
+
+def written_at(folder: Path) -> float | None:
+    """When a run's files were last written, in seconds since the epoch; None where there are none."""
+    times = []
+    for name in FILES:
+        try:
+            times.append(os.stat(folder / name).st_mtime)
+        except (OSError, ValueError):
+            continue
+    return max(times, default=None)
