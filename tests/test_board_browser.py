@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,14 +53,14 @@ def cnn_without_zero_grad(folder: Path) -> Path:
     return run
 
 
-def with_names(folder: Path, names: tuple[str, ...], steps: int = 12) -> Path:
+def with_names(folder: Path, names: tuple[str, ...], steps: int = 12, every: int = 1) -> Path:
     """A healthy run of a small model whose layers have these names."""
     torch.manual_seed(0)
     model = nn.Sequential()
     for name in names:
         model.add_module(name, nn.Linear(3, 3))
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-    with gradscope.watch(model, optimizer, log_dir=folder, every=1) as scope:
+    with gradscope.watch(model, optimizer, log_dir=folder, every=every) as scope:
         for _ in range(steps):
             optimizer.zero_grad()
             model(torch.randn(8, 3)).square().mean().backward()
@@ -67,6 +68,23 @@ def with_names(folder: Path, names: tuple[str, ...], steps: int = 12) -> Path:
             scope.log(**{"<b>val</b> loss": 1.0})
     [run] = folder.iterdir()
     return run
+
+
+def growing_until_nan(folder: Path) -> None:
+    """Nobody calls zero_grad, and the rate is far too high: findings that follow from others. It is not ended."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    sgd = torch.optim.SGD(model.parameters(), lr=0.1)
+    with gradscope.watch(model, sgd, log_dir=folder, every=1):
+        for _ in range(90):
+            x = torch.randn(8, 4)
+            (model(x) - x[:, :2]).pow(2).mean().backward()
+            sgd.step()
+    [run] = folder.iterdir()
+    meta = json.loads((run / "meta.json").read_text())
+    (run / "meta.json").write_text(json.dumps({**meta, "status": "running"}))
+    for file in run.iterdir():
+        os.utime(file, (time.time() - 1000, time.time() - 1000))
 
 
 @dataclass
@@ -141,6 +159,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with_names(logdir / "b-small", ("first", "second"))
     with_names(logdir / "c-names", NAMES)
     with_names(logdir / "f-long", tuple(f"layer{i:02}" for i in range(60)), steps=3)
+    with_names(logdir / "g-held", ("first",), steps=40, every=16)
+    growing_until_nan(logdir / "h-nan")
     damaged = with_names(logdir / "d-damaged", ("first",))
     (damaged / "meta.json").write_text("{")
     return logdir
@@ -286,6 +306,52 @@ def test_hover_and_click(tab: Tab, runs: Path) -> None:
     tab.by("tooltip").wait_for(state="hidden")
 
 
+def test_what_was_not_measured(tab: Tab) -> None:
+    """Steps 0, 16 and 32 of 40 were measured: the rest is pale, and told; a click there shows the step it stands for."""
+    tab.open().choose_run("g-held").drawn()
+    tab.page.locator(".legend").get_by_text("not measured since").wait_for()
+    parts = tab.page.locator(".held-part").evaluate_all("all => all.map(one => one.getBoundingClientRect().left)")
+    assert [tab.cell("first.weight", step)[0] for step in (1, 17, 33)] == pytest.approx(parts, abs=1)
+    tab.page.mouse.move(*tab.cell("first.weight", 38.5))
+    tab.by("tooltip").get_by_text("measured at step 32, not since").wait_for()
+    tab.page.mouse.move(*tab.cell("first.weight", 14.5))
+    tab.by("tooltip").get_by_text("measured at step 0, then not until step 16").wait_for()
+    tab.page.mouse.click(*tab.cell("first.weight", 14.5))
+    tab.by("timeline").get_by_text("Step 0", exact=True).wait_for()
+    for step in (16, 32):
+        tab.by("timeline").get_by_role("button", name="Measured step after").click()
+        tab.by("timeline").get_by_text(f"Step {step}", exact=True).wait_for()
+    assert tab.by("timeline").get_by_role("button", name="Measured step after").is_disabled()
+    assert tab.by("norm").get_attribute("aria-label").endswith("at step 32")
+
+
+def test_consequences(tab: Tab) -> None:
+    """Folded under their cause; a click on one, or on its bar, opens it, with what it says."""
+    tab.open().choose_run("h-nan").drawn()
+    assert "not ended · last written" in tab.page.locator(".badge").inner_text()
+    folded = tab.by("consequence", "[data-code=GS201]")
+    assert folded.get_attribute("open") is None
+    folded.locator("summary").click()
+    tab.by("consequence", "[data-code=GS201][open]").get_by_text("What is GS201?").wait_for()
+    other = tab.by("consequence", ":not([data-code=GS201])").first.get_attribute("data-finding")
+    tab.page.locator(f".lane-bar.consequence[data-finding='{other}']").click()
+    tab.page.locator(f".consequence[open][data-finding='{other}'] .told").wait_for()
+
+
+def test_what_was_not_checked(tab: Tab) -> None:
+    """Where nothing was found, what nobody looked for is told beside it, and the card is not green."""
+
+    def answer(route: Any) -> None:
+        answered = route.fetch()
+        route.fulfill(json={**answered.json(), "unchecked": ["GS105 was not checked: no <b>"]})
+
+    tab.page.route(lambda url: "/run?run=g-held" in url, answer)
+    tab.open().choose_run("g-held").drawn()
+    card = tab.page.locator(".card.neutral")
+    assert "Nothing was found in 40 steps." in card.inner_text() and "not checked: no <b>." in card.inner_text()
+    assert 0 == tab.page.locator(".card.healthy").count()
+
+
 def test_statistics(tab: Tab, tmp_path: Path) -> None:
     """The switch asks for another picture; it is kept when the page is loaded again."""
     tab.open().choose_run("a-cnn").drawn()
@@ -360,7 +426,7 @@ def test_advice_is_copied(tab: Tab) -> None:
     copied = tab.page.evaluate("navigator.clipboard.readText()")
     place, advice = copied.split(": ", 1)
     assert advice.startswith("call sgd.zero_grad() before line") and advice in card.inner_text()
-    assert place in card.inner_text() and "_browser.py:" in place
+    assert place in card.text_content() and "_browser.py:" in place
 
 
 # -- several runs, and what is wrong with them ----------------------------------------------------------------------

@@ -84,7 +84,7 @@
         'p.hint',
         {},
         'Drag or Ctrl + wheel: zoom · Shift + drag: move · double click: all steps · ',
-        'click: curves and step · Escape: nothing marked · by keyboard: arrows, Enter, Space, + - 0',
+        'click: curves and step · keys: arrows, Enter, Space, Escape, + - 0',
       );
       this.stage = new g.Stage(axis, this.stageNode, {
         hover: (x, y, row) => this.hover(x, y, row),

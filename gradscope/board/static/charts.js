@@ -121,8 +121,8 @@
           marker: {size: 4, color: g.color('metric')},
         });
       }
-      panel.log =
-        panel.id === 'loss' && this.forcedLog !== null ? this.forcedLog : g.needsLog(values, panel.id === 'norm');
+      if (panel.id === 'loss') panel.log = this.forcedLog === null ? g.needsLog(values, false, 50) : this.forcedLog;
+      else panel.log = panel.rates ? g.ratesNeedLog(values) : g.needsLog(values, panel.id === 'norm');
       layout[`xaxis${suffix}`] = g.xAxis(this.axis, {anchor: on.yaxis});
       layout[`yaxis${suffix}`] = g.yAxis(values, panel.log, most, {domain, anchor: on.xaxis});
     }

@@ -230,6 +230,7 @@
         const {moment} = this;
         const around = moment.around || this.around(moment.step);
         g.refill(this.timeline, g.timelineOf(moment, around, {go: (to) => this.choose(null, to)}));
+        g.markCut(this.timeline);
       }
 
       // The measured steps before and after one, as far as the picture tells them apart.

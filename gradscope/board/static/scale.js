@@ -3,6 +3,7 @@
   'use strict';
 
   const USUAL = -3; // update / weight: about 1e-3 is healthy (the base-10 logarithm)
+  const BAR = 230; // pixels, as the style has it
   const WIDEST = 7; // decades around the median: an explosion must leave colours to what was before it
 
   // The range of each statistic. It only grows, so that the same colour means the same while one looks around.
@@ -66,16 +67,17 @@
       .map(([at, color]) => `${color} ${at * 100}%`)
       .join(', ');
     const bar = g.el('div.scale-bar', {style: {background: `linear-gradient(to right, ${stops})`}});
-    const ticks = scaleTicks(low, high).map((n) => {
+    const taken = []; // [from, to] pixels of the bar's labels; what is usual comes first
+    const ticks = [...scaleTicks(low, high)].sort((a, b) => (stat === 'update' ? (b === USUAL) - (a === USUAL) : 0)).map((n) => {
       const usual = stat === 'update' && n === USUAL;
       const at = (n - low) / (high - low);
       const edge = at < 0.08 ? '.first' : at > 0.92 ? '.last' : '';
-      return g.el(
-        `span.scale-tick${usual ? '.usual' : ''}${edge}`,
-        {style: {left: `${at * 100}%`}},
-        Number.isInteger(n) ? g.power(n) : g.show(10 ** n),
-        usual && ' usual',
-      );
+      const text = (Number.isInteger(n) ? g.power(n) : g.show(10 ** n)) + (usual ? ' usual' : '');
+      const wide = text.length * 6.5 + 6;
+      const left = at * BAR - (edge === '.first' ? 3 : edge ? wide - 3 : wide / 2);
+      if (taken.some(([from, to]) => left < to && from < left + wide)) return null;
+      taken.push([left, left + wide]);
+      return g.el(`span.scale-tick${usual ? '.usual' : ''}${edge}`, {style: {left: `${at * 100}%`}}, text);
     });
     return g.el(
       'div.legend',

@@ -78,7 +78,12 @@
     );
     return g.el(
       'div.table-frame',
-      {tabindex: '0', role: 'region', 'aria-label': `Timeline of ${one.title}`},
+      {
+        tabindex: '0',
+        role: 'region',
+        'aria-label': `Timeline of ${one.title}`,
+        onscroll: (event) => markOne(event.target),
+      },
       g.el('div.table-title', {}, one.title, one.lr && g.el('span.muted', {}, ` · ${one.lr}`)),
       g.el('table', {}, g.el('thead', {}, top, second), g.el('tbody', {}, lines)),
     );
@@ -133,5 +138,14 @@
     return g.el('p.muted', {}, `Not in this step: ${list.map((other) => other.title).join(', ')}.`);
   }
 
-  g.timelineOf = timelineOf;
+  // Tables that go on at their right are seen to.
+  function markCut(node) {
+    for (const frame of node.querySelectorAll('.table-frame')) markOne(frame);
+  }
+
+  function markOne(frame) {
+    frame.classList.toggle('cut', frame.scrollLeft + frame.clientWidth < frame.scrollWidth - 2);
+  }
+
+  Object.assign(g, {timelineOf, markCut});
 })((window.gradscope = window.gradscope || {}));
