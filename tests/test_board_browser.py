@@ -161,6 +161,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with_names(logdir / "f-long", tuple(f"layer{i:02}" for i in range(60)), steps=3)
     with_names(logdir / "g-held", ("first",), steps=40, every=16)
     growing_until_nan(logdir / "h-nan")
+    with_names(logdir / "i-empty", ("first",), steps=0)
     damaged = with_names(logdir / "d-damaged", ("first",))
     (damaged / "meta.json").write_text("{")
     return logdir
@@ -323,6 +324,36 @@ def test_what_was_not_measured(tab: Tab) -> None:
         tab.by("timeline").get_by_text(f"Step {step}", exact=True).wait_for()
     assert tab.by("timeline").get_by_role("button", name="Measured step after").is_disabled()
     assert tab.by("norm").get_attribute("aria-label").endswith("at step 32")
+
+
+def test_what_is_marked(tab: Tab) -> None:
+    """A click in the charts moves the marked cell and the line; Escape takes both away, a scroll the tooltip."""
+    tab.open().choose_run("a-cnn").drawn()
+    cell, pin = tab.page.locator(".cursor-cell"), tab.page.locator(".stage .pin")
+    x, _ = tab.cell("model", 40.5)
+    box = tab.by("loss").bounding_box()
+    tab.page.mouse.click(x, box["y"] + 30)
+    tab.by("timeline").get_by_text("Step 40", exact=True).wait_for()
+    around = cell.bounding_box()
+    assert around["x"] <= x <= around["x"] + around["width"] and pin.bounding_box()["x"] == pytest.approx(x, abs=5)
+    tab.page.mouse.move(*tab.cell("model", 30.5))
+    tab.by("tooltip").wait_for()
+    tab.page.evaluate("window.scrollBy(0, 40)")
+    tab.by("tooltip").wait_for(state="hidden")
+    tab.page.keyboard.press("Escape")
+    cell.wait_for(state="hidden")
+    assert pin.is_hidden() and 0 == tab.page.locator(".card.chosen").count()
+
+
+def test_a_run_without_steps(tab: Tab) -> None:
+    """One sentence, and nothing of the run before."""
+    tab.page.set_viewport_size({"width": 1280, "height": 500})
+    tab.open().choose_run("a-cnn").drawn()
+    tab.page.locator(".peek").wait_for()
+    tab.choose_run("i-empty").ready()
+    tab.by("message").filter(has_text="nothing to draw").wait_for()
+    assert tab.page.locator(".peek").is_hidden() and tab.by("timeline").is_hidden()
+    assert "model.0" not in tab.page.locator("main").inner_text()
 
 
 def test_consequences(tab: Tab) -> None:

@@ -172,6 +172,7 @@
       last = picture.edges[i + 1] - 1;
     if (picture.rows[i] > 1) return `${g.span(first, last)} · ${g.plural(picture.rows[i], 'row')} measured`;
     if (last <= first) return `step ${g.count(first)}`;
+    if (picture.held && picture.held[i] !== i) return g.span(first, last); // a line tells when it was measured
     const end = last + 1 >= picture.end;
     if (!standingAt(picture, i).long)
       return `step ${g.count(first)} · ${end ? 'until the end' : `next measured: ${g.count(last + 1)}`}`;

@@ -247,10 +247,8 @@
 
       peekText() {
         const node = this.chosenNode;
-        if (!node) {
-          this.peek.hidden = true;
-          return;
-        }
+        this.peekOrNot();
+        if (!node) return;
         g.fill(
           this.peek,
           g.el('span.arrow', {}, '↓'),
@@ -263,7 +261,12 @@
       }
 
       peeked(seen) {
-        this.peek.hidden = seen || this.detail.hidden || !this.stream || !this.chosenNode;
+        this.detailSeen = seen;
+        this.peekOrNot();
+      }
+
+      peekOrNot() {
+        this.peek.hidden = this.detailSeen || this.detail.hidden || !this.stream || !this.chosenNode;
       }
     };
 })((window.gradscope = window.gradscope || {}));
