@@ -3,11 +3,13 @@ from __future__ import annotations
 
 import linecache
 import math
+import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Mapping
 
 from gradscope.events import Site
+from gradscope.plain import printable, sentence
 
 SEVERITIES = ("error", "warning", "info")  # from worst to mildest
 MAX_NAMES = 20
@@ -61,6 +63,20 @@ class Finding:
     def text(self) -> str:
         """The message, filled in."""
         return self.message.format_map({k: show(v) for k, v in self.evidence.items()})
+
+    @property
+    def line(self) -> str:
+        """All in one line, with the first advice: "GS101 missing-zero-grad (step 1): ... Help: ..."."""
+        told = f"{self.code} {self.name} (step {self.steps[0] if self.step < 0 else self.step}): {self.text}"
+        return sentence(f"{told}. Help: {self.advice[0].text}" if self.advice else told)
+
+    def __str__(self) -> str:
+        place = "" if self.where is None else f"{shorten(self.where.file, _here())}:{self.where.line}: "
+        return sentence(f"{place}{self.severity} {self.line}")
+
+    def __repr__(self) -> str:
+        first, last = self.steps
+        return f"<Finding {printable(self.id)}: {self.severity}, steps {first}-{last}: {self.text!r}>"
 
     def detected(self, step: int) -> Finding:
         """The same finding, with the row of its first detection and the source lines of its place."""
@@ -130,13 +146,24 @@ def _advice(line: Mapping[str, Any]) -> Advice:
 
 
 def shorten(file: str, base: Path | None) -> str:
-    """A path as people write it: relative to `base` where it lies below, else as it is."""
+    """A path as people write it: relative to `base` where it lies below, else as it is, but for detours ("a/../b")."""
     if base is None:
         return file
     try:
-        return str(Path(file).resolve().relative_to(base.resolve()))
+        real = Path(file).resolve()
+        if real.is_relative_to(base.resolve()):
+            return str(real.relative_to(base.resolve()))
+        straight = os.path.normpath(file) if file else file
+        return straight if Path(straight).resolve() == real else file  # a/.. is elsewhere where a is a link
     except (ValueError, OSError):
         return file
+
+
+def _here() -> Path | None:
+    try:
+        return Path.cwd()
+    except OSError:  # it has been removed
+        return None
 
 
 def show(value: Any) -> str:

@@ -5,13 +5,7 @@ import warnings
 
 from gradscope.errors import FAMILIES, GradscopeWarning
 from gradscope.findings import Finding
-from gradscope.plain import printable, sentence
-
-
-def text(finding: Finding) -> str:
-    """The finding in one line, with the first advice."""
-    told = f"{finding.code} {finding.name} (step {finding.step}): {finding.text}"
-    return sentence(f"{told}. Help: {finding.advice[0].text}" if finding.advice else told)
+from gradscope.plain import printable
 
 
 def warn(finding: Finding) -> None:
@@ -21,4 +15,4 @@ def warn(finding: Finding) -> None:
     """
     category = FAMILIES.get(finding.code[:3], GradscopeWarning)
     file, line = ("<unknown>", 0) if finding.where is None else (printable(finding.where.file), finding.where.line)
-    warnings.warn_explicit(text(finding), category, file, line, registry={})
+    warnings.warn_explicit(finding.line, category, file, line, registry={})
