@@ -308,7 +308,7 @@ def test_hover_and_click(tab: Tab, runs: Path) -> None:
 
 
 def test_what_was_not_measured(tab: Tab) -> None:
-    """Steps 0, 16 and 32 of 40 were measured: the rest is pale, and told; a click there shows the step it stands for."""
+    """Steps 0, 16 and 32 of 40 were measured: the rest is pale, and told; a click there shows that step."""
     tab.open().choose_run("g-held").drawn()
     tab.page.locator(".legend").get_by_text("not measured since").wait_for()
     parts = tab.page.locator(".held-part").evaluate_all("all => all.map(one => one.getBoundingClientRect().left)")

@@ -58,7 +58,8 @@
     while (course.held && i >= 0 && !Number.isFinite(course.mean[i]) && !course.not_finite[i]) i--;
     if (i < 0 || !Number.isFinite(course.mean[i]) || end - x[i] <= 1) return [];
     const line = {width: 1, color: faint(color, 0.55), dash: '2px,3px'};
-    return [{type: 'scatter', mode: 'lines', hoverinfo: 'skip', ...more, x: [x[i], end], y: [course.mean[i], course.mean[i]], line}];
+    const y = [course.mean[i], course.mean[i]];
+    return [{type: 'scatter', mode: 'lines', hoverinfo: 'skip', ...more, x: [x[i], end], y, line}];
   }
 
   // A line with the band from lowest to highest around it, in one colour. The band stops at gaps.

@@ -2,8 +2,8 @@
 (function (g) {
   'use strict';
 
-  // `chosen`: {finding, stream}; `open`: ids of the consequences that are unfolded. `act`: {choose(finding), page(code)}.
-  // Consequences are folded under their cause.
+  // `chosen`: {finding, stream}; `open`: ids of the consequences that are unfolded; `act`: {choose(finding),
+  // page(code)}. Consequences are folded under their cause.
   function findingCards(run, chosen, open, act) {
     const byId = new Map(run.findings.map((finding) => [finding.id, finding]));
     const folded = new Set(run.findings.flatMap((finding) => finding.then || []));
@@ -148,7 +148,7 @@
         type: 'button',
         'data-testid': 'copy-advice',
         onclick: async () => {
-          const done = await copy(whole);
+          const done = await g.copy(whole);
           button.textContent = done ? 'Copied' : 'Not copied';
           g.say(done ? 'copied' : 'the browser did not allow to copy');
           setTimeout(() => {
@@ -160,31 +160,6 @@
       'Copy',
     );
     return g.el('div.advice', {}, g.el('p', {}, g.el('b', {}, 'help: '), text), button);
-  }
-
-  async function copy(text) {
-    try {
-      await navigator.clipboard.writeText(text);
-      return true;
-    } catch {
-      return copyByHand(text);
-    }
-  }
-
-  // Where the clipboard is not given to a frame or a plain http page.
-  function copyByHand(text) {
-    const area = g.el('textarea.only-heard', {value: text, 'aria-hidden': 'true'});
-    const focused = document.activeElement;
-    document.body.append(area);
-    area.select();
-    try {
-      return document.execCommand('copy');
-    } catch {
-      return false;
-    } finally {
-      area.remove();
-      if (focused) focused.focus({preventScroll: true});
-    }
   }
 
   function consequences(finding, told) {
@@ -249,7 +224,8 @@
           .join('; '),
       ],
     ].filter(([, value]) => value);
-    const notes = [...(run.unchecked || []), ...(meta.notes || []), ...Object.entries(meta.blind || {}).map(([what, why]) => `${what}: ${why}`)];
+    const blind = Object.entries(meta.blind || {}).map(([what, why]) => `${what}: ${why}`);
+    const notes = [...(run.unchecked || []), ...(meta.notes || []), ...blind];
     return g.el(
       'details.about',
       {open},

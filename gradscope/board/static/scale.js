@@ -68,8 +68,10 @@
       .join(', ');
     const bar = g.el('div.scale-bar', {style: {background: `linear-gradient(to right, ${stops})`}});
     const taken = []; // [from, to] pixels of the bar's labels; what is usual comes first
-    const ticks = [...scaleTicks(low, high)].sort((a, b) => (stat === 'update' ? (b === USUAL) - (a === USUAL) : 0)).map((n) => {
-      const usual = stat === 'update' && n === USUAL;
+    const isUsual = (n) => stat === 'update' && n === USUAL;
+    const candidates = scaleTicks(low, high).sort((a, b) => isUsual(b) - isUsual(a));
+    const ticks = candidates.map((n) => {
+      const usual = isUsual(n);
       const at = (n - low) / (high - low);
       const edge = at < 0.08 ? '.first' : at > 0.92 ? '.last' : '';
       const text = (Number.isInteger(n) ? g.power(n) : g.show(10 ** n)) + (usual ? ' usual' : '');

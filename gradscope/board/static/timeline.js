@@ -95,7 +95,8 @@
 
   function site(call) {
     if (!call) return null;
-    if (!call.known || call.file === null) return g.el('div.site.muted', {}, call.known ? 'not called' : 'no longer in the record');
+    if (!call.known) return g.el('div.site.muted', {}, 'no longer in the record');
+    if (call.file === null) return g.el('div.site.muted', {}, 'not called');
     const file = String(call.file).split(/[\\/]/).pop();
     const times = call.times > 1 ? ` ×${call.times}` : '';
     return g.el('div.site', {title: `${call.file}:${call.line}`}, g.name(`${file}:${call.line}${times}`, 14));
