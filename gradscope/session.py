@@ -260,4 +260,4 @@ class Session:
         """The bill: our own time against the loop's."""
         own = DISPATCHER.seconds + self._aside
         elapsed = time.perf_counter() - self._started
-        self.recorder.meta.overhead = own / max(1e-9, elapsed - own)
+        self.recorder.meta.seconds, self.recorder.meta.overhead = own, own / max(1e-9, elapsed - own)

@@ -17,8 +17,10 @@ from torch import nn
 
 import gradscope
 from gradscope.events import Point
+from gradscope.record.metrics import MetricSums
 from gradscope.record.reader import read_record
 from gradscope.record.run_folder import RunFolder
+from tests.boards import Writer, arrays, scalars, table
 from tests.test_tensorboard import CHROMIUM, FLAGS, free_port, wait_for
 
 TAB = "/data/plugin_entry.html?name=gradscope"  # what TensorBoard shows in its frame
@@ -87,6 +89,26 @@ def growing_until_nan(folder: Path) -> None:
         os.utime(file, (time.time() - 1000, time.time() - 1000))
 
 
+def only_losses(folder: Path) -> None:
+    """As `budget=0` leaves it, with two metrics of one name."""
+    one = table(0, ["a.weight"])
+    writer = Writer(folder, one)
+    writer.rows(one, [scalars(row, 1.0, wiring=0) for row in range(9)])
+    for number, value in enumerate((0.25, 0.75)):
+        metric = MetricSums(number, "acc", "log", (), number)
+        for row in range(9):
+            writer.folder.metric(metric, row, value)
+    writer.flush("finished")
+
+
+def measured_late(folder: Path) -> None:
+    """As where the first gradients of a record are damaged."""
+    one = table(0, ["a.weight", "a.bias"])
+    writer = Writer(folder, one)
+    writer.rows(one, [scalars(row, 1.0) for row in range(40)], [arrays(row, 2) for row in range(20, 40)])
+    writer.flush("finished")
+
+
 @dataclass
 class Tab:
     """A page of the browser, what it complained of, and how to look at it."""
@@ -113,9 +135,11 @@ class Tab:
         return self
 
     def choose_run(self, name: str) -> Tab:
-        options = self.by("run-select").locator("option")
-        options.first.wait_for(state="attached")
-        runs = self.ready().by("run-select").locator("option").evaluate_all("all => all.map(one => one.value)")
+        self.by("run-select").locator("option").first.wait_for(state="attached")
+        return self.ready().choose_run_at_once(name)
+
+    def choose_run_at_once(self, name: str) -> Tab:
+        runs = self.by("run-select").locator("option").evaluate_all("all => all.map(one => one.value)")
         [run] = [run for run in runs if run.startswith(name)]
         self.by("run-select").select_option(run)
         return self
@@ -155,6 +179,8 @@ def browser() -> Iterator[Any]:
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A log directory with two models, hostile names and a damaged record."""
     logdir = tmp_path_factory.mktemp("runs")
+    only_losses(logdir / "f-losses")
+    measured_late(logdir / "g-late")
     cnn_without_zero_grad(logdir / "a-cnn")
     with_names(logdir / "b-small", ("first", "second"))
     with_names(logdir / "c-names", NAMES)
@@ -424,6 +450,21 @@ def test_zoom(tab: Tab, tmp_path: Path) -> None:
     tab.page.wait_for_function(f"() => ({SIZE})().from === 0 && ({SIZE})().to === 60")
 
 
+def test_a_button_that_is_let_go_outside(tab: Tab) -> None:
+    """Just beyond the edge of the pictures: back inside nothing is being dragged."""
+    mouse = tab.open().choose_run("b-small").drawn().page.mouse
+    tab.page.locator(".stage").evaluate("stage => stage.scrollIntoView({block: 'end'})")
+    box = tab.page.locator(".stage").bounding_box()
+    x, bottom = box["x"] + box["width"] / 2, box["y"] + box["height"]
+    mouse.move(x, bottom - 3)
+    mouse.down()
+    mouse.move(x, bottom + 1)
+    mouse.up()
+    mouse.move(x + 100, bottom - 40)
+    tab.page.locator(".crosshair").wait_for()
+    assert not tab.page.locator(".drag-band").is_visible()
+
+
 def test_by_keyboard_alone(tab: Tab) -> None:
     """A cursor that arrows move, read aloud; Enter chooses, Space closes a module; the rule's page and back."""
     tab.open().choose_run("a-cnn").drawn()
@@ -542,6 +583,58 @@ def test_a_damaged_record(tab: Tab) -> None:
     assert 1 == tab.by("message").locator("visible=true").count()
     tab.choose_run("b-small").drawn()
     assert 0 == tab.by("message").filter(has_text="damaged").count()
+
+
+def test_a_late_answer_of_another_run(tab: Tab) -> None:
+    """It is dropped where a run that cannot be read was chosen meanwhile; a zoom asks for what is shown until then."""
+    tab.open().choose_run("b-small").drawn()
+    held: list[Any] = []
+    tab.page.route("**/run?*", lambda route: held.append(route))
+    tab.choose_run("c-names")
+    asked: list[str] = []
+    tab.page.on("request", lambda request: asked.append(request.url) if "/heatmap?" in request.url else None)
+    with tab.page.expect_request("**/heatmap?*"):
+        tab.by("heatmap").press("+")
+    assert asked and all("run=b-small" in url for url in asked)
+    tab.by("heatmap").press("-")  # and is asked for again when the run is closed
+    tab.choose_run_at_once("d-damaged")
+    sentence = tab.by("message").filter(has_text="damaged")
+    sentence.wait_for()
+    with tab.page.expect_response("**/run?*"):
+        held[0].continue_()
+    tab.page.wait_for_timeout(400)
+    assert sentence.is_visible() and not tab.by("heatmap").is_visible()
+    tab.page.unroute("**/run?*")
+
+
+def test_only_losses(tab: Tab) -> None:
+    """Said in the pictures' places, nothing is asked for in vain; metrics of one name are told apart."""
+    tab.open().choose_run("f-losses").ready()
+    tab.by("timeline").get_by_text("there is no timeline").wait_for()
+    charts = tab.page.locator(".charts")
+    charts.get_by_text("0.25 at 8").wait_for()
+    charts.get_by_text("0.75 at 8").wait_for()
+
+
+def test_steps_before_the_first_measured_one(tab: Tab) -> None:
+    """Zoomed to them there is no cell to point at, and nothing breaks."""
+    tab.open().choose_run("g-late").drawn()
+    tab.page.mouse.move(*tab.cell("a.weight", 1))
+    tab.page.mouse.down()
+    tab.page.mouse.move(*tab.cell("a.weight", 8), steps=4)
+    with tab.page.expect_response("**/parameter?*"):
+        tab.page.mouse.up()
+    tab.page.wait_for_timeout(300)
+    assert tab.range()[1] < 20
+    x, y = tab.cell("a.weight", 4)
+    tab.page.mouse.move(x, y)
+    tab.page.mouse.move(x, tab.page.locator(".curves-picture").bounding_box()["y"] + 60)
+    for key in ("ArrowLeft", "ArrowRight", "Enter"):
+        tab.by("heatmap").press(key)
+    tab.page.mouse.click(x, y)
+    with tab.page.expect_response("**/moment?*") as answer:
+        tab.page.mouse.click(x, y)
+    assert 200 == answer.value.status
 
 
 def test_no_runs(tab: Tab, addresses: list[str]) -> None:

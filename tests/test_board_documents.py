@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import sys
 import threading
 import time
 from pathlib import Path
@@ -94,6 +95,15 @@ def test_no_other_run_can_be_asked_for(tmp_path: Path, name: str) -> None:
         documents(tmp_path / "logs").get("run", {"run": name.replace("/etc", str(tmp_path / "outside"))})
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="file systems elsewhere refuse such names")
+def test_a_name_that_is_no_text(tmp_path: Path) -> None:
+    """It is listed in a form that can be asked for: a browser cannot send a lone surrogate."""
+    plain_run(tmp_path / os.fsdecode(b"lat\xe9in"))
+    [name] = names_of(tmp_path)
+    assert "lat\\xe9in" == name
+    assert name == documents(tmp_path).get("run", {"run": name})["run"]
+
+
 def test_a_new_run_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A listing is good for a moment only; one that is asked for by name is looked for again."""
     runs = Runs({"": tmp_path})
@@ -120,6 +130,8 @@ def test_log_directories() -> None:
     assert {"": Path("/x/y")} == roots_of("/x/y", "")[0]
     assert {"a": Path("/x"), "b": Path("/y")} == roots_of("", "a:/x,b:/y")[0]
     assert {"": Path("/x"), "y": Path("/z/y")} == roots_of("", "/x,/z/y")[0]
+    several = {"": Path("/a/x"), "x": Path("/b/x"), "x (2)": Path("/c/x"), "x (3)": Path("/d/x")}
+    assert several == roots_of("", "/a/x,/b/x,/c/x,/d/x")[0]
     assert ({}, "") == roots_of("", "")
     roots, note = roots_of("", "a:gs://bucket/x,b:/y")
     assert {"b": Path("/y")} == roots
@@ -301,6 +313,19 @@ def test_curves(tmp_path: Path) -> None:
     zoomed = documents(tmp_path).get("curves", {"run": ".", "from": "1", "to": "3"})
     assert [1, 2, 3, 4] == values(zoomed["edges"])
     assert [1] == values(zoomed["metrics"][0]["steps"])
+
+
+@pytest.mark.parametrize("without", [0, 1])
+def test_the_loss_of_a_stream_in_which_an_optimizer_has_none(tmp_path: Path, without: int) -> None:
+    """Its backward starts from gradients: the other one's loss is shown, whichever is first."""
+    tables = [table(i, [f"p{i}"], variable=f"opt{i}") for i in range(2)]
+    writer = Writer(tmp_path, *tables, streams=((0, 1),))
+    for i, one in enumerate(tables):
+        bits, own = (int(Wiring.NO_LOSS), NAN) if i == without else (0, 0.5)
+        writer.rows(one, [(row, own, 0.5, *scalars(row, own, bits)[3:]) for row in range(3)])
+    writer.flush()
+    found = documents(tmp_path).get("curves", {"run": "."})["loss"]
+    assert ([0.5] * 3, [0] * 3) == (values(found["mean"]), values(found["not_finite"]))
 
 
 def test_rates_that_are_the_same_share_a_curve(tmp_path: Path) -> None:

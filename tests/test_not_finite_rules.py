@@ -138,6 +138,14 @@ def test_gs605_names_the_batch_and_explains_the_rest() -> None:
     assert [("GS605", None), ("GS201", "GS605")] == [(f.code, f.caused_by) for f in diagnosis.findings]
 
 
+def test_gs605_blames_no_batch_where_the_tensor_is_not_known() -> None:
+    """It may have been computed of a batch that is fine: the logarithm of a negative target."""
+    unknown = LossOrigin(2, "constant", operations=("subtraction",), role="target", after="head.weight")
+    (finding,) = found(InputNotFinite(), [2.0, 1.5, NAN, NAN, NAN], unknown)
+    assert finding.text.startswith("a tensor of step 2 is not finite: what goes into subtraction and has no gradient")
+    assert "a logarithm" in finding.advice[0].text and "drop" not in finding.advice[0].text
+
+
 @pytest.mark.parametrize(("rows", "count"), [(2, 0), (3, 1)])
 def test_gs605_asks_for_three_in_a_row(rows: int, count: int) -> None:
     """Or for the end of the run."""

@@ -105,6 +105,24 @@ def test_wide_with_what_was_not_judged(golden) -> None:
     golden(terminal.render(told, width=160))
 
 
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"seconds": 0.21, "overhead": 3.7}, "watched for 0.2 s of the run's time"),
+        ({"seconds": 21.0, "overhead": 0.042}, "watched for 4.2 % of the run's time"),
+        ({"strides": [(0, 1), (32, 256)], "rows": 48}, "norms measured at 33 of 48 steps"),
+        ({"strides": [(0, 1), (32, 4), (64, 0)], "rows": 90}, "norms measured at 40 of 90 steps"),
+        ({"strides": [(0, 1), (32, 36)], "rows": 60_000}, "norms measured at 1 of 36 steps"),
+        ({"strides": [(0, 0)], "rows": 9}, "norms not measured"),
+    ],
+)
+def test_the_bill(changes: dict[str, object], told: str) -> None:
+    """Of a short run seconds: a share of nearly nothing says nothing. What was measured, as numbers or as a share."""
+    meta = dataclasses.replace(Meta(rows=100, overhead=0.01), **changes)  # type: ignore[arg-type]
+    shown = terminal.render(Report(meta, (), {}))
+    assert told in " ".join(shown.split())
+
+
 def test_markup_in_the_users_text_is_text() -> None:
     """Square brackets, escape codes and braces in names and paths are shown, not obeyed."""
     nasty = dataclasses.replace(UNRELATED, evidence={"names": "[bold red]x[/] {y} layers[0]"})

@@ -40,9 +40,12 @@ def _at(optimizer: OptimizerRecord, axis: Axis) -> tuple[Array, Array]:
 
 
 def _loss(stream: Stream, axis: Axis) -> tuple[Array, Array]:
-    at, there = _at(stream.optimizers[0], axis)
-    known = (np.asarray(stream.optimizers[0].wiring)[at] & int(Wiring.NO_LOSS)) == 0
-    return np.asarray(stream.loss)[at], there & known
+    """The loss of each row, and whether there is one: of any of the optimizers."""
+    at, known = _at(stream.optimizers[0], axis)[0], np.zeros(len(axis.rows), np.bool_)
+    for optimizer in stream.optimizers:
+        mine, there = _at(optimizer, axis)
+        known |= there & ((np.asarray(optimizer.wiring)[mine] & int(Wiring.NO_LOSS)) == 0)
+    return np.asarray(stream.loss)[at], known
 
 
 def _norm(stream: Stream, axis: Axis) -> tuple[Array, Array]:

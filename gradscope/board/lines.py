@@ -7,7 +7,7 @@ from typing import Iterator, Sequence
 import numpy as np
 
 from gradscope.errors import UsageError
-from gradscope.record.record import Array, OptimizerRecord, Parameter, Stream
+from gradscope.record.record import Array, OptimizerRecord, Parameter
 
 MOST_LINES = 1 << 16
 
@@ -99,8 +99,3 @@ class Lines:
 
 def _whole(text: str) -> bool:
     return text.isascii() and text.isdecimal() and len(text) <= 9
-
-
-def names_of(stream: Stream) -> list[str]:
-    """The parameters' names in tree order."""
-    return [_parameter(stream.optimizers, place).name for place in tree_order(stream.optimizers)]

@@ -1,6 +1,7 @@
 """Which runs there are below a log directory, by name: the only folders that are ever opened."""
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import threading
@@ -68,9 +69,14 @@ class Runs:
         walk = Walk()
         for name, root in self._roots.items():
             for below in walk.below(root):
-                found.setdefault("/".join(part for part in (name, below) if part) or ".", (root, below))
+                found.setdefault(_told("/".join(part for part in (name, below) if part) or "."), (root, below))
         self._whole = walk.whole
         self._found = {name: found[name] for name in sorted(found, key=natural)}
+
+
+def _told(path: str) -> str:
+    """A path as a name that a browser can send back: bytes that are no UTF-8 are written out."""
+    return path if path.isascii() else os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def natural(name: str) -> tuple[tuple[int, int, str], ...]:
@@ -89,9 +95,15 @@ def roots_of(logdir: str, spec: str) -> tuple[dict[str, Path], str]:
     roots: dict[str, Path] = {}
     for name, path in asked:
         if not _REMOTE.match(path):
-            free = name if name not in roots else os.path.basename(path.rstrip("/")) or path
-            roots.setdefault(free, Path(path).expanduser())
+            roots[_unused(name, path, roots)] = Path(path).expanduser()
     return roots, _left_out(remote)
+
+
+def _unused(name: str, path: str, roots: Mapping[str, Path]) -> str:
+    """`name`; where another root has it the folder's own, numbered where that is taken, too."""
+    own = os.path.basename(path.rstrip("/")) or path
+    names = itertools.chain((name, own), (f"{own} ({number})" for number in itertools.count(2)))
+    return next(name for name in names if name not in roots)
 
 
 def _named(part: str) -> tuple[str, str]:

@@ -65,7 +65,7 @@ class UnownedParametersProbe(Probe):
         place, upstream = _place(scene, named)
         fact = UnownedParameter(
             scene.row,
-            named.name if named else f"a parameter of shape {tuple(leaf.shape)}",
+            scene.names.name(leaf) or f"a parameter of shape {tuple(leaf.shape)}",
             tuple(leaf.shape),
             place,
             upstream,

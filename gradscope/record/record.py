@@ -146,6 +146,7 @@ class Meta:
     rows: int = 0
     backwards: int = 0
     overhead: float = 0.0  # gradscope's own time against the loop's
+    seconds: float = 0.0  # gradscope's own time
     budget: float = 0.0  # the share of the loop's time that all but watching the calls was to keep to
     strides: list[tuple[int, int]] = field(default_factory=list)  # (row, k): from there every k-th is measured; 0: none
     blind: dict[str, str] = field(default_factory=dict)  # what could not be seen -> why
@@ -156,6 +157,13 @@ class Meta:
     def stride(self) -> int:
         """k, where every k-th row is measured now; 0: none."""
         return self.strides[-1][1] if self.strides else 1
+
+    @property
+    def measured(self) -> int:
+        """In how many rows norms were measured as it was their turn; triggers measure others, too."""
+        ends = [row for row, _ in self.strides[1:]] + [self.rows]
+        turns = (-(-(end - row) // k) for (row, k), end in zip(self.strides, ends) if k and end > row)
+        return sum(turns) if self.strides else self.rows
 
     @property
     def ended(self) -> bool:

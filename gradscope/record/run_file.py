@@ -126,7 +126,8 @@ def _meta(data: Mapping[str, Any]) -> Meta:
     meta.argv = tuple(str(a) for a in data["argv"])
     meta.rows, meta.backwards = int(data.get("rows", 0)), int(data.get("backwards", 0))
     meta.exit_code = None if data.get("exit_code") is None else int(data["exit_code"])
-    meta.overhead, meta.budget = float(data.get("overhead", 0.0)), float(data.get("budget", 0.0))
+    meta.overhead, meta.seconds = float(data.get("overhead", 0.0)), float(data.get("seconds", 0.0))
+    meta.budget = float(data.get("budget", 0.0))
     meta.optimizers = [str(kind) for kind in data.get("optimizers", ())]
     meta.strides = [(int(row), int(stride)) for row, stride in data.get("strides", ())]
     meta.blind = {str(what): str(why) for what, why in dict(data.get("blind", {})).items()}

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Mapping
+from typing import Mapping, Sequence
 
 from gradscope.findings import Finding
 from gradscope.record.metrics import NONE_LOGGED
@@ -58,7 +58,7 @@ class Report:
         for code, why in self.skipped.items():
             if why != NONE_LOGGED:
                 codes.setdefault(why, []).append(code)
-        return [f"{', '.join(c)} {'was' if len(c) == 1 else 'were'} not checked: {why}" for why, c in codes.items()]
+        return [f"{', '.join(c)} {_verb(c)} not checked: {why}" for why, c in codes.items()]
 
 
 def how_it_ended(meta: Meta, since: float | None = None) -> str:
@@ -71,6 +71,10 @@ def how_it_ended(meta: Meta, since: float | None = None) -> str:
         return told if since is None else f"{told}: it was last written {_span(since)} before this report"
     how = {"crashed": "the run crashed", "interrupted": "the run was interrupted"}.get(meta.status, "")
     return f"{how} (exit code {meta.exit_code})" if how and meta.exit_code else how
+
+
+def _verb(names: Sequence[str]) -> str:
+    return "was" if len(names) == 1 and not names[0].endswith("s") else "were"
 
 
 def _span(seconds: float) -> str:

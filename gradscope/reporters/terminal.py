@@ -10,6 +10,7 @@ from rich.text import Text
 
 from gradscope.findings import Finding, shorten
 from gradscope.plain import lines_of, printable
+from gradscope.record.record import Meta
 from gradscope.reporters.grid import crop
 from gradscope.reporters.report import Report, plural
 
@@ -98,6 +99,20 @@ def _quote(console: Console, finding: Finding) -> None:
             console.print(Text(f"{_INDENT}{'':>{gutter}} | {caret}^ {label}", "cyan"), soft_wrap=True)
 
 
+def _bill(meta: Meta) -> str:
+    """What watching took: a share, or seconds where it was less than one; and how much was measured."""
+    took = f"{meta.seconds:.1g} s" if 0 < meta.seconds < 0.95 else f"{100 * meta.overhead:.1f} %"
+    if meta.stride == 1:
+        sampled = ""
+    elif not meta.measured:
+        sampled = ", norms not measured"
+    elif meta.rows < 4 * meta.stride or not meta.stride:
+        sampled = f", norms measured at {meta.measured} of {meta.rows:,} steps"
+    else:
+        sampled = f", norms measured at 1 of {meta.stride} steps"
+    return f"watched for {took} of the run's time{sampled}"
+
+
 def _summary(console: Console, report: Report) -> None:
     meta = report.meta
     if meta.rows == 0 and not report.findings:
@@ -106,10 +121,7 @@ def _summary(console: Console, report: Report) -> None:
             sentence = f"no optimizer step was seen in {meta.backwards} backwards: nothing to diagnose"
         console.print(Text(f"gradscope: {sentence}."), soft_wrap=True)
     else:
-        sentence = f"{report.tally()} in {plural(meta.rows, 'step')}"
-        sampled = f", norms measured at 1 of {meta.stride} steps" if meta.stride > 1 else ""
-        sampled = sampled if meta.stride else ", norms not measured"
-        sentence += f" (watched for {100 * meta.overhead:.1f} % of the run's time{sampled})."
+        sentence = f"{report.tally()} in {plural(meta.rows, 'step')} ({_bill(meta)})."
         hints = [f"gradscope explain {report.findings[0].code}"] if report.findings else []
         if report.folder is not None and report.findings:
             hints.append(f"gradscope report {shorten(str(report.folder), report.base)}")

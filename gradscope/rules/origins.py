@@ -8,7 +8,7 @@ import numpy as np
 from gradscope.facts.fact import newest_of
 from gradscope.facts.not_finite import GradientOrigin, LossOrigin
 from gradscope.findings import list_names
-from gradscope.record.record import Array, Record, Stream, Wiring
+from gradscope.record.record import Array, OptimizerRecord, Record, Stream, Wiring
 
 _WHY = {
     "hooks": "activation checkpointing or the like keeps values aside, which are not to be computed again",
@@ -89,8 +89,15 @@ def _concerns(optimizers: tuple[int, ...], stream: Stream) -> bool:
 
 
 def known_losses(stream: Stream) -> Array:
-    """# (rows,) bool: where a loss is known."""
-    return np.asarray((stream.optimizers[0].wiring & Wiring.NO_LOSS) == 0)
+    """# (rows,) bool: where a loss is known, of any of the optimizers."""
+    alike = (o.wiring for o in stream.optimizers if len(o.rows) == len(stream.rows))
+    return np.asarray(np.logical_or.reduce([(wiring & Wiring.NO_LOSS) == 0 for wiring in alike]))
+
+
+def with_loss(stream: Stream, at: int) -> OptimizerRecord:
+    """The first optimizer that has a loss in a row."""
+    alike = [o for o in stream.optimizers if len(o.rows) == len(stream.rows)]
+    return next((o for o in alike if not o.wiring[at] & Wiring.NO_LOSS), alike[0])
 
 
 def began(fact: LossOrigin | None) -> str:

@@ -148,6 +148,7 @@
     closed() {
       this.busy(false);
       this.dropStream();
+      this.turns.run = (this.turns.run || 0) + 1; // another run's may still be on its way
       this.run = null;
       this.cards = '';
       this.header.setRun(null, null);

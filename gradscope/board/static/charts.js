@@ -46,8 +46,8 @@
         list.push({id: 'norm', title: 'Gradient norm', height: 46, course: g.measuredOnly(norm), color: 'norm'});
       }
       if (lr.length) list.push({id: 'lr', title: 'Learning rate', height: 38, rates: lr});
-      for (const metric of metrics.slice(0, MOST_METRICS)) {
-        list.push({id: `metric-${metric.name}`, title: metric.name, height: 56, metric});
+      for (const [i, metric] of metrics.slice(0, MOST_METRICS).entries()) {
+        list.push({id: `metric-${i}-${metric.name}`, title: metric.name, height: 56, metric});
       }
       const more = Math.min(1.6, Math.max(1, window.innerHeight / 900)); // tall windows have room for taller pictures
       for (const panel of list) panel.height = Math.round(panel.height * more);

@@ -55,7 +55,7 @@
 
       // The measured step that the cell at a row shows.
       chooseCell(node, row) {
-        if (row === null || !this.heatmap.picture) this.choose(node, row);
+        if (row === null || this.heatmap.empty) this.choose(node, row);
         else this.chooseColumn(node, this.heatmap.picture, row);
       }
 
@@ -172,6 +172,8 @@
       }
 
       readDetail() {
+        const [first, end] = this.axis.full; // the step may be of another run, or of a longer one that was replaced
+        if (this.state.step !== null) this.state.step = Math.min(Math.max(this.state.step, first), end - 1);
         this.stage.setPin(this.state.step);
         this.readCurves();
         this.readMoment();
@@ -197,6 +199,10 @@
 
       async readMoment() {
         if (!this.shown) return;
+        if (!this.stream.measured) {
+          g.fill(this.timeline, g.message('No gradients were measured in this run: there is no timeline.'));
+          return;
+        }
         const {within} = this;
         const meant = (step) => within !== null && step >= within[0] && step <= within[1];
         const ask = (step) => this.ask('moment', 'moment', {...this.shown, step});
@@ -235,9 +241,9 @@
 
       // The measured steps before and after one, as far as the picture tells them apart.
       around(step) {
-        const {picture} = this.heatmap;
+        const {picture, empty} = this.heatmap;
         const [first, end] = this.axis.full;
-        if (!picture) return {before: step > first ? step - 1 : null, after: step + 1 < end ? step + 1 : null};
+        if (empty) return {before: step > first ? step - 1 : null, after: step + 1 < end ? step + 1 : null};
         const {edges} = picture;
         const i = this.heatmap.columnOf(step);
         const before = edges[i] < step ? edges[i] : i > 0 ? edges[i - 1] : null;

@@ -10,7 +10,7 @@
       tell(heatmap);
     });
     heatmap.node.addEventListener('keydown', (event) => {
-      if (event.ctrlKey || event.metaKey || event.altKey || !heatmap.picture || !heatmap.lines.length) return;
+      if (event.ctrlKey || event.metaKey || event.altKey || heatmap.empty || !heatmap.lines.length) return;
       if (!heatmap.cursor || !heatmap.at.has(heatmap.cursor.key)) start(heatmap, axis);
       const call = {
         ArrowUp: () => lines(-1),
@@ -53,7 +53,7 @@
   }
 
   function start(heatmap, axis) {
-    if (!heatmap.lines.length || !heatmap.picture) return;
+    if (!heatmap.lines.length || heatmap.empty) return;
     const [first] = heatmap.inSight().slice(2);
     const key = heatmap.at.has(heatmap.chosenKey)
       ? heatmap.chosenKey
@@ -63,7 +63,7 @@
   }
 
   function tell(heatmap) {
-    if (!heatmap.cursor || !heatmap.picture || !heatmap.at.has(heatmap.cursor.key)) return;
+    if (!heatmap.cursor || heatmap.empty || !heatmap.at.has(heatmap.cursor.key)) return;
     const node = nodeOf(heatmap);
     const i = heatmap.columnOf(heatmap.cursor.row);
     const lines = g.cellLines(heatmap.picture, node, i).map(([what, value]) => `${what} ${value}`);

@@ -184,7 +184,8 @@
     rowAt(event) {
       const {axis} = this;
       const x = event.clientX - this.picture.getBoundingClientRect().left;
-      return this.document && x >= axis.left && x <= axis.left + axis.width ? axis.rowAt(x) : null;
+      const known = this.document && this.document.edges.length > 1;
+      return known && x >= axis.left && x <= axis.left + axis.width ? axis.rowAt(x) : null;
     }
 
     hover(event) {

@@ -55,6 +55,11 @@
       this.at = new Map(this.lines.map((node, i) => [node.key, i]));
     }
 
+    // Whether there is no cell to point at: no picture yet, or no measured step in its range.
+    get empty() {
+      return !this.picture || this.picture.edges.length < 2;
+    }
+
     get rowHeight() {
       const room = Math.min(this.most, 900) / Math.max(1, this.lines.length);
       return Math.min(22, Math.max(16, Math.floor(room)));
@@ -193,7 +198,7 @@
     cellAt(clientX, clientY) {
       const box = this.node.getBoundingClientRect();
       const k = Math.floor((clientY - box.top + this.node.scrollTop) / this.rowHeight);
-      if (!this.lines[k] || !this.picture || clientY < box.top || clientY >= box.bottom) return null;
+      if (!this.lines[k] || this.empty || clientY < box.top || clientY >= box.bottom) return null;
       const row = this.axis.rowAt(clientX - box.left);
       return {node: this.lines[k], row, column: this.columnOf(row)};
     }
@@ -216,7 +221,7 @@
 
     placeCursor() {
       const k = this.cursor ? this.at.get(this.cursor.key) : undefined;
-      this.cursorBox.hidden = k === undefined || !this.picture;
+      this.cursorBox.hidden = k === undefined || this.empty;
       if (this.cursorBox.hidden) return;
       const {edges} = this.picture,
         i = this.columnOf(this.cursor.row),

@@ -16,6 +16,7 @@
   class Plots {
     constructor(loaded) {
       this.waiting = new Map();
+      this.drawn = new Map(); // the newest layout of each div: one that was dropped has none
       this.ready = false;
       loaded.then(
         () => {
@@ -42,13 +43,15 @@
         font: {family: FONT, size: 11, color: g.color('muted')},
         ...layout,
       };
+      this.drawn.set(node, look);
       window.Plotly.react(node, traces, look, CONFIG).catch((problem) => {
-        console.error('gradscope: plotly could not draw', problem);
+        if (this.drawn.get(node) === look) console.error('gradscope: plotly could not draw', problem);
       });
     }
 
     drop(node) {
       this.waiting.delete(node);
+      this.drawn.delete(node);
       if (this.ready) window.Plotly.purge(node);
     }
   }

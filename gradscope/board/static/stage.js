@@ -34,6 +34,7 @@
     }
 
     moved(event) {
+      if (!event.buttons) this.cancel(); // let go of outside
       if (this.press) {
         this.drag(event);
         return;

@@ -65,7 +65,7 @@
     {word: 'zero', sign: '0', color: '#f0e442', ink: '#3d3900'},
     {word: 'fresh', sign: 'F', color: '#9fd0ea', ink: '#0d3b54'},
     {word: 'accumulated', sign: 'A', color: '#0072b2', ink: '#ffffff'},
-    {word: 'stale', sign: 'S', color: '#d55e00', ink: '#ffffff'},
+    {word: 'stale', sign: 'S', color: '#d55e00', ink: '#1d0b00'},
   ];
   const MEANINGS = [
     'nobody looked',

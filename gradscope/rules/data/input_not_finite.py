@@ -11,7 +11,7 @@ from gradscope.facts.not_finite import LossOrigin
 from gradscope.findings import Advice, Finding
 from gradscope.record.record import Record, Stream
 from gradscope.rules.base import Rule
-from gradscope.rules.origins import known_losses, loss_origin, place
+from gradscope.rules.origins import known_losses, loss_origin, place, with_loss
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class InputNotFinite(Rule):
     What it finds
         A loss that is not finite because a tensor that came without a gradient was so already: the input of a layer,
         the target of the loss. It says which, in how many samples, and in which features where it is in all of them.
+        Where the tensor itself is not known, it may have been computed from the batch: the log of a negative target.
         Or gradients that are not finite, of a layer whose input was so, though the loss was one (tanh of Inf is 1).
     Why it matters
         One NaN in a batch makes the loss, the gradients and then every weight NaN. Nothing in the model is wrong.
@@ -44,7 +45,7 @@ class InputNotFinite(Rule):
     code = "GS605"
     name = "input-not-finite"
     severity = "error"
-    message = "the batch of step {first} is not finite: {which}{how}{where}, and {value}"
+    message = "{what} of step {first} is not finite: {which}{how}{where}, and {value}"
     explains = ("GS201", "GS203", "GS204", "GS205", "GS206", "GS401", "GS703")
 
     in_a_row: int = 3
@@ -70,15 +71,19 @@ class InputNotFinite(Rule):
                     yield self._finding(record, stream, fact, at, lasts)
 
     def _finding(self, record: Record, stream: Stream, fact: LossOrigin, at: int, lasts: bool) -> Finding:
+        optimizer = with_loss(stream, at)
         variable = f" `{fact.variable}`" if fact.variable else ""
         of = f" of {fact.operations[0]}"
         which = {"input": f"the input{variable}{of}", "target": f"the target{variable}{of}"}.get(
             fact.role, f"what{variable or ' has no gradient'} goes into {fact.operations[0]}"
         )
+        if not _given(fact):
+            which = f"what goes into {fact.operations[0]} and has no gradient"
         return self.finding(
             (int(stream.rows[at]), int(stream.rows[-1])),
             severity="error" if lasts else "info",
             evidence={
+                "what": "the batch" if _given(fact) else "a tensor",
                 "first": fact.row,
                 "which": which,
                 "how": f" ({_how(fact)})" if fact.broken else "",
@@ -89,11 +94,16 @@ class InputNotFinite(Rule):
                 "batch": fact.batch,
             },
             stream=stream.number,
-            optimizer=stream.optimizers[0].number,
-            where=record.site(int(stream.optimizers[0].scalars["backward_site"][at])),
+            optimizer=optimizer.number,
+            where=record.site(int(optimizer.scalars["backward_site"][at])),
             label="gradients that are no numbers" if fact.of_gradient else "this loss is no number",
             advice=(Advice(_advice(fact)),),
         )
+
+
+def _given(fact: LossOrigin) -> bool:
+    """Whether it is known which tensor is broken; else it may have been computed, of a batch that is fine."""
+    return bool(fact.variable or fact.broken)
 
 
 def _value(fact: LossOrigin, loss: float) -> str:
@@ -113,6 +123,11 @@ def _how(fact: LossOrigin) -> str:
 
 
 def _advice(fact: LossOrigin) -> str:
+    if not _given(fact):
+        return (
+            f"look at what makes the operand of {fact.operations[0]} that has no gradient: a logarithm or a root of a "
+            "number below 0, a division by 0; or the data themselves: `torch.isfinite(batch).all()`"
+        )
     if fact.batch > 1 and fact.samples == fact.batch:
         return (
             "it is so in every sample: look at how the data is prepared (a division by a standard deviation of 0, a "

@@ -116,7 +116,7 @@ class ParameterNotOptimized(Rule):
         self, record: Record, optimizer: OptimizerRecord, entries: Sequence[FactEntry], how: str, severity: str
     ) -> Finding:
         names = tuple(_fact(e).name for e in entries)
-        module = names[0].rpartition(".")[0] or "model"
+        owned = [p.name for o in record.optimizers for p in o.parameters]
         return self.finding(
             (min(e.first for e in entries), max(int(optimizer.rows[-1]), max(e.last for e in entries))),
             severity=severity,
@@ -131,8 +131,19 @@ class ParameterNotOptimized(Rule):
             optimizer=optimizer.number,
             parameters=names,
             where=record.site(int(optimizer.scalars["step_site"][-1])),
-            advice=(Advice(_CURE[how].format(name=module)),),
+            advice=(Advice(_CURE[how].format(name=_module(names[0], owned))),),
         )
+
+
+def _module(name: str, owned: Sequence[str]) -> str:
+    """The outermost module around a parameter of which no optimizer has anything, as code: "encoder", "model[0]"."""
+    parts = name.split("=")[0].split(".")[:-1]
+    for depth in range(1, len(parts) + 1):
+        if not any(other.startswith(".".join(parts[:depth]) + ".") for other in owned):
+            parts = parts[:depth]
+            break
+    code = "".join(f"[{part}]" if part.isdecimal() else f".{part}" for part in parts)
+    return code.lstrip(".") if not code.startswith("[") and code else f"model{code}"
 
 
 def _fact(entry: FactEntry) -> UnownedParameter:

@@ -8,9 +8,9 @@ import numpy as np
 
 from gradscope.facts.not_finite import LossOrigin
 from gradscope.findings import Advice, Finding, show
-from gradscope.record.record import Record, Stream, Wiring
+from gradscope.record.record import Record, Stream
 from gradscope.rules.base import Rule
-from gradscope.rules.origins import began, grew, help_for, loss_origin, module
+from gradscope.rules.origins import began, grew, help_for, known_losses, loss_origin, module, with_loss
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class LossNotFinite(Rule):
 
     def check(self, record: Record) -> Iterator[Finding]:
         for stream in record.streams:
-            known = (stream.optimizers[0].wiring & Wiring.NO_LOSS) == 0
+            known = known_losses(stream)
             bad = known & ~np.isfinite(stream.loss)
             if not bad.any():
                 continue
@@ -84,7 +84,7 @@ class LossNotFinite(Rule):
         return int(known[-count]) if count >= least else None
 
     def _finding(self, record: Record, stream: Stream, bad: np.ndarray, at: int, lasts: bool) -> Finding:
-        optimizer = stream.optimizers[0]
+        optimizer = with_loss(stream, at)
         last = len(bad) - 1 - int(np.argmax(bad[::-1]))
         first, count = int(stream.rows[at]), int(bad.sum())
         before = stream.loss[:at][np.isfinite(stream.loss[:at])]
