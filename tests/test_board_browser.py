@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,14 +55,14 @@ def cnn_without_zero_grad(folder: Path) -> Path:
     return run
 
 
-def with_names(folder: Path, names: tuple[str, ...], steps: int = 12) -> Path:
+def with_names(folder: Path, names: tuple[str, ...], steps: int = 12, every: int = 1) -> Path:
     """A healthy run of a small model whose layers have these names."""
     torch.manual_seed(0)
     model = nn.Sequential()
     for name in names:
         model.add_module(name, nn.Linear(3, 3))
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-    with gradscope.watch(model, optimizer, log_dir=folder, every=1) as scope:
+    with gradscope.watch(model, optimizer, log_dir=folder, every=every) as scope:
         for _ in range(steps):
             optimizer.zero_grad()
             model(torch.randn(8, 3)).square().mean().backward()
@@ -69,6 +70,23 @@ def with_names(folder: Path, names: tuple[str, ...], steps: int = 12) -> Path:
             scope.log(**{"<b>val</b> loss": 1.0})
     [run] = folder.iterdir()
     return run
+
+
+def growing_until_nan(folder: Path) -> None:
+    """Nobody calls zero_grad, and the rate is far too high: findings that follow from others. It is not ended."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    sgd = torch.optim.SGD(model.parameters(), lr=0.1)
+    with gradscope.watch(model, sgd, log_dir=folder, every=1):
+        for _ in range(90):
+            x = torch.randn(8, 4)
+            (model(x) - x[:, :2]).pow(2).mean().backward()
+            sgd.step()
+    [run] = folder.iterdir()
+    meta = json.loads((run / "meta.json").read_text())
+    (run / "meta.json").write_text(json.dumps({**meta, "status": "running"}))
+    for file in run.iterdir():
+        os.utime(file, (time.time() - 1000, time.time() - 1000))
 
 
 def only_losses(folder: Path) -> None:
@@ -166,6 +184,10 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cnn_without_zero_grad(logdir / "a-cnn")
     with_names(logdir / "b-small", ("first", "second"))
     with_names(logdir / "c-names", NAMES)
+    with_names(logdir / "f-long", tuple(f"layer{i:02}" for i in range(60)), steps=3)
+    with_names(logdir / "g-held", ("first",), steps=40, every=16)
+    growing_until_nan(logdir / "h-nan")
+    with_names(logdir / "i-empty", ("first",), steps=0)
     damaged = with_names(logdir / "d-damaged", ("first",))
     (damaged / "meta.json").write_text("{")
     return logdir
@@ -311,6 +333,82 @@ def test_hover_and_click(tab: Tab, runs: Path) -> None:
     tab.by("tooltip").wait_for(state="hidden")
 
 
+def test_what_was_not_measured(tab: Tab) -> None:
+    """Steps 0, 16 and 32 of 40 were measured: the rest is pale, and told; a click there shows that step."""
+    tab.open().choose_run("g-held").drawn()
+    tab.page.locator(".legend").get_by_text("not measured since").wait_for()
+    parts = tab.page.locator(".held-part").evaluate_all("all => all.map(one => one.getBoundingClientRect().left)")
+    assert [tab.cell("first.weight", step)[0] for step in (1, 17, 33)] == pytest.approx(parts, abs=1)
+    tab.page.mouse.move(*tab.cell("first.weight", 38.5))
+    tab.by("tooltip").get_by_text("measured at step 32, not since").wait_for()
+    tab.page.mouse.move(*tab.cell("first.weight", 14.5))
+    tab.by("tooltip").get_by_text("measured at step 0, then not until step 16").wait_for()
+    tab.page.mouse.click(*tab.cell("first.weight", 14.5))
+    tab.by("timeline").get_by_text("Step 0", exact=True).wait_for()
+    for step in (16, 32):
+        tab.by("timeline").get_by_role("button", name="Measured step after").click()
+        tab.by("timeline").get_by_text(f"Step {step}", exact=True).wait_for()
+    assert tab.by("timeline").get_by_role("button", name="Measured step after").is_disabled()
+    assert tab.by("norm").get_attribute("aria-label").endswith("at step 32")
+
+
+def test_what_is_marked(tab: Tab) -> None:
+    """A click in the charts moves the marked cell and the line; Escape takes both away, a scroll the tooltip."""
+    tab.open().choose_run("a-cnn").drawn()
+    cell, pin = tab.page.locator(".cursor-cell"), tab.page.locator(".stage .pin")
+    x, _ = tab.cell("model", 40.5)
+    box = tab.by("loss").bounding_box()
+    tab.page.mouse.click(x, box["y"] + 30)
+    tab.by("timeline").get_by_text("Step 40", exact=True).wait_for()
+    around = cell.bounding_box()
+    assert around["x"] <= x <= around["x"] + around["width"] and pin.bounding_box()["x"] == pytest.approx(x, abs=5)
+    tab.page.mouse.move(*tab.cell("model", 30.5))
+    tab.by("tooltip").wait_for()
+    tab.page.evaluate("window.scrollBy(0, 40)")
+    tab.by("tooltip").wait_for(state="hidden")
+    tab.page.keyboard.press("Escape")
+    cell.wait_for(state="hidden")
+    assert pin.is_hidden() and 0 == tab.page.locator(".card.chosen").count()
+
+
+def test_a_run_without_steps(tab: Tab) -> None:
+    """One sentence, and nothing of the run before."""
+    tab.page.set_viewport_size({"width": 1280, "height": 500})
+    tab.open().choose_run("a-cnn").drawn()
+    tab.page.locator(".peek").wait_for()
+    tab.choose_run("i-empty").ready()
+    tab.by("message").filter(has_text="nothing to draw").wait_for()
+    assert tab.page.locator(".peek").is_hidden() and tab.by("timeline").is_hidden()
+    assert "model.0" not in tab.page.locator("main").inner_text()
+
+
+def test_consequences(tab: Tab) -> None:
+    """Folded under their cause; a click on one, or on its bar, opens it, with what it says."""
+    tab.open().choose_run("h-nan").drawn()
+    assert "not ended · last written" in tab.page.locator(".badge").inner_text()
+    folded = tab.by("consequence", "[data-code=GS201]")
+    assert folded.get_attribute("open") is None
+    folded.locator("summary").click()
+    tab.by("consequence", "[data-code=GS201][open]").get_by_text("What is GS201?").wait_for()
+    other = tab.by("consequence", ":not([data-code=GS201])").first.get_attribute("data-finding")
+    tab.page.locator(f".lane-bar.consequence[data-finding='{other}']").click()
+    tab.page.locator(f".consequence[open][data-finding='{other}'] .told").wait_for()
+
+
+def test_what_was_not_checked(tab: Tab) -> None:
+    """Where nothing was found, what nobody looked for is told beside it, and the card is not green."""
+
+    def answer(route: Any) -> None:
+        answered = route.fetch()
+        route.fulfill(json={**answered.json(), "unchecked": ["GS105 was not checked: no <b>"]})
+
+    tab.page.route(lambda url: "/run?run=g-held" in url, answer)
+    tab.open().choose_run("g-held").drawn()
+    card = tab.page.locator(".card.neutral")
+    assert "Nothing was found in 40 steps." in card.inner_text() and "not checked: no <b>." in card.inner_text()
+    assert 0 == tab.page.locator(".card.healthy").count()
+
+
 def test_statistics(tab: Tab, tmp_path: Path) -> None:
     """The switch asks for another picture; it is kept when the page is loaded again."""
     tab.open().choose_run("a-cnn").drawn()
@@ -371,7 +469,7 @@ def test_by_keyboard_alone(tab: Tab) -> None:
     """A cursor that arrows move, read aloud; Enter chooses, Space closes a module; the rule's page and back."""
     tab.open().choose_run("a-cnn").drawn()
     tab.by("heatmap").focus()
-    for key in ("ArrowDown", "ArrowDown", "Home", "ArrowRight", "ArrowRight"):
+    for key in ("ArrowUp", "ArrowDown", "Home", "ArrowRight", "ArrowRight"):  # from the chosen cell
         tab.page.keyboard.press(key)
     spoken = tab.by("announcer").filter(has_text="model.0.weight, step 2: gradient norm")
     spoken.wait_for(state="attached")
@@ -392,13 +490,15 @@ def test_by_keyboard_alone(tab: Tab) -> None:
 
 
 def test_advice_is_copied(tab: Tab) -> None:
-    """What stands behind "help:", as it stands there."""
+    """What stands behind "help:", with the file and the line that it is about."""
     tab.open().choose_run("a-cnn").drawn()
     card = tab.by("finding", "[data-code=GS101]")
     card.locator("[data-testid=copy-advice]").first.click()
     tab.by("announcer").filter(has_text="copied").wait_for(state="attached")
     copied = tab.page.evaluate("navigator.clipboard.readText()")
-    assert copied.startswith("call sgd.zero_grad() before line") and copied in card.inner_text()
+    place, advice = copied.split(": ", 1)
+    assert advice.startswith("call sgd.zero_grad() before line") and advice in card.inner_text()
+    assert place in card.text_content() and "_browser.py:" in place
 
 
 # -- several runs, and what is wrong with them ----------------------------------------------------------------------
@@ -413,6 +513,35 @@ def test_runs_of_different_models(tab: Tab) -> None:
     assert 0 == tab.by("finding", "[data-code=GS101]").count()
     assert 0 == tab.by("heatmap-line", '[data-name="model.0"]').count()
     tab.drawn().page.wait_for_function(f"() => ({SIZE})().to === 12")
+
+
+def test_lines_are_seen_after_scrolling(tab: Tab) -> None:
+    """Far down in a long run, then fewer lines: another run's, or those of closed modules. The window shows them."""
+    bottom = "document.querySelector('.heat').scrollTop = 1e6"
+    tab.open().choose_run("f-long").drawn()
+    tab.page.get_by_role("button", name="Open all modules").click()
+    tab.page.evaluate(bottom)
+    tab.by("heatmap-line", '[data-name="layer59.bias"]').wait_for()
+    tab.page.get_by_role("button", name="Close all modules").click()
+    tab.by("heatmap-line", '[data-name="layer59"]').wait_for()
+    assert seen_lines(tab) > 30
+    tab.page.get_by_role("button", name="Open all modules").click()
+    tab.page.evaluate(bottom)
+    tab.by("heatmap-line", '[data-name="layer59.bias"]').wait_for()
+    tab.choose_run("b-small").drawn()
+    tab.by("heatmap-line", '[data-name="second.weight"]').wait_for()
+    assert seen_lines(tab) == tab.by("heatmap-line").count() == 6
+
+
+def seen_lines(tab: Tab) -> Any:
+    """How many lines lie inside the heatmap's window."""
+    return tab.page.evaluate(
+        """() => {
+        const box = document.querySelector('.heat').getBoundingClientRect();
+        return [...document.querySelectorAll('[data-testid=heatmap-line]')].map(one => one.getBoundingClientRect())
+            .filter(line => line.top >= box.top - 1 && line.bottom <= box.bottom + 1).length;
+    }"""
+    )
 
 
 def test_choices_while_a_run_is_read(tab: Tab) -> None:

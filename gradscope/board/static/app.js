@@ -9,6 +9,7 @@
     constructor({provider, root, plotly, remember}) {
       super();
       this.provider = provider;
+      g.live = provider.live;
       this.remember = remember;
       this.state = {
         run: null,
@@ -55,15 +56,16 @@
         (finding) => this.chooseFinding(finding),
         (finding, event) => this.hoverFinding(finding, event),
       );
-      const act = {choose: (node, row) => this.choose(node, row), toggle: (node) => this.toggle(node)};
+      const act = {choose: (node, row) => this.chooseCell(node, row), toggle: (node) => this.toggle(node)};
       this.heatmap = new g.Heatmap(axis, plots, this.scale, (nodes) => this.cells.more(nodes), act);
       this.cells = new g.Cells(
         (query) => this.provider.get('heatmap', query),
         (lines) => this.cellsCame(lines),
         (error, retry) => this.cellsFailed(error, retry),
+        () => axis.full[1],
       );
       this.strip = g.axisStrip(axis);
-      this.curves = new g.Curves(axis, plots, this.tooltip);
+      this.curves = new g.Curves(axis, plots, this.tooltip, (shown, row) => this.chooseColumn(null, shown, row));
       this.heatNote = g.el('div');
       this.heatHead = g.el('div.heat-head');
       this.plotNote = g.el('div');
@@ -77,18 +79,20 @@
         this.strip.node,
         this.heatNote,
         this.heatmap.node,
-        g.el(
-          'p.hint',
-          {},
-          'Drag or Ctrl + wheel: zoom · Shift + drag: move · double click: all steps · ',
-          'click: curves and step · by keyboard: arrows, Enter, Space, + - 0',
-        ),
+      );
+      const hint = g.el(
+        'p.hint',
+        {},
+        'Drag or Ctrl + wheel: zoom · Shift + drag: move · double click: all steps · ',
+        'click: curves and step · keys: arrows, Enter, Space, Escape, + - 0',
       );
       this.stage = new g.Stage(axis, this.stageNode, {
         hover: (x, y, row) => this.hover(x, y, row),
         leave: () => this.leave(),
         choose: (x, y, row) => this.clicked(x, y, row),
+        escape: () => this.leaveChoice(),
       });
+      window.addEventListener('scroll', () => this.leave(), {capture: true, passive: true});
       g.heatmapKeys(this.heatmap, axis, act);
       this.findings = g.el('section.findings', {'aria-label': 'Findings'});
       this.timeline = g.el('section.detail-part.timeline', {
@@ -109,7 +113,7 @@
         'main.layout',
         {},
         this.findings,
-        g.el('section.pictures', {'aria-label': 'Pictures'}, this.plotNote, this.emptyNote, this.stageNode),
+        g.el('section.pictures', {'aria-label': 'Pictures'}, this.plotNote, this.emptyNote, this.stageNode, hint),
         this.detail,
       );
       g.put(root, this.header.node, this.whole, this.layout, this.tooltip.node, this.peek, this.rule.node);
@@ -153,8 +157,13 @@
 
     // No pictures, and none that may still be on their way.
     dropStream() {
-      this.stream = this.shown = this.moment = null;
+      this.stream = this.shown = this.moment = this.chosenNode = this.within = null;
       this.sign = '';
+      this.peek.hidden = true;
+      this.tooltip.hide();
+      this.stage.setPin(null);
+      for (const part of [this.heatmap, this.charts, this.curves]) part.clear();
+      g.fill(this.timeline);
       this.cells.clear();
       for (const kind of ['curves', 'parameter', 'moment']) this.turns[kind] = (this.turns[kind] || 0) + 1;
     }

@@ -4,10 +4,11 @@
 
   const FIELDS = ['mean', 'low', 'high', 'not_finite', 'state'];
 
-  // `ask(query)` resolves to a heatmap document; `changed()` after each answer; `failed(error, retry)`.
+  // `ask(query)` resolves to a heatmap document; `changed()` after each answer; `failed(error, retry)`; `end()` is the
+  // step after the run's last one.
   class Cells {
-    constructor(ask, changed, failed) {
-      Object.assign(this, {ask, changed, failed, picture: null, turn: 0, asked: new Set()});
+    constructor(ask, changed, failed, end) {
+      Object.assign(this, {ask, changed, failed, end, picture: null, turn: 0, asked: new Set()});
     }
 
     clear() {
@@ -28,6 +29,7 @@
           stat: query.stat,
           edges: answer.edges,
           rows: answer.rows,
+          end: this.end(),
           revision: answer.revision,
           lines: new Map(),
         };
@@ -85,6 +87,29 @@
     return held;
   }
 
+  // The stretches for which one measured row stands: [{from, to, seen}...], `seen` where it is longer than those around
+  // it would make one think: nothing was measured in the most of it.
+  function standing({edges, rows, held}) {
+    const all = [];
+    for (let i = 0; i < rows.length; i++) {
+      const last = all[all.length - 1];
+      if (held && held[i] !== i && last && held[i] === last.column) last.to = edges[i + 1];
+      else all.push({column: i, from: edges[i], to: edges[i + 1], one: rows[i] === 1});
+    }
+    const size = (one) => one.to - one.from;
+    return all.map((one, k) => {
+      const near = [...all.slice(Math.max(0, k - 4), k), ...all.slice(k + 1, k + 5)].map(size).sort((a, b) => a - b);
+      const usual = near.length < 3 ? 1 : near[(near.length - 1) >> 1];
+      return {...one, long: one.one && size(one) > 1.5 * usual};
+    });
+  }
+
+  // The stretch in which a column lies.
+  function standingAt(picture, i) {
+    picture.standing = picture.standing || standing(picture);
+    return picture.standing[g.indexOf(picture.standing.map((one) => one.column), i)];
+  }
+
   function sameEdges(a, b) {
     return a.length === b.length && a.every((x, i) => x === b[i]);
   }
@@ -123,7 +148,9 @@
           : [what, 'NaN or Inf', 'bad'],
       );
     const held = picture.held ? picture.held[i] : i;
-    if (held !== i) lines.push(['measured at', g.span(picture.edges[held], picture.edges[held + 1] - 1)]);
+    if (held !== i && picture.rows[held] > 1)
+      lines.push(['measured in', g.span(picture.edges[held], picture.edges[held + 1] - 1)]);
+    else if (held !== i) lines.push(['measured at', `step ${g.count(picture.edges[held])}`]);
     const state = (g.STATES[line.state[i]] || g.STATES[0]).word;
     const inPart = node.children.length && state !== 'fresh' ? 'gradient, in part' : 'gradient'; // the most telling one
     if (picture.stat !== 'state') lines.push([inPart, state]);
@@ -139,13 +166,18 @@
     return known.map((s) => [g.STATES[s].word, `${g.count(counts[s])} of ${g.count(all)}`]);
   }
 
-  // "step 64, stands until 79", "steps 100–107 · 8 rows measured"
+  // "step 64 · next measured: 80", "measured at step 31, not since", "steps 100–107 · 8 rows measured"
   function cellTitle(picture, i) {
     const first = picture.edges[i],
       last = picture.edges[i + 1] - 1;
     if (picture.rows[i] > 1) return `${g.span(first, last)} · ${g.plural(picture.rows[i], 'row')} measured`;
-    return last > first ? `step ${g.count(first)} · next measured: ${g.count(last + 1)}` : `step ${g.count(first)}`;
+    if (last <= first) return `step ${g.count(first)}`;
+    if (picture.held && picture.held[i] !== i) return g.span(first, last); // a line tells when it was measured
+    const end = last + 1 >= picture.end;
+    if (!standingAt(picture, i).long)
+      return `step ${g.count(first)} · ${end ? 'until the end' : `next measured: ${g.count(last + 1)}`}`;
+    return `measured at step ${g.count(first)}, ${end ? 'not since' : `then not until step ${g.count(last + 1)}`}`;
   }
 
-  Object.assign(g, {Cells, special, cellLines, cellTitle});
+  Object.assign(g, {Cells, special, cellLines, cellTitle, standing, standingAt});
 })((window.gradscope = window.gradscope || {}));

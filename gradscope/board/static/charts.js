@@ -65,7 +65,8 @@
       this.list = list;
       const layout = {width: this.node.clientWidth, height, margin: this.margin(), shapes: []};
       const traces = [];
-      const x = g.middles(this.curves.edges);
+      const {edges, rows} = this.curves;
+      const x = g.middles(edges, rows);
       list.forEach((panel, i) => this.drawPanel(panel, i, x, traces, layout));
       this.figure.style.height = `${height}px`;
       this.labelPanels(list);
@@ -85,6 +86,10 @@
       if (panel.course) {
         values = [panel.course.low, panel.course.high, panel.course.mean].map((list) => this.seen(list));
         traces.push(...g.banded(x, panel.course, g.color(panel.color), on));
+        if (panel.course.held) {
+          const {edges} = this.curves;
+          traces.push(...g.heldLine(x, panel.course, edges[edges.length - 1], g.color(panel.color), on));
+        }
         if (panel.course.not_finite.some(Boolean)) {
           traces.push(g.badMarks(x, panel.course.not_finite, {...on, yaxis: `y${i + 51}`}));
           layout[`yaxis${i + 51}`] = {range: [0, 1], overlaying: on.yaxis, visible: false, fixedrange: true};
@@ -116,8 +121,8 @@
           marker: {size: 4, color: g.color('metric')},
         });
       }
-      panel.log =
-        panel.id === 'loss' && this.forcedLog !== null ? this.forcedLog : g.needsLog(values, panel.id === 'norm');
+      if (panel.id === 'loss') panel.log = this.forcedLog === null ? g.needsLog(values, false, 50) : this.forcedLog;
+      else panel.log = panel.rates ? g.ratesNeedLog(values) : g.needsLog(values, panel.id === 'norm');
       layout[`xaxis${suffix}`] = g.xAxis(this.axis, {anchor: on.yaxis});
       layout[`yaxis${suffix}`] = g.yAxis(values, panel.log, most, {domain, anchor: on.xaxis});
     }
@@ -208,11 +213,20 @@
         const all = panel.rates.map((rate) => g.show(rate.values[column]));
         return all.length > 2 ? [all.slice(0, 2).join(', ') + ` +${all.length - 2}`] : [all.join(', ')];
       }
-      const {mean, not_finite: bad} = panel.course;
-      let i = at === null ? mean.length - 1 : Math.min(at, mean.length - 1);
-      if (at === null) while (i > 0 && !Number.isFinite(mean[i]) && !bad[i]) i--;
-      if (bad[i] && !Number.isFinite(mean[i])) return ['NaN or Inf'];
-      return [row === null ? `last ${g.show(mean[i])}` : Number.isFinite(mean[i]) ? g.show(mean[i]) : '–'];
+      return [this.valueOf(panel, at)];
+    }
+
+    // At a column (null: the newest), or the last one before it of which there is one, with its step.
+    valueOf({course, title}, at) {
+      const {edges, rows} = this.curves;
+      const {mean, not_finite: bad} = course;
+      const newest = at === null ? mean.length - 1 : Math.min(at, mean.length - 1);
+      let i = newest;
+      while (i >= 0 && !Number.isFinite(mean[i]) && !bad[i]) i--;
+      if (i < 0) return `no ${title.toLowerCase()} known${at === null ? '' : ' yet'}`;
+      const number = Number.isFinite(mean[i]) ? g.show(mean[i]) : 'NaN or Inf';
+      if (i !== newest) return `${number} at step ${g.count(rows[i] === 1 ? edges[i] : edges[i + 1] - 1)}`;
+      return at === null && Number.isFinite(mean[i]) ? `last ${number}` : number;
     }
 
     // Everything known of a row's column, for the tooltip: [[what, value]...]

@@ -49,15 +49,32 @@
 
       clicked(x, y, row) {
         const cell = this.heatmap.cellAt(x, y);
-        if (cell) this.heatmap.setCursor({key: cell.node.key, row: cell.row}, false);
-        this.choose(cell ? cell.node : null, row);
+        if (cell) this.chooseCell(cell.node, cell.row);
+        else this.choose(null, row);
       }
 
-      // A parameter or module (null: as before) and a step (null: as before).
-      choose(node, row) {
+      // The measured step that the cell at a row shows.
+      chooseCell(node, row) {
+        if (row === null || this.heatmap.empty) this.choose(node, row);
+        else this.chooseColumn(node, this.heatmap.picture, row);
+      }
+
+      // Of the column of some document in which a row stands.
+      chooseColumn(node, {edges, rows}, row) {
+        const i = Math.min(g.indexOf(edges, row), edges.length - 2);
+        this.choose(node, rows[i] === 1 ? edges[i] : row, [edges[i], edges[i + 1] - 1]);
+      }
+
+      // A parameter or module (null: as before) and a step (null: as before). `within` these steps the first measured
+      // one is meant: `settled` when it is known.
+      choose(node, row, within = null) {
         if (node) this.state.node = node.key;
-        if (row !== null) this.state.step = row;
+        if (row !== null) {
+          this.state.step = row;
+          this.within = within;
+        }
         this.chosenNode = node || this.chosenNode;
+        if (this.state.step !== null) this.heatmap.setCursor({key: this.state.node, row: this.state.step}, false);
         this.heatmap.chosenKey = this.state.node;
         this.heatmap.draw();
         this.readDetail();
@@ -75,10 +92,30 @@
         if (!this.stream) return;
         this.lane.show(this.findingsHere(), finding.id);
         const {first} = this.markFinding(finding);
-        const step = Math.min(Math.max(finding.step, this.axis.full[0]), this.axis.full[1] - 1);
+        const step = this.firstOf(finding);
         if (step < this.axis.view[0] || step >= this.axis.view[1]) this.axis.reset();
-        this.choose(first, step);
-        g.say(`${finding.code} ${finding.name}, step ${finding.step}`);
+        this.choose(first, step, finding.steps);
+        g.say(`${finding.code} ${finding.name}, ${g.span(...finding.steps)}, found at step ${finding.step}`);
+      }
+
+      // The first step of a finding, inside the run.
+      firstOf(finding) {
+        return Math.min(Math.max(finding.steps[0], this.axis.full[0]), this.axis.full[1] - 1);
+      }
+
+      // Nothing is marked any more; the details stay.
+      leaveChoice() {
+        Object.assign(this.state, {finding: null, step: null});
+        this.within = null;
+        this.heatmap.mark(new Set(), 'info');
+        this.heatmap.setCursor(null, false);
+        this.stage.setPin(null);
+        if (!this.stream) return;
+        this.showFindings();
+        this.lane.show(this.findingsHere(), null);
+        this.curves.pin(null);
+        this.heatmap.draw();
+        this.peekText();
       }
 
       // Marks the parameters that a finding names; returns the first of them.
@@ -105,24 +142,33 @@
         }
         const lines = g.tree.visible(this.root);
         node = node || lines.find((line) => line.parameter) || lines[0] || null;
-        this.choose(node, finding && finding.step >= 0 ? finding.step : this.stream.last);
+        if (finding) this.choose(node, this.firstOf(finding), finding.steps);
+        else {
+          this.state.step = null; // the newest one that was measured
+          this.within = [this.stream.first, this.stream.last];
+          this.choose(node, null);
+        }
       }
 
       showFindings() {
-        const cards = JSON.stringify([this.run.run, this.run.findings, this.run.meta, this.state.finding]);
+        const {run, state} = this;
+        const cards = JSON.stringify([run.run, run.findings, run.meta, run.unchecked, state.finding, state.stream]);
         if (cards === this.cards) return;
         this.cards = cards;
         const {scrollTop} = this.findings;
         const about = this.findings.querySelector('.about');
+        const open = [...this.findings.querySelectorAll('details.consequence[open]')].map((one) => one.dataset.finding);
         g.refill(
           this.findings,
-          g.findingCards(this.run, this.state.finding, {
+          g.findingCards(this.run, this.state, new Set(open), {
             choose: (finding) => this.chooseFinding(finding),
             page: (code) => this.rule.open(code),
           }),
           g.aboutRun(this.run, Boolean(about && about.open)),
         );
         this.findings.scrollTop = scrollTop;
+        const chosen = this.findings.querySelector('.consequence.chosen');
+        if (chosen) chosen.scrollIntoView({block: 'nearest'});
       }
 
       readDetail() {
@@ -157,27 +203,47 @@
           g.fill(this.timeline, g.message('No gradients were measured in this run: there is no timeline.'));
           return;
         }
+        const {within} = this;
+        const meant = (step) => within !== null && step >= within[0] && step <= within[1];
+        const ask = (step) => this.ask('moment', 'moment', {...this.shown, step});
         try {
-          const moment = await this.ask('moment', 'moment', {...this.shown, step: this.state.step});
+          let moment = await ask(this.state.step);
+          if (moment && within !== null && !meant(moment.step)) {
+            const {before, after} = moment.around || this.around(moment.step);
+            const inside = [after, before].find((step) => step !== null && meant(step));
+            if (inside !== undefined) moment = await ask(inside);
+          }
           if (!moment) return;
           this.moment = moment;
           this.showMoment();
+          if (meant(moment.step)) this.settled(moment.step);
         } catch (error) {
           this.say(this.timeline, error, () => this.readMoment());
         }
+      }
+
+      // The chosen step is this one, which was measured.
+      settled(step) {
+        if (step === this.state.step) return;
+        this.state.step = step;
+        this.stage.setPin(step);
+        this.heatmap.setCursor({key: this.state.node, row: step}, false);
+        this.curves.pin(step);
+        this.peekText();
       }
 
       showMoment() {
         const {moment} = this;
         const around = moment.around || this.around(moment.step);
         g.refill(this.timeline, g.timelineOf(moment, around, {go: (to) => this.choose(null, to)}));
+        g.markCut(this.timeline);
       }
 
       // The measured steps before and after one, as far as the picture tells them apart.
       around(step) {
-        const {picture} = this.heatmap;
+        const {picture, empty} = this.heatmap;
         const [first, end] = this.axis.full;
-        if (!picture) return {before: step > first ? step - 1 : null, after: step + 1 < end ? step + 1 : null};
+        if (empty) return {before: step > first ? step - 1 : null, after: step + 1 < end ? step + 1 : null};
         const {edges} = picture;
         const i = this.heatmap.columnOf(step);
         const before = edges[i] < step ? edges[i] : i > 0 ? edges[i - 1] : null;
@@ -187,6 +253,7 @@
 
       peekText() {
         const node = this.chosenNode;
+        this.peekOrNot();
         if (!node) return;
         g.fill(
           this.peek,
@@ -200,7 +267,12 @@
       }
 
       peeked(seen) {
-        this.peek.hidden = seen || this.detail.hidden || !this.stream;
+        this.detailSeen = seen;
+        this.peekOrNot();
+      }
+
+      peekOrNot() {
+        this.peek.hidden = this.detailSeen || this.detail.hidden || !this.stream || !this.chosenNode;
       }
     };
 })((window.gradscope = window.gradscope || {}));

@@ -3,11 +3,12 @@
   'use strict';
 
   // A course whose line runs over the columns in which nothing was measured: a straight line up to the next that was.
+  // `held`: and beyond the last one a thin line at its number.
   function measuredOnly(course) {
     const kept = [];
     for (let i = 0; i < course.mean.length; i++)
       if (Number.isFinite(course.mean[i]) || course.not_finite[i]) kept.push(i);
-    return {...course, kept};
+    return {...course, kept, held: true};
   }
 
   // "steps 100–107 · 8 rows"
@@ -43,11 +44,22 @@
     return lines;
   }
 
-  // The middle of each column, where its value is drawn.
-  function middles(edges) {
+  // Where the value of each column is drawn: at the step of its one row, else in the middle.
+  function middles(edges, rows) {
     const result = new Float64Array(edges.length - 1);
-    for (let i = 0; i < result.length; i++) result[i] = (edges[i] + edges[i + 1]) / 2;
+    for (let i = 0; i < result.length; i++)
+      result[i] = rows && rows[i] === 1 ? edges[i] + 0.5 : (edges[i] + edges[i + 1]) / 2;
     return result;
+  }
+
+  // From the last measured one to the end of what is drawn.
+  function heldLine(x, course, end, color, more) {
+    let i = x.length - 1;
+    while (course.held && i >= 0 && !Number.isFinite(course.mean[i]) && !course.not_finite[i]) i--;
+    if (i < 0 || !Number.isFinite(course.mean[i]) || end - x[i] <= 1) return [];
+    const line = {width: 1, color: faint(color, 0.55), dash: '2px,3px'};
+    const y = [course.mean[i], course.mean[i]];
+    return [{type: 'scatter', mode: 'lines', hoverinfo: 'skip', ...more, x: [x[i], end], y, line}];
   }
 
   // A line with the band from lowest to highest around it, in one colour. The band stops at gaps.
@@ -87,9 +99,9 @@
     return values.some((value, i) => Number.isFinite(value) && gap(i - 1) && gap(i + 1));
   }
 
-  function faint(color) {
+  function faint(color, share = 0.22) {
     const [r, gr, b] = [1, 3, 5].map((i) => parseInt(color.slice(i, i + 2), 16));
-    return `rgba(${r},${gr},${b},0.22)`;
+    return `rgba(${r},${gr},${b},${share})`;
   }
 
   // x signs at the top edge, over the columns with NaN or Inf.
@@ -112,5 +124,5 @@
     };
   }
 
-  Object.assign(g, {middles, banded, badMarks, measuredOnly, columnTitle, courseLines});
+  Object.assign(g, {middles, banded, heldLine, badMarks, measuredOnly, columnTitle, courseLines});
 })((window.gradscope = window.gradscope || {}));

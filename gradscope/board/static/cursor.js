@@ -55,10 +55,11 @@
   function start(heatmap, axis) {
     if (!heatmap.lines.length || heatmap.empty) return;
     const [first] = heatmap.inSight().slice(2);
-    heatmap.setCursor(
-      {key: heatmap.lines[Math.min(first, heatmap.lines.length - 1)].key, row: axis.rowAt(axis.left + axis.width / 2)},
-      true,
-    );
+    const key = heatmap.at.has(heatmap.chosenKey)
+      ? heatmap.chosenKey
+      : heatmap.lines[Math.min(first, heatmap.lines.length - 1)].key;
+    const row = heatmap.cursor ? heatmap.cursor.row : axis.rowAt(axis.left + axis.width / 2);
+    heatmap.setCursor({key, row}, true);
   }
 
   function tell(heatmap) {

@@ -13,7 +13,8 @@
     RIGHT = 16;
 
   class Curves {
-    constructor(axis, plots, tooltip) {
+    // `choose(document, row)` is called on a click.
+    constructor(axis, plots, tooltip, choose) {
       // The same view of the steps in pixels of its own.
       this.axis = Object.create(axis, {left: {value: LEFT, writable: true}, width: {value: 1, writable: true}});
       Object.assign(this, {plots, tooltip, document: null, row: null});
@@ -31,6 +32,10 @@
       );
       this.picture.addEventListener('pointermove', (event) => this.hover(event));
       this.picture.addEventListener('pointerleave', () => tooltip.hide());
+      this.picture.addEventListener('click', (event) => {
+        const row = this.rowAt(event);
+        if (row !== null) choose(this.document, row);
+      });
     }
 
     // What is shown: a node of the tree, with its optimizer's title.
@@ -44,7 +49,7 @@
     }
 
     show(document_) {
-      this.document = document_;
+      this.document = Object.assign(document_, {end: this.axis.full[1]});
       g.fill(this.note);
       this.draw();
     }
@@ -71,7 +76,7 @@
       const height = list.length * (HEIGHT + TITLE) + 20;
       const layout = {width, height, margin: {l: LEFT, r: RIGHT, t: 0, b: 0, pad: 4}, shapes: []};
       const traces = [];
-      const x = g.middles(doc.edges);
+      const x = g.middles(doc.edges, doc.rows);
       g.fill(this.titles);
       list.forEach((panel, i) => this.drawPanel(panel, i, i === list.length - 1, x, traces, layout));
       this.figure.style.height = `${height}px`;
@@ -103,6 +108,7 @@
         });
       }
       traces.push(...g.banded(x, course, g.color(panel.color), on));
+      traces.push(...g.heldLine(x, course, doc.edges[doc.edges.length - 1], g.color(panel.color), on));
       if (course.not_finite.some(Boolean)) {
         traces.push(g.badMarks(x, course.not_finite, {...on, yaxis: `y${i + 51}`}));
         layout[`yaxis${i + 51}`] = {range: [0, 1], overlaying: on.yaxis, visible: false, fixedrange: true};
@@ -174,14 +180,22 @@
       return list.filter((_, i) => edges[i + 1] > a && edges[i] < b);
     }
 
-    hover(event) {
-      const {document: doc, axis} = this;
+    // The row under the pointer, null beside the picture.
+    rowAt(event) {
+      const {axis} = this;
       const x = event.clientX - this.picture.getBoundingClientRect().left;
-      if (!doc || doc.edges.length < 2 || x < axis.left || x > axis.left + axis.width) {
+      const known = this.document && this.document.edges.length > 1;
+      return known && x >= axis.left && x <= axis.left + axis.width ? axis.rowAt(x) : null;
+    }
+
+    hover(event) {
+      const {document: doc} = this;
+      const row = this.rowAt(event);
+      if (row === null) {
         this.tooltip.hide();
         return;
       }
-      const i = Math.min(g.indexOf(doc.edges, axis.rowAt(x)), doc.edges.length - 2);
+      const i = Math.min(g.indexOf(doc.edges, row), doc.edges.length - 2);
       const lines = PANELS.flatMap(({id, title}) =>
         doc[id] ? g.courseLines(title.toLowerCase(), doc[id], i, doc.rows[i]) : [],
       );

@@ -98,6 +98,32 @@
     speaker.textContent = text;
   }
 
+  // Into the clipboard; whether it is there.
+  async function copy(text) {
+    try {
+      await navigator.clipboard.writeText(text);
+      return true;
+    } catch {
+      return copyByHand(text);
+    }
+  }
+
+  // Where the clipboard is not given to a frame or a plain http page.
+  function copyByHand(text) {
+    const area = el('textarea.only-heard', {value: text, 'aria-hidden': 'true'});
+    const focused = document.activeElement;
+    document.body.append(area);
+    area.select();
+    try {
+      return document.execCommand('copy');
+    } catch {
+      return false;
+    } finally {
+      area.remove();
+      if (focused) focused.focus({preventScroll: true});
+    }
+  }
+
   function later(wait, call) {
     let timer = 0;
     return (...args) => {
@@ -119,5 +145,5 @@
     };
   }
 
-  Object.assign(g, {el, put, fill, refill, inLine, name, icon, message, say, later, framed});
+  Object.assign(g, {el, put, fill, refill, inLine, name, icon, message, say, copy, later, framed});
 })((window.gradscope = window.gradscope || {}));

@@ -2,30 +2,47 @@
 (function (g) {
   'use strict';
 
-  // `act`: {choose(finding), page(code)}. Consequences are told in the card of their cause.
-  function findingCards(run, chosen, act) {
+  // `chosen`: {finding, stream}; `open`: ids of the consequences that are unfolded; `act`: {choose(finding),
+  // page(code)}. Consequences are folded under their cause.
+  function findingCards(run, chosen, open, act) {
     const byId = new Map(run.findings.map((finding) => [finding.id, finding]));
     const folded = new Set(run.findings.flatMap((finding) => finding.then || []));
     const causes = run.findings.filter((finding) => !folded.has(finding.id));
     if (!causes.length) return [nothingFound(run)];
-    return causes.map((finding) => card(finding, byId, chosen, act));
+    return causes.map((finding) => card(finding, {run, byId, chosen, open, act}));
   }
 
+  // In green only where all was checked, in a run that did not crash.
   function nothingFound(run) {
     const {steps, status} = run.meta;
-    const text = steps
-      ? `Nothing was found in ${g.plural(steps, 'step')}${status === 'running' ? ' so far' : ''}.`
-      : 'No optimizer step was seen: nothing to judge.';
-    if (!steps) return g.message(text);
+    if (!steps) return g.message('No optimizer step was seen: nothing to judge.');
+    const unchecked = run.unchecked || [];
+    const crashed = status === 'crashed';
+    const well = !crashed && !unchecked.length;
+    const text = crashed
+      ? `The run crashed; nothing was found before, in ${g.plural(steps, 'step')}.`
+      : `Nothing was found in ${g.plural(steps, 'step')}${g.isRunning(run) ? ' so far' : ''}.`;
     return g.el(
-      'div.card.healthy',
+      well ? 'div.card.healthy' : 'div.card.neutral',
       {'data-testid': 'message'},
-      g.icon('M8 1a7 7 0 1 0 0 14A7 7 0 0 0 8 1Zm3.4 4.6 1.1 1-5.2 5.4-3-3 1.1-1.1 1.9 1.9Z'),
-      text,
+      g.icon(well ? TICK : g.severityOf('info').path),
+      g.el(
+        'div',
+        {},
+        text,
+        unchecked.map((sentence) => g.el('p.muted', {}, sentenceOf(sentence))),
+      ),
     );
   }
 
-  function card(finding, byId, chosen, act) {
+  const TICK = 'M8 1a7 7 0 1 0 0 14A7 7 0 0 0 8 1Zm3.4 4.6 1.1 1-5.2 5.4-3-3 1.1-1.1 1.9 1.9Z';
+
+  function sentenceOf(text) {
+    return /[.!?]$/.test(text) ? text : `${text}.`;
+  }
+
+  function card(finding, told) {
+    const {chosen, act} = told;
     const severity = g.severityOf(finding.severity);
     const head = g.el(
       'button.card-head',
@@ -33,34 +50,67 @@
         type: 'button',
         title: 'Show it in the pictures',
         onclick: () => act.choose(finding),
-        'aria-pressed': String(finding.id === chosen),
+        'aria-pressed': String(finding.id === chosen.finding),
       },
-      g.icon(severity.path),
-      g.el('span.severity', {}, severity.word),
-      g.el('span.code', {}, finding.code),
-      ' ',
-      g.el('span.finding-name', {}, finding.name),
+      title(finding, severity),
     );
     return g.el(
       'article',
       {
-        className: `card ${severity.word}${finding.id === chosen ? ' chosen' : ''}`,
+        className: `card ${severity.word}${finding.id === chosen.finding ? ' chosen' : ''}`,
         'data-testid': 'finding',
         'data-code': finding.code,
         'aria-label': `${severity.word} ${finding.code} ${finding.name}`,
       },
       head,
-      g.el('div.whose', {}, finding.whose || g.span(...finding.steps)),
-      g.el('p.told', {}, finding.message),
+      g.el('div.whose', {}, whose(finding, told)),
+      body(finding, act),
+      consequences(finding, told),
+    );
+  }
+
+  function title(finding, severity) {
+    return [
+      g.icon(severity.path),
+      g.el('span.severity', {}, severity.word),
+      g.el('span.code', {}, finding.code),
+      ' ',
+      g.el('span.finding-name', {}, finding.name),
+    ];
+  }
+
+  function body(finding, act) {
+    return [
+      g.el('p.told', {}, unbroken(finding.message)),
       place(finding),
-      (finding.advice || []).map((one) => advice(one.text)),
-      consequences(finding, byId, act),
+      (finding.advice || []).map((one) => advice(one.text, finding.where)),
       g.el(
         'div.card-foot',
         {},
         g.el('button.link', {type: 'button', onclick: () => act.page(finding.code)}, `What is ${finding.code}?`),
       ),
-    );
+    ];
+  }
+
+  // An arrow stays in one piece.
+  function unbroken(text) {
+    return text.split('->').flatMap((part, i) => (i ? [g.el('span.arrow-sign', {}, '->'), part] : [part]));
+  }
+
+  // "od (Adam #0), steps 3-200 · found at step 64", and of which stream, if that is not the shown one.
+  function whose(finding, {run, chosen}) {
+    const optimizers = run.streams.flatMap((stream) => stream.optimizers);
+    const mine = optimizers.find((one) => one.number === finding.optimizer);
+    const parts = [finding.whose || g.span(...finding.steps)];
+    if (mine && mine.variable && optimizers.length > 1) {
+      const known = `${mine.kind} #${mine.number}`;
+      if (parts[0].startsWith(`${known},`)) parts[0] = `${mine.variable} (${known})${parts[0].slice(known.length)}`;
+    }
+    if (finding.step >= 0 && finding.step !== finding.steps[0]) parts.push(`found at step ${g.count(finding.step)}`);
+    const stream = run.streams.find((one) => one.number === finding.stream);
+    if (stream && finding.stream !== chosen.stream)
+      parts.push(`stream of ${stream.optimizers.map((one) => one.variable || one.kind).join(', ')}`);
+    return parts.join(' · ');
   }
 
   // file:line, and the user's own lines as they were then.
@@ -89,14 +139,16 @@
     return g.el('div.place', {}, g.el('div.where', {title: `${file}:${line}`}, g.name(`${file}:${line}`, 20)), quote);
   }
 
-  function advice(text) {
+  // With the file: a line's number alone says nothing elsewhere.
+  function advice(text, where) {
+    const whole = where ? `${where.file}:${where.line}: ${text}` : text;
     const button = g.el(
       'button.quiet.copy',
       {
         type: 'button',
         'data-testid': 'copy-advice',
         onclick: async () => {
-          const done = await copy(text);
+          const done = await g.copy(whole);
           button.textContent = done ? 'Copied' : 'Not copied';
           g.say(done ? 'copied' : 'the browser did not allow to copy');
           setTimeout(() => {
@@ -110,48 +162,48 @@
     return g.el('div.advice', {}, g.el('p', {}, g.el('b', {}, 'help: '), text), button);
   }
 
-  async function copy(text) {
-    try {
-      await navigator.clipboard.writeText(text);
-      return true;
-    } catch {
-      return copyByHand(text);
-    }
-  }
-
-  // Where the clipboard is not given to a frame or a plain http page.
-  function copyByHand(text) {
-    const area = g.el('textarea.only-heard', {value: text, 'aria-hidden': 'true'});
-    const focused = document.activeElement;
-    document.body.append(area);
-    area.select();
-    try {
-      return document.execCommand('copy');
-    } catch {
-      return false;
-    } finally {
-      area.remove();
-      if (focused) focused.focus({preventScroll: true});
-    }
-  }
-
-  function consequences(finding, byId, act) {
-    const known = (finding.then || []).map((id) => byId.get(id)).filter(Boolean);
+  function consequences(finding, told) {
+    const known = (finding.then || []).map((id) => told.byId.get(id)).filter(Boolean);
     if (!known.length) return null;
     return g.el(
       'div.then',
       {},
-      g.el('b', {}, 'then: '),
-      known.map((one, i) => [
-        i ? ', ' : '',
-        g.el(
-          'button.link',
-          {type: 'button', title: one.message, onclick: () => act.choose(one)},
-          `${one.code} ${one.name}`,
-        ),
-        ` (from step ${g.count(one.steps[0])})`,
-      ]),
+      g.el('b', {}, 'then:'),
+      known.map((one) => consequence(one, told)),
     );
+  }
+
+  // Folded: its code, name and steps. Opened, it is marked in the pictures, too.
+  function consequence(finding, told) {
+    const {chosen, open, act} = told;
+    const severity = g.severityOf(finding.severity);
+    const mine = finding.id === chosen.finding;
+    const node = g.el(
+      'details',
+      {
+        className: `consequence ${severity.word}${mine ? ' chosen' : ''}`,
+        'data-testid': 'consequence',
+        'data-code': finding.code,
+        'data-finding': finding.id,
+        open: mine || open.has(finding.id),
+      },
+      g.el(
+        'summary',
+        {
+          onclick: (event) => {
+            if (node.open) return;
+            event.preventDefault();
+            node.open = true;
+            act.choose(finding);
+          },
+        },
+        title(finding, severity),
+        g.el('span.since', {}, ` ${g.span(...finding.steps)}`),
+      ),
+      g.el('div.whose', {}, whose(finding, told)),
+      body(finding, act),
+    );
+    return node;
   }
 
   // The run itself: command, versions, cost, what could not be seen.
@@ -159,7 +211,7 @@
     const {meta} = run;
     const rows = [
       ['command', [meta.script, ...(meta.argv || [])].join(' ')],
-      ['status', meta.status + (meta.exit_code ? ` (exit code ${meta.exit_code})` : '')],
+      ['status', g.statusOf(run) + (meta.exit_code ? ` (exit code ${meta.exit_code})` : '')],
       ['steps', g.count(meta.steps)],
       ['torch', meta.torch],
       ['gradscope', meta.gradscope],
@@ -172,7 +224,8 @@
           .join('; '),
       ],
     ].filter(([, value]) => value);
-    const notes = [...(meta.notes || []), ...Object.entries(meta.blind || {}).map(([what, why]) => `${what}: ${why}`)];
+    const blind = Object.entries(meta.blind || {}).map(([what, why]) => `${what}: ${why}`);
+    const notes = [...(run.unchecked || []), ...(meta.notes || []), ...blind];
     return g.el(
       'details.about',
       {open},

@@ -114,8 +114,9 @@
       g.fill(this.tally);
       if (!run) return;
       const {status, steps} = run.meta;
-      this.badge.textContent = status;
-      this.badge.className = `badge ${/^\w+$/.test(status) ? status : ''}`;
+      const alive = status !== 'running' || isRunning(run);
+      this.badge.textContent = statusOf(run);
+      this.badge.className = `badge ${!alive ? 'silent' : /^\w+$/.test(status) ? status : ''}`;
       g.fill(this.tally, `${run.tally} in ${g.plural(steps, 'step')}`);
       g.fill(
         this.streams,
@@ -142,8 +143,36 @@
       run.errors && g.plural(run.errors, 'error'),
       run.warnings && g.plural(run.warnings, 'warning'),
     ].filter(Boolean);
-    return `${parts.length ? ` — ${parts.join(', ')}` : ''}${run.status === 'running' ? ' — running' : ''}`;
+    return `${parts.length ? ` — ${parts.join(', ')}` : ''}${run.status === 'running' ? ' — not ended' : ''}`;
   }
 
-  g.Header = Header;
+  const SILENT = 120; // seconds without a word after which a run counts as killed
+
+  // Whether it is still written. A page is of what was: `live` is false there.
+  function isRunning({meta}) {
+    const {status, written} = meta;
+    return status === 'running' && g.live && !(Number.isFinite(written) && Date.now() / 1000 - written > SILENT);
+  }
+
+  // "finished", "not ended · last written 14 min ago"
+  function statusOf(run) {
+    const {status, written} = run.meta;
+    if (status !== 'running' || isRunning(run)) return status;
+    if (!Number.isFinite(written)) return 'not ended';
+    if (!g.live) return `not ended · last written ${new Date(written * 1000).toLocaleString()}`;
+    return `not ended · last written ${ago(Date.now() / 1000 - written)} ago`;
+  }
+
+  function ago(seconds) {
+    const units = [
+      [86400, 'day'],
+      [3600, 'hour'],
+      [60, 'min'],
+    ];
+    const [size, word] = units.find(([one]) => seconds >= 2 * one) || [60, 'min'];
+    const many = Math.max(1, Math.floor(seconds / size));
+    return word === 'min' ? `${many} min` : g.plural(many, word);
+  }
+
+  Object.assign(g, {Header, isRunning, statusOf, live: true});
 })((window.gradscope = window.gradscope || {}));

@@ -3,6 +3,8 @@
   'use strict';
 
   const AROUND = 14; // lines drawn beyond each edge
+  const HELD = 12, // pixels from which a row that stands for long is told from what was measured,
+    FULL = 4; // and how many of them are in full colour, at least
 
   class Heatmap {
     // `wish(nodes)`: these lines are in sight. `act`: {choose(node, row), toggle(node)}.
@@ -10,9 +12,10 @@
       Object.assign(this, {axis, plots, scale, wish, act, picture: null, root: null, lines: [], drawn: [0, 0]});
       this.figure = g.el('div.figure', {'aria-hidden': 'true'});
       this.ground = g.el('div.ground');
+      this.held = g.el('div.held-parts', {'aria-hidden': 'true'});
       this.ruling = g.el('div.ruling');
       this.rows = g.el('div.tree-rows', {'aria-hidden': 'true'});
-      this.window = g.el('div.heat-window', {}, this.ground, this.figure, this.ruling, this.rows);
+      this.window = g.el('div.heat-window', {}, this.ground, this.figure, this.held, this.ruling, this.rows);
       this.cursorBox = g.el('div.cursor-cell', {hidden: true});
       this.inner = g.el('div.heat-inner', {}, this.window, this.cursorBox);
       this.node = g.el(
@@ -37,12 +40,14 @@
 
     clear() {
       this.picture = this.cursor = null;
+      g.fill(this.held);
       this.plots.drop(this.figure);
     }
 
     setTree(root) {
       this.root = root;
       this.relist();
+      this.node.scrollTop = 0;
     }
 
     relist() {
@@ -66,9 +71,11 @@
 
     // The lines to be drawn: those in sight and some around.
     inSight() {
-      const size = this.rowHeight;
-      const first = Math.floor(this.node.scrollTop / size);
-      const last = Math.ceil((this.node.scrollTop + Math.min(this.most, this.lines.length * size)) / size);
+      const size = this.rowHeight,
+        seen = Math.min(this.most, this.lines.length * size);
+      const top = Math.min(this.node.scrollTop, this.lines.length * size - seen); // of other lines, it may be more
+      const first = Math.floor(top / size);
+      const last = Math.ceil((top + seen) / size);
       return [Math.max(0, first - AROUND), Math.min(this.lines.length, last + AROUND), first, last];
     }
 
@@ -80,8 +87,11 @@
     draw() {
       if (!this.root || !this.lines.length) return;
       const size = this.rowHeight;
-      this.inner.style.height = `${this.lines.length * size}px`;
-      this.node.style.height = `${Math.min(this.most, this.lines.length * size)}px`;
+      const all = this.lines.length * size,
+        seen = Math.min(this.most, all);
+      this.inner.style.height = `${all}px`;
+      this.node.style.height = `${seen}px`;
+      if (this.node.scrollTop > all - seen) this.node.scrollTop = all - seen; // the old window of lines held it there
       const [from, to] = this.inSight();
       this.drawn = [from, to];
       const nodes = this.lines.slice(from, to);
@@ -142,6 +152,7 @@
     }
 
     drawCells(nodes, size) {
+      this.drawHeld();
       const traces = g.heatTraces(this, nodes, size);
       const right = this.node.offsetWidth - this.axis.left - this.axis.width;
       this.plots.draw(this.figure, traces, {
@@ -153,10 +164,27 @@
       });
     }
 
+    // Where a row stands for long, only its first pixels are in full colour: nothing was measured in the rest.
+    drawHeld() {
+      const {axis, picture} = this;
+      const inside = (step) => Math.min(Math.max(axis.toPixel(step), axis.left), axis.left + axis.width) - axis.left;
+      picture.standing = picture.standing || g.standing(picture);
+      const parts = [];
+      for (const {from, to, long} of picture.standing) {
+        const whole = (to - from) * axis.pixelsPerStep;
+        if (!long || whole <= HELD) continue;
+        const left = inside(from + Math.max(1, FULL / axis.pixelsPerStep)),
+          width = inside(to) - left;
+        if (width > 0) parts.push(g.el('div.held-part', {style: {left: `${left}px`, width: `${width}px`}}));
+      }
+      g.fill(this.held, parts);
+    }
+
     // Which signs beside the colours the drawn lines have: the legend names these only.
     signs() {
       const has = {};
       if (!this.picture) return has;
+      has.held = this.held.childElementCount > 0;
       for (const line of this.picture.lines.values()) {
         for (let i = 0; i < line.mean.length; i++) {
           const kind = g.special(line, i, this.picture.stat);

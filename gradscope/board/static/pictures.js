@@ -99,6 +99,7 @@
           groups &&
             g.el('span.folds', {}, button('⊞', 'Open all modules', true), button('⊟', 'Close all modules', false)),
         );
+        this.heatHead.classList.toggle('narrow', this.axis.left < 170);
         g.refill(
           this.heatHead,
           title,
@@ -154,6 +155,7 @@
         this.strip.draw();
         this.lane.draw();
         this.drawPictures();
+        g.markCut(this.timeline);
         if (this.heatmap.picture) this.drawHeat();
       }
 

@@ -135,7 +135,8 @@
   }
 
   function plainTicks(low, high, most) {
-    const ticks = g.roundSteps(low, high, most);
+    let ticks = [];
+    for (let n = most; !ticks.length && n < 40; n *= 2) ticks = g.roundSteps(low, high, n); // an axis has a number
     return {ticks, texts: ticks.map((x) => g.show(Math.abs(x) < (high - low) * 1e-9 ? 0 : Number(x.toPrecision(10))))};
   }
 
@@ -161,8 +162,8 @@
     return {ticks: kept.map((c) => c.at), texts: kept.map((c) => g.show(c.m * 10 ** c.n))};
   }
 
-  // Where logarithms tell more: all above zero (of norms: those that are not zero), over more than a factor of 30.
-  function needsLog(values, norms) {
+  // Where logarithms tell more: all above zero (of norms: those that are not zero), over more than this factor.
+  function needsLog(values, norms, factor = 30) {
     let low = Infinity,
       high = -Infinity;
     for (const list of values) {
@@ -173,8 +174,18 @@
         high = Math.max(high, x);
       }
     }
-    return high > 30 * low;
+    return high > factor * low;
   }
 
-  Object.assign(g, {Plots, xAxis, yAxis, needsLog});
+  // Of rates: none is zero, and more than a few are more than two decades below the highest (a short end of a schedule
+  // tells little).
+  function ratesNeedLog(lists) {
+    return lists.some((list) => {
+      const sorted = Float64Array.from(list.filter(Number.isFinite)).sort();
+      const low = sorted[Math.floor(0.1 * (sorted.length - 1))];
+      return sorted.length > 0 && sorted[0] > 0 && sorted[sorted.length - 1] > 100 * low;
+    });
+  }
+
+  Object.assign(g, {ratesNeedLog, Plots, xAxis, yAxis, needsLog});
 })((window.gradscope = window.gradscope || {}));

@@ -93,7 +93,8 @@
           g.tree.openLevels(this.root, OPEN);
           this.heatmap.setTree(this.root);
           this.heatmap.clear();
-          this.moment = null;
+          this.moment = this.chosenNode = this.within = null;
+          g.fill(this.timeline);
           this.busy(true);
           this.cells.clear();
           this.charts.clear();
@@ -125,7 +126,9 @@
           await this.readRuns(!this.run);
           if (!this.run) return;
           const run = await this.ask('run', 'run', {run: this.state.run});
-          if (run && this.run && (run.run !== this.run.run || run.revision !== this.run.revision || asked)) this.showRun(run, false);
+          const other = run && this.run && (run.run !== this.run.run || run.revision !== this.run.revision);
+          if (run && this.run && (other || asked)) this.showRun(run, false);
+          else if (run && this.run) this.header.setRun(Object.assign(this.run, {meta: run.meta}), this.state.stream);
           if (run) g.fill(this.whole);
           if (asked) g.say('refreshed');
         } catch (error) {

@@ -3,6 +3,7 @@
   'use strict';
 
   const USUAL = -3; // update / weight: about 1e-3 is healthy (the base-10 logarithm)
+  const BAR = 230; // pixels, as the style has it
   const WIDEST = 7; // decades around the median: an explosion must leave colours to what was before it
 
   // The range of each statistic. It only grows, so that the same colour means the same while one looks around.
@@ -57,6 +58,7 @@
         {},
         g.STATE_ORDER.map((i) => stateChip(i)),
         has.bad && badChip(),
+        has.held && heldChip(),
       );
     }
     const [low, high] = range;
@@ -65,16 +67,19 @@
       .map(([at, color]) => `${color} ${at * 100}%`)
       .join(', ');
     const bar = g.el('div.scale-bar', {style: {background: `linear-gradient(to right, ${stops})`}});
-    const ticks = scaleTicks(low, high).map((n) => {
-      const usual = stat === 'update' && n === USUAL;
+    const taken = []; // [from, to] pixels of the bar's labels; what is usual comes first
+    const isUsual = (n) => stat === 'update' && n === USUAL;
+    const candidates = scaleTicks(low, high).sort((a, b) => isUsual(b) - isUsual(a));
+    const ticks = candidates.map((n) => {
+      const usual = isUsual(n);
       const at = (n - low) / (high - low);
       const edge = at < 0.08 ? '.first' : at > 0.92 ? '.last' : '';
-      return g.el(
-        `span.scale-tick${usual ? '.usual' : ''}${edge}`,
-        {style: {left: `${at * 100}%`}},
-        Number.isInteger(n) ? g.power(n) : g.show(10 ** n),
-        usual && ' usual',
-      );
+      const text = (Number.isInteger(n) ? g.power(n) : g.show(10 ** n)) + (usual ? ' usual' : '');
+      const wide = text.length * 6.5 + 6;
+      const left = at * BAR - (edge === '.first' ? 3 : edge ? wide - 3 : wide / 2);
+      if (taken.some(([from, to]) => left < to && from < left + wide)) return null;
+      taken.push([left, left + wide]);
+      return g.el(`span.scale-tick${usual ? '.usual' : ''}${edge}`, {style: {left: `${at * 100}%`}}, text);
     });
     return g.el(
       'div.legend',
@@ -93,7 +98,13 @@
       has.none && chip('none', '', 'no gradient'),
       has.unseen && chip('unseen', '', 'not measured'),
       has.bad && badChip(),
+      has.held && heldChip(),
     );
+  }
+
+  function heldChip() {
+    const told = 'pale: the number of the last step that was measured before, held';
+    return g.el('span.chip', {title: told}, g.el('span.swatch.held', {'aria-hidden': 'true'}), 'not measured since');
   }
 
   function scaleTicks(low, high) {
@@ -121,7 +132,7 @@
     const kind = i === 1 ? 'none' : i === 0 ? 'unseen' : 'state';
     const swatch = g.el(`span.swatch.${kind}`, {'aria-hidden': 'true'}, state.sign);
     if (state.color) Object.assign(swatch.style, {background: state.color, color: state.ink});
-    return g.el('span.chip', {title: g.MEANINGS[i]}, swatch, state.word);
+    return g.el('span.chip', {title: g.MEANINGS[i]}, swatch, i === 5 ? 'stale (old)' : state.word);
   }
 
   Object.assign(g, {ColorScale, legendOf, WHAT});

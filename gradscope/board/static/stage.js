@@ -4,7 +4,7 @@
 
   const DRAG = 5; // pixels from which a click is a drag
 
-  // `act`: {hover(clientX, clientY, row), leave(), choose(clientX, clientY, row)}
+  // `act`: {hover(clientX, clientY, row), leave(), choose(clientX, clientY, row), escape()}
   class Stage {
     constructor(axis, node, act) {
       Object.assign(this, {axis, node, act, press: null});
@@ -114,7 +114,10 @@
     }
 
     key(event) {
-      if (event.key === 'Escape') this.cancel();
+      if (event.key === 'Escape' && !document.querySelector('dialog[open]')) {
+        if (this.press) this.cancel();
+        else if (!event.target.closest('input, select, textarea')) this.act.escape();
+      }
       if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest('input, select, textarea, dialog'))
         return;
       const call = {

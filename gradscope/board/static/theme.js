@@ -10,12 +10,17 @@
     }
   }
 
-  // Calls `changed()` each time the theme has changed; the choice stands on the root element.
+  // Calls `changed()` each time the theme has changed; the choice stands on the root element. Paper is light.
   function followTheme(changed) {
     const host = parentBody();
     const system = window.matchMedia('(prefers-color-scheme: dark)');
+    let printing = false;
+    const print = (on) => () => {
+      printing = on;
+      apply();
+    };
     const apply = () => {
-      const dark = host ? host.classList.contains('dark-mode') : system.matches;
+      const dark = printing ? false : host ? host.classList.contains('dark-mode') : system.matches;
       const now = dark ? 'dark' : 'light';
       if (document.documentElement.dataset.theme === now) return;
       document.documentElement.dataset.theme = now;
@@ -23,6 +28,8 @@
     };
     if (host) new MutationObserver(apply).observe(host, {attributes: true, attributeFilter: ['class']});
     else system.addEventListener('change', apply);
+    window.addEventListener('beforeprint', print(true));
+    window.addEventListener('afterprint', print(false));
     apply();
   }
 

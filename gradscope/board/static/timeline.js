@@ -78,7 +78,12 @@
     );
     return g.el(
       'div.table-frame',
-      {tabindex: '0', role: 'region', 'aria-label': `Timeline of ${one.title}`},
+      {
+        tabindex: '0',
+        role: 'region',
+        'aria-label': `Timeline of ${one.title}`,
+        onscroll: (event) => markOne(event.target),
+      },
       g.el('div.table-title', {}, one.title, one.lr && g.el('span.muted', {}, ` · ${one.lr}`)),
       g.el('table', {}, g.el('thead', {}, top, second), g.el('tbody', {}, lines)),
     );
@@ -90,7 +95,8 @@
 
   function site(call) {
     if (!call) return null;
-    if (!call.known || call.file === null) return g.el('div.site.muted', {}, call.known ? '' : 'not seen');
+    if (!call.known) return g.el('div.site.muted', {}, 'no longer in the record');
+    if (call.file === null) return g.el('div.site.muted', {}, 'not called');
     const file = String(call.file).split(/[\\/]/).pop();
     const times = call.times > 1 ? ` ×${call.times}` : '';
     return g.el('div.site', {title: `${call.file}:${call.line}`}, g.name(`${file}:${call.line}${times}`, 14));
@@ -120,7 +126,10 @@
     return g.el(
       'dl.timeline-legend',
       {},
-      known.flatMap(([word, meaning]) => [g.el('dt', {}, word), g.el('dd', {}, meaning)]),
+      known.flatMap(([word, meaning]) => [
+        g.el('dt', {}, word),
+        g.el('dd', {}, word === '-' ? 'not called, or nobody looked' : meaning),
+      ]),
     );
   }
 
@@ -130,5 +139,14 @@
     return g.el('p.muted', {}, `Not in this step: ${list.map((other) => other.title).join(', ')}.`);
   }
 
-  g.timelineOf = timelineOf;
+  // Tables that go on at their right are seen to.
+  function markCut(node) {
+    for (const frame of node.querySelectorAll('.table-frame')) markOne(frame);
+  }
+
+  function markOne(frame) {
+    frame.classList.toggle('cut', frame.scrollLeft + frame.clientWidth < frame.scrollWidth - 2);
+  }
+
+  Object.assign(g, {timelineOf, markCut});
 })((window.gradscope = window.gradscope || {}));
