@@ -22,7 +22,7 @@ class Progress:
     def due(self) -> bool:
         """Whether it is time for a new line: once a second, after the first few."""
         now = time.monotonic()
-        return now - self._shown_at >= EVERY and now - self._started >= START_AFTER and "tqdm" not in sys.modules
+        return now - self._shown_at >= EVERY and now - self._started >= START_AFTER and not _bar_is_open()
 
     def show(self, record: Record, findings: int) -> None:
         """Show where the run stands."""
@@ -30,7 +30,7 @@ class Progress:
         self._shown_at, self._shown = now, True
         rows = record.meta.rows
         parts = [f"step {rows:,}", f"{rows / (now - self._started):,.1f} steps/s", *_newest(record)]
-        parts.append(f"{findings} findings")
+        parts.append(f"{findings} finding{'s' * (findings != 1)}")
         self._write(f"\x1b[2K\r\x1b[2mgradscope: {' · '.join(parts)}\x1b[0m\r")
 
     def clear(self) -> None:
@@ -44,6 +44,12 @@ class Progress:
             self._stream.flush()
         except (OSError, ValueError):
             pass
+
+
+def _bar_is_open() -> bool:
+    """Whether a bar of tqdm's is on the screen; torch imports tqdm wherever it is installed."""
+    tqdm = getattr(sys.modules.get("tqdm.std"), "tqdm", None)
+    return bool(getattr(tqdm, "_instances", ()))
 
 
 def _newest(record: Record) -> list[str]:

@@ -3,8 +3,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -21,7 +19,7 @@ from gradscope.record.metrics import MetricSums
 from gradscope.record.reader import read_record
 from gradscope.record.run_folder import RunFolder
 from tests.boards import Writer, arrays, scalars, table
-from tests.test_tensorboard import CHROMIUM, FLAGS, free_port, wait_for
+from tests.browser import chromium, tensorboard
 
 TAB = "/data/plugin_entry.html?name=gradscope"  # what TensorBoard shows in its frame
 NAMES = ("<script>alert(1)</script>", "<img src=x onerror='alert(1)'>", "\"quoted\" & <b>", "层 ünï", "n" * 300)
@@ -166,13 +164,8 @@ SIZE = """() => {
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None:
-        pytest.skip("no chromium")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -196,18 +189,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def addresses(browser: Any, runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
     """TensorBoard on these runs, and on a folder with none."""
-    servers, addresses = [], []
-    for logdir in (runs, tmp_path_factory.mktemp("empty")):
-        port = free_port()
-        command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(logdir), "--host", "127.0.0.1"]
-        servers.append(subprocess.Popen([*command, "--port", str(port)], stderr=subprocess.DEVNULL))
-        addresses.append(f"http://127.0.0.1:{port}")
-    for address in addresses:
-        wait_for(address + "/data/plugins_listing")
-    yield addresses
-    for server in servers:
-        server.terminate()
-        server.wait()
+    ready = "/data/plugins_listing"
+    with tensorboard(runs, ready) as full, tensorboard(tmp_path_factory.mktemp("empty"), ready) as empty:
+        yield [full, empty]
 
 
 @pytest.fixture

@@ -28,8 +28,8 @@ from gradscope.board.encoding import TYPES
 from gradscope.board.places import relative
 from gradscope.cli import main
 from gradscope.findings import from_line, to_line
+from tests.browser import chromium
 from tests.test_hostile import HOSTILE, finding
-from tests.test_tensorboard import CHROMIUM, FLAGS
 
 Capture = pytest.CaptureFixture[str]
 
@@ -450,11 +450,7 @@ def opened() -> Iterator[Any]:
 
     At the end nothing but the files was asked for, and nothing was complained of.
     """
-    playwright = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None:
-        pytest.skip("no chromium")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with chromium() as browser:
         asked: list[str] = []
         said: list[str] = []
         files: list[str] = []
@@ -472,7 +468,6 @@ def opened() -> Iterator[Any]:
 
         show.said = said
         yield show
-        browser.close()
         assert files == asked
         assert [] == said
 

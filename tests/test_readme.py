@@ -58,16 +58,19 @@ optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
 start = time.monotonic()
 while time.monotonic() - start < 7.5:
     optimizer.zero_grad()
-    model(torch.ones(1, 2)).sum().backward()
+    model(torch.ones(1, 2)).square().sum().backward()
     optimizer.step()
     time.sleep(0.01)
 print("done")
 """
 
 
-def test_a_long_run_shows_where_it_stands(tmp_path: Path) -> None:
-    """On a terminal's stderr: steps, speed, loss, lr, findings; never in the script's stdout, and gone at the end."""
-    (tmp_path / "train.py").write_text(LONG)
+def on_a_terminal(tmp_path: Path, bars: str) -> str:
+    """What a long run that has imported tqdm shows on its terminal's stderr."""
+    (tmp_path / "tqdm").mkdir()
+    (tmp_path / "tqdm" / "__init__.py").write_text("from tqdm.std import tqdm\n")
+    (tmp_path / "tqdm" / "std.py").write_text(f"class tqdm:\n    _instances = {bars}\n")
+    (tmp_path / "train.py").write_text("import tqdm\n" + LONG)
     parent, terminal = pty.openpty()
     command = [sys.executable, "-m", "gradscope", "run", "train.py"]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=terminal, text=True) as process:
@@ -82,6 +85,20 @@ def test_a_long_run_shows_where_it_stands(tmp_path: Path) -> None:
     except OSError:  # the terminal is closed
         pass
     os.close(parent)
-    text = shown.decode()
-    assert re.search(r"gradscope: step [\d,]+ · [\d,.]+ steps/s · loss -?[\d.e+]+ · lr 0\.01 · 0 findings", text)
+    return shown.decode()
+
+
+def test_a_long_run_shows_where_it_stands(tmp_path: Path) -> None:
+    """On a terminal's stderr: steps, speed, loss, lr, findings; never in the script's stdout, and gone at the end.
+
+    With tqdm imported (torch does that wherever it is installed), but no bar of it on the screen.
+    """
+    text = on_a_terminal(tmp_path, "[]")
+    assert re.search(r"gradscope: step [\d,]+ · [\d,.]+ steps/s · loss [\d.e+-]+ · lr 0\.01 · 0 findings", text)
     assert text.rindex("\x1b[2K\r") < text.rindex("no errors, no warnings")
+
+
+def test_a_bar_is_not_written_over(tmp_path: Path) -> None:
+    """Where tqdm shows a bar, there is no line of ours beside it."""
+    text = on_a_terminal(tmp_path, "['a bar']")
+    assert "steps/s" not in text and "no errors, no warnings" in text

@@ -3,16 +3,13 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
 import warnings
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -24,6 +21,7 @@ from gradscope.record.chunks import ChunkWriter
 from gradscope.record.run_folder import RunFolder
 from gradscope.reporters.event_file import EVENTS, EventFile
 from gradscope.reporters.tensorboard import TensorBoard
+from tests.browser import chromium, tensorboard
 from tests.curves import curve, only_run, scalar_tags, texts
 from tests.shell import HEALTHY, SICK, environment, watched, watched_command, write
 
@@ -362,63 +360,16 @@ def test_import_is_late_and_leaves_no_trace(tmp_path: Path) -> None:
 
 # -- in the browser -------------------------------------------------------------------------------------------------
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
-
-@pytest.fixture
-def page_of() -> Iterator[Any]:
-    """`page_of(logdir)` starts TensorBoard and returns a browser's page, and TensorBoard's address."""
-    playwright = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None:
-        pytest.skip("no chromium")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        servers: list[subprocess.Popen[bytes]] = []
-
-        def open_page(logdir: Path) -> tuple[Any, str]:
-            address = f"127.0.0.1:{free_port()}"
-            command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(logdir), "--host", "127.0.0.1"]
-            command += ["--port", address.partition(":")[2]]
-            servers.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
-            wait_for(f"http://{address}/data/runs")
-            return browser.new_page(viewport={"width": 1500, "height": 1100}), f"http://{address}"
-
-        yield open_page
-        browser.close()
-        for server in servers:
-            server.terminate()
-            server.wait()
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-def wait_for(address: str) -> None:
-    """Until the server has read the run."""
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            with urllib.request.urlopen(address, timeout=5) as answer:
-                if len(answer.read()) > 2:
-                    return
-        except OSError:
-            pass
-        assert time.monotonic() < deadline, "TensorBoard does not answer"
-        time.sleep(0.3)
-
-
-def test_in_the_browser(page_of: Any, tmp_path: Path) -> None:
+def test_in_the_browser(tmp_path: Path) -> None:
     """Somebody opens TensorBoard: the curves are on the scalar page, the findings on the text page."""
     watched(tmp_path, write(tmp_path, SICK))
-    page, address = page_of(tmp_path / "runs")
-    page.goto(f"{address}/#scalars")
-    for tag in ("gradscope/loss", "gradscope/lr", "gradscope/gradient norm"):
-        page.get_by_text(tag, exact=True).first.wait_for(timeout=30_000)
-    page.get_by_text("gradscope parameters", exact=True).first.wait_for(timeout=30_000)
-    page.goto(f"{address}/#text")
-    page.get_by_text("train.py:11: error GS101 missing-zero-grad").first.wait_for(timeout=30_000)
-    page.get_by_text("call optimizer.zero_grad() before line 11").first.wait_for(timeout=30_000)
+    with chromium() as browser, tensorboard(tmp_path / "runs") as address:
+        page = browser.new_page(viewport={"width": 1500, "height": 1100})
+        page.goto(f"{address}/#scalars")
+        for tag in ("gradscope/loss", "gradscope/lr", "gradscope/gradient norm"):
+            page.get_by_text(tag, exact=True).first.wait_for(timeout=30_000)
+        page.get_by_text("gradscope parameters", exact=True).first.wait_for(timeout=30_000)
+        page.goto(f"{address}/#text")
+        page.get_by_text("train.py:11: error GS101 missing-zero-grad").first.wait_for(timeout=30_000)
+        page.get_by_text("call optimizer.zero_grad() before line 11").first.wait_for(timeout=30_000)

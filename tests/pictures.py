@@ -1,79 +1,44 @@
 """The README's pictures: TensorBoard's tab, light and dark, and the page, of the runs of tensorboard_report.py.
 
-python examples/pictures.py [--to examples/pictures]
+python -m tests.pictures [--to examples/pictures]
 
-Needs playwright and a Chromium (`chromium`, `google-chrome`, or `playwright install chromium`).
+Needs playwright and a Chromium (`chromium` or `google-chrome`).
 """
+from __future__ import annotations
+
 import argparse
 import os
-import shutil
-import socket
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from playwright.sync_api import Browser, Page, sync_playwright
-from tensorboard_report import record
+from examples.tensorboard_report import record
+from tests.browser import chromium, tensorboard
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+EXAMPLES = Path(__file__).parents[1] / "examples"
 SIZE = {"width": 1280, "height": 900}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--to", type=Path, default=Path(__file__).parent / "pictures")
+    parser.add_argument("--to", type=Path, default=EXAMPLES / "pictures")
     options = parser.parse_args()
     options.to = options.to.resolve()
     options.to.mkdir(parents=True, exist_ok=True)
-    os.chdir(Path(__file__).parent)  # places are told relative to it
-    with tempfile.TemporaryDirectory() as scratch, sync_playwright() as driver:
+    os.chdir(EXAMPLES)  # places are told relative to it
+    with tempfile.TemporaryDirectory() as scratch, chromium() as browser:
         runs = Path(scratch) / "runs"
         record(runs / "digits", 150, forget_zero_grad=False)
         record(runs / "digits-no-zero-grad", 150, forget_zero_grad=True)
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--headless", "--no-sandbox"])
         with tensorboard(runs) as address:
             for theme in ("light", "dark"):
                 tab(browser, address, theme, options.to / f"tab-{theme}.png")
         whole(browser, runs / "digits-no-zero-grad", Path(scratch) / "report.html", options.to / "page.png")
-        browser.close()
 
 
-@contextmanager
-def tensorboard(runs: Path) -> Iterator[str]:
-    """A TensorBoard that has read the runs; its address."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(runs), "--host", "127.0.0.1"]
-    command += ["--port", str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        wait_for(f"http://127.0.0.1:{port}/data/runs")
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def wait_for(address: str) -> None:
-    """Until the server answers with something."""
-    for _ in range(200):
-        try:
-            with urllib.request.urlopen(address, timeout=5) as answer:
-                if len(answer.read()) > 2:
-                    return
-        except OSError:
-            pass
-        time.sleep(0.3)
-    raise SystemExit("TensorBoard does not answer")
-
-
-def tab(browser: Browser, address: str, theme: str, file: Path) -> None:
+def tab(browser: Any, address: str, theme: str, file: Path) -> None:
     """The tab with the sick run; in the dark one, what state each gradient was in."""
     page = browser.new_page(viewport=SIZE)
     page.goto(f"{address}/?darkMode={'true' if theme == 'dark' else 'false'}#gradscope")
@@ -90,7 +55,7 @@ def tab(browser: Browser, address: str, theme: str, file: Path) -> None:
     page.close()
 
 
-def whole(browser: Browser, run: Path, report: Path, file: Path) -> None:
+def whole(browser: Any, run: Path, report: Path, file: Path) -> None:
     """The page, down to the timeline of a step."""
     subprocess.run([sys.executable, "-m", "gradscope", "report", str(run), "--html", str(report)], check=True)
     page = browser.new_page(viewport=SIZE)
@@ -104,7 +69,7 @@ def whole(browser: Browser, run: Path, report: Path, file: Path) -> None:
     page.close()
 
 
-def settle(page: Page) -> None:
+def settle(page: Any) -> None:
     """Until the pictures stand."""
     page.wait_for_timeout(2000)
 
