@@ -80,8 +80,8 @@ class Session:
     def open(self) -> None:
         """Install the hooks and take in the optimizers that are already there."""
         start = time.perf_counter()
-        DISPATCHER.attach(self.recorder)
         try:
+            DISPATCHER.attach(self.recorder)
             for optimizer in living_optimizers():
                 self.recorder.optimizer_created(optimizer)
             self.recorder.stage.trace.start()
@@ -98,26 +98,23 @@ class Session:
             return
         atexit.unregister(self.close)
         self.closed = True
-        DISPATCHER.detach()
+        undone = [DISPATCHER.detach, self.recorder.stage.trace.stop, self.recorder.validation.stop]
         if isinstance(self.recorder, ReplayingRecorder):
-            self.recorder.stop()
-        self.recorder.stage.trace.stop()
-        self.recorder.validation.stop()
+            undone.append(self.recorder.stop)
         if self._progress is not None:
-            self._progress.clear()
+            undone.append(self._progress.clear)
+        for undo in undone:
+            self._attempt(undo)
         if os.getpid() != self._pid:  # a forked child: the record is its parent's
             return
         start, meta = time.perf_counter(), self.recorder.meta
-        try:
-            if self.failure is None:
-                self.recorder.end_run(finished=status == "finished")
-        except Exception as error:
-            self._recorder_failed(error)
+        if self.failure is None:
+            self._attempt(lambda: self.recorder.end_run(finished=status == "finished"))
         meta.status, meta.exit_code = status, exit_code
         self._evaluate(max(0, meta.rows - 1))
         self._aside += time.perf_counter() - start
-        self._account()
-        self._flush(last=True)
+        self._attempt(self._account)
+        self._attempt(lambda: self._flush(last=True))
 
     # -- what users read --------------------------------------------------------------------------------------------
 
@@ -216,6 +213,13 @@ class Session:
         self.failure = f"watching stopped at step {self.recorder.row}: {type(error).__name__}: {error}"
         DISPATCHER.drop()
         self._tell(f"{self.failure}; the training goes on untouched")
+
+    def _attempt(self, action: Callable[[], Any]) -> None:
+        """Do what may fail without a consequence for what comes after it."""
+        try:
+            action()
+        except Exception as error:
+            self._recorder_failed(error)
 
     def _evaluate(self, row: int) -> None:
         if self.failure is not None or os.getpid() != self._pid:

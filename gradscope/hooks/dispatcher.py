@@ -94,7 +94,8 @@ class Dispatcher:
         self._backward_depth = 0
         self.seconds, self.foreign_thread_calls = 0.0, 0
         rooms = (backward, optimizer, saved, scaler, scheduler, clipping, loader, metrics, evaluation, seeding)
-        self._patches = [patch for room in rooms for patch in room.patches(self)]
+        for room in rooms:
+            self._patches += room.patches(self)
         self._late = True
         self.patch_late()
         self._handles = optimizer.step_hooks(self)
@@ -107,12 +108,17 @@ class Dispatcher:
             self._late = not found
 
     def detach(self) -> None:
-        """Undo everything, last first."""
+        """Undo everything, last first. The first error is raised when all the rest has been undone."""
         self._listener, self._late, self.done = None, False, None
-        while self._handles:
-            self._handles.pop().remove()
-        while self._patches:
-            self._patches.pop().undo()
+        failed: Exception | None = None
+        for undo in [*(handle.remove for handle in self._handles), *(p.undo for p in reversed(self._patches))]:
+            try:
+                undo()
+            except Exception as error:
+                failed = failed or error
+        self._handles, self._patches = [], []
+        if failed is not None:
+            raise failed
 
     def drop(self) -> None:
         """Send nothing more. The hooks stay where they are until `detach`: torch may be iterating over them."""
