@@ -125,7 +125,8 @@ def _meta(data: Mapping[str, Any]) -> Meta:
         setattr(meta, name, str(data.get(name, "")))
     meta.argv = tuple(str(a) for a in data["argv"])
     meta.rows, meta.backwards = int(data.get("rows", 0)), int(data.get("backwards", 0))
-    meta.exit_code = None if data.get("exit_code") is None else int(data["exit_code"])
+    for name in ("exit_code", "rank", "world"):
+        setattr(meta, name, None if data.get(name) is None else int(data[name]))
     meta.overhead, meta.seconds = float(data.get("overhead", 0.0)), float(data.get("seconds", 0.0))
     meta.budget = float(data.get("budget", 0.0))
     meta.optimizers = [str(kind) for kind in data.get("optimizers", ())]
