@@ -4,6 +4,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,13 @@ from typing import IO, TYPE_CHECKING
 
 from gradscope import runner
 from gradscope.config import Limits
+from gradscope.diagnosis import fold
 from gradscope.findings import SEVERITIES
 from gradscope.plain import sentence
 from gradscope.progress import Progress
+from gradscope.ranks.gathering import gather
+from gradscope.ranks.joining import Launched, Part, join, launched
+from gradscope.ranks.leaving import WAIT, WAIT_AFTER_A_CRASH, leave
 from gradscope.record.record import Meta
 from gradscope.reporters import json, terminal
 from gradscope.reporters.report import Report
@@ -37,7 +42,11 @@ class Options:
 
 
 class Launch:
-    """One program under watch. The session opens with the program's own `import torch`, and ends with the program."""
+    """One program under watch. The session opens with the program's own `import torch`, and ends with the program.
+
+    Started by a launcher as one of many it writes a part of their run folder; one of them reports for all, the others
+    say nothing.
+    """
 
     def __init__(self, target: str, arguments: tuple[str, ...], as_module: bool, options: Options) -> None:
         self.options, self.base = options, Path.cwd()
@@ -47,9 +56,14 @@ class Launch:
         self._stderr, self._owner = sys.stderr, os.getpid()
         self._session: Session | None = None
         self._report: Report | None = None
+        self._began = time.monotonic()
+        self._process = launched()
+        self._part: Part | None = None
+        self._notes: list[str] = []  # what a process that is not to print anything has to say
 
     def run(self) -> Callable[[], int]:
         """Run it and report. Returns what ends this process as the program would have ended it."""
+        self._join()
         with runner.when_torch_is_there(self._open):
             outcome = runner.run(self.program, self._finish)
         return lambda: outcome.leave(self._exit_code(outcome.exit_code))
@@ -62,14 +76,9 @@ class Launch:
     def _open(self) -> None:
         """Must not fail: it runs inside the program's `import torch`."""
         try:
-            from gradscope.record.run_folder import new_run_folder
             from gradscope.session import Session
 
-            folder = None
-            try:
-                folder = new_run_folder(self.base / self.options.log_dir, self._stem)
-            except OSError as error:
-                self._say(f"{self.options.log_dir} cannot be written ({error.strerror}); the record is kept in memory")
+            folder = self._folder()
             self._session = Session(
                 self.options.rules,
                 folder,
@@ -84,9 +93,38 @@ class Launch:
         except Exception as error:
             self._say(f"nothing is watched: {type(error).__name__}: {error}")
 
+    def _join(self) -> None:
+        """Claim this process's part of the run folder, where it is one of many."""
+        if self._process is not None:
+            try:
+                self._part = join(self.base / self.options.log_dir, self._stem, self._process)
+            except OSError as error:
+                self._not_writable(error)
+
+    def _folder(self) -> Path | None:
+        if self._process is not None:
+            return None if self._part is None else self._part.path
+        from gradscope.record.run_folder import new_run_folder
+
+        try:
+            return new_run_folder(self.base / self.options.log_dir, self._stem)
+        except OSError as error:
+            self._not_writable(error)
+            return None
+
+    def _not_writable(self, error: OSError) -> None:
+        self._say(f"{self.options.log_dir} cannot be written ({error.strerror}); the record is kept in memory")
+
+    @property
+    def _mute(self) -> bool:
+        """Whether another process speaks for this one."""
+        return self._process is not None and self._process.rank > 0
+
     def _progress(self) -> Progress | None:
         """The line that shows where a long run stands."""
-        return Progress(self._stderr) if _is_terminal(self._stderr) and not self.options.quiet else None
+        if self._mute or self.options.quiet or not _is_terminal(self._stderr):
+            return None
+        return Progress(self._stderr)
 
     def _watch(self, session: Session) -> None:
         from gradscope.watching import open_outer
@@ -102,8 +140,14 @@ class Launch:
             from gradscope.watching import close_outer
 
             close_outer()
+            session.recorder.meta.notes += self._notes
             session.close(outcome.status, outcome.exit_code)
             report = session.report()
+        if self._process is not None:
+            together = self._together(report, self._process)
+            if together is None:
+                return
+            report = together
         self._report = report
         if options.json_file is not None:
             file = self.base / options.json_file
@@ -113,6 +157,22 @@ class Launch:
                 self._say(f"{file} cannot be written ({error.strerror})")
         if report.findings or report.unchecked() or not options.quiet:
             self._tell(report)
+
+    def _together(self, report: Report, process: Launched) -> Report | None:
+        """The report of all processes; None where another one reports."""
+        part = self._part
+        if part is None:  # nothing can be written
+            return None if self._mute else report
+        crashed = report.meta.status == "crashed"
+        if not leave(part, time.monotonic() - self._began, WAIT_AFTER_A_CRASH if crashed else WAIT):
+            return None
+        try:
+            from gradscope.rules.catalogue import RULES
+
+            return gather(part.folder, lambda findings: fold(findings, RULES), self.base, {process.rank: report})
+        except Exception as error:
+            self._say(f"the other ranks' parts are not told of: {type(error).__name__}: {error}")
+            return report
 
     def _tell(self, report: Report) -> None:
         with contextlib.suppress(OSError, ValueError, AttributeError):
@@ -128,6 +188,9 @@ class Launch:
         return own
 
     def _say(self, told: str) -> None:
+        if self._mute:
+            self._notes.append(told)
+            return
         with contextlib.suppress(OSError, ValueError, AttributeError):
             self._stderr.write(f"gradscope: {sentence(told)}\n")
             self._stderr.flush()
