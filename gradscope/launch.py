@@ -5,7 +5,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -17,7 +17,7 @@ from gradscope.findings import SEVERITIES
 from gradscope.plain import sentence
 from gradscope.progress import Progress
 from gradscope.ranks.gathering import gather
-from gradscope.ranks.joining import Launched, Part, join, launched
+from gradscope.ranks.joining import Part, join, launched
 from gradscope.ranks.leaving import WAIT, WAIT_AFTER_A_CRASH, leave
 from gradscope.record.record import Meta
 from gradscope.reporters import json, terminal
@@ -65,7 +65,8 @@ class Launch:
         """Run it and report. Returns what ends this process as the program would have ended it."""
         self._join()
         with runner.when_torch_is_there(self._open):
-            outcome = runner.run(self.program, self._finish)
+            unheard = None if self._part is None else self._finish_elsewhere
+            outcome = runner.run(self.program, self._finish, unheard)
         return lambda: outcome.leave(self._exit_code(outcome.exit_code))
 
     @property
@@ -132,7 +133,7 @@ class Launch:
         open_outer(session)
 
     def _finish(self, outcome: runner.Outcome) -> None:
-        options, session = self.options, self._session
+        session = self._session
         if session is None:
             self._meta.status, self._meta.exit_code = outcome.status, outcome.exit_code
             report = Report(self._meta, (), {}, base=self.base)
@@ -144,11 +145,23 @@ class Launch:
             session.close(outcome.status, outcome.exit_code)
             report = session.report()
         if self._process is not None:
-            together = self._together(report, self._process)
+            together = self._together(report, {self._process.rank: report})
             if together is None:
                 return
             report = together
-        self._report = report
+        self._give(report)
+
+    def _finish_elsewhere(self, outcome: runner.Outcome) -> None:
+        """In another thread: the one that trains is stuck (in a collective), and its tensors are left alone."""
+        session = self._session
+        if session is not None:
+            session.stuck(outcome.status, outcome.exit_code)
+            report = self._together(session.report(), {})
+            if report is not None:
+                self._give(report)
+
+    def _give(self, report: Report) -> None:
+        options, self._report = self.options, report
         if options.json_file is not None:
             file = self.base / options.json_file
             try:
@@ -158,8 +171,8 @@ class Launch:
         if report.findings or report.unchecked() or not options.quiet:
             self._tell(report)
 
-    def _together(self, report: Report, process: Launched) -> Report | None:
-        """The report of all processes; None where another one reports."""
+    def _together(self, report: Report, own: Mapping[int, Report]) -> Report | None:
+        """The report of all processes; None where another one reports. `own`: what need not be read."""
         part = self._part
         if part is None:  # nothing can be written
             return None if self._mute else report
@@ -169,7 +182,7 @@ class Launch:
         try:
             from gradscope.rules.catalogue import RULES
 
-            return gather(part.folder, lambda findings: fold(findings, RULES), self.base, {process.rank: report})
+            return gather(part.folder, lambda findings: fold(findings, RULES), self.base, own)
         except Exception as error:
             self._say(f"the other ranks' parts are not told of: {type(error).__name__}: {error}")
             return report

@@ -81,11 +81,13 @@ class Program:
         return str(spec.origin)
 
 
-def run(program: Program, finish: Callable[[Outcome], None]) -> Outcome:
+def run(
+    program: Program, finish: Callable[[Outcome], None], unheard: Callable[[Outcome], None] | None = None
+) -> Outcome:
     """Run the program to its end, then `finish(outcome)`: once, and only in the process that started.
 
     A SIGTERM that the script does not handle itself finishes too, and then kills the process as it would have done
-    anyway.
+    anyway. `unheard(outcome)` is called instead, in another thread, where this one is stuck.
     """
     owner, done = os.getpid(), False
 
@@ -95,7 +97,14 @@ def run(program: Program, finish: Callable[[Outcome], None]) -> Outcome:
             done = True
             finish(outcome)
 
-    with Termination(lambda: finish_once(Outcome("interrupted", 128 + signal.SIGTERM))) as termination:
+    def stuck() -> None:
+        nonlocal done
+        if not done and unheard is not None:
+            done = True
+            unheard(terminated)
+
+    terminated = Outcome("interrupted", 128 + signal.SIGTERM)
+    with Termination(lambda: finish_once(terminated), None if unheard is None else stuck) as termination:
         try:
             program.run()
             outcome = Outcome("finished", 0)

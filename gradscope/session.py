@@ -121,6 +121,12 @@ class Session:
         self._account()
         self._flush(last=True)
 
+    def stuck(self, status: str, exit_code: int | None) -> None:
+        """The process ends, and its loop does not come to an end of its own: say so, and wait for nothing."""
+        meta = self.recorder.meta
+        meta.status, meta.exit_code, meta.skipped = status, exit_code, dict(self.skipped)
+        self._outputs.meta(meta)
+
     # -- what users read --------------------------------------------------------------------------------------------
 
     @property

@@ -96,14 +96,14 @@ def gather(folder: Path, fold: Fold, base: Path | None, own: Mapping[int, Report
 
 
 def merged(findings: Mapping[int, Sequence[Finding]], fold: Fold) -> tuple[Finding, ...]:
-    """Each finding once, as the first rank that takes it most seriously tells it, and with all that have it."""
+    """Each finding once, as the one tells it that takes it most seriously, and longest, and with all that have it."""
     same: dict[str, dict[int, Finding]] = {}
     for rank, mine in findings.items():
         for finding in mine:
             same.setdefault(finding.id, {})[rank] = finding
     together = []
     for by_rank in same.values():
-        first = min(by_rank.values(), key=lambda finding: SEVERITIES.index(finding.severity))
+        first = min(by_rank.values(), key=lambda f: (SEVERITIES.index(f.severity), -f.steps[1]))
         steps = min(f.steps[0] for f in by_rank.values()), max(f.steps[1] for f in by_rank.values())
         ranks = tuple(sorted(findings)) if first.code.startswith(OF_ALL) else tuple(sorted(by_rank))
         step = min(f.step for f in by_rank.values())
