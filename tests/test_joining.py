@@ -6,16 +6,20 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from gradscope.diagnosis import fold
 from gradscope.findings import Finding
-from gradscope.ranks import leaving
+from gradscope.hooks.processes import Exchange, Place
+from gradscope.ranks import leaving, telling
 from gradscope.ranks.claim import Claim, State, state_of
 from gradscope.ranks.gathering import gather, merged
-from gradscope.ranks.joining import Launched, Part, dissolve, join, launched
+from gradscope.ranks.joining import Launched, Part, join, launched
 from gradscope.ranks.leaving import leave
+from gradscope.ranks.telling import Teller
 from gradscope.record.record import Meta
 from gradscope.record.search import part_of
 from gradscope.reporters.report import RankEnd, Report, ranks_told
@@ -52,21 +56,22 @@ def test_the_processes_of_a_launch_share_a_folder(tmp_path: Path) -> None:
 
 def test_another_launch_makes_another_folder(tmp_path: Path) -> None:
     """Told by its id, its attempt, by the rank that is there already, or by the report that has been made."""
-    parts = [join(tmp_path, "train", started(0, **change)) for change in (
-        {}, {"TORCHELASTIC_RUN_ID": "b"}, {"TORCHELASTIC_RESTART_COUNT": "1"}, {},
-    )]  # fmt: skip
+    changes: list[dict[str, str]] = [{}, {"TORCHELASTIC_RUN_ID": "b"}, {"TORCHELASTIC_RESTART_COUNT": "1"}, {}]
+    parts = [join(tmp_path, "train", started(0, **change)) for change in changes]
     (parts[-1].folder / "reported").touch()
     parts.append(join(tmp_path, "train", started(1)))
-    dissolve(parts[-1])
-    parts.append(join(tmp_path, "train", started(0)))
+    assert parts[-1].folder == join(tmp_path, "train", started(0)).folder  # all are there:
+    parts.append(join(tmp_path, "train", started(1)))  # this one begins another run
     assert 6 == len({part.folder for part in parts})
 
 
 def test_a_damaged_note_is_made_anew(tmp_path: Path) -> None:
     """Whatever stands in the file by which processes find their folder: the run has one."""
     part = join(tmp_path, "train", started(0))
-    for text in (b"", b"{", b"[]", b'{"folder": "../../elsewhere", "at": 0, "parent": 1}', b"\xff" * 99):
-        part.note.write_bytes(text)
+    (note,) = [entry for entry in tmp_path.iterdir() if entry.is_file()]
+    elsewhere = b'{"folder": "../../elsewhere", "at": 1e999, "parent": 1, "joined": 0}'
+    for text in (b"", b"{", b"[]", elsewhere, b"\xff" * 99):
+        note.write_bytes(text)
         folder = join(tmp_path, "train", started(0)).folder
         assert folder.parent == tmp_path and folder != part.folder
 
@@ -88,7 +93,7 @@ def states(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[int, list[State]]]:
 
 
 def of(folder: Path, rank: int, world: int) -> Part:
-    return Part(folder, rank, world, Claim(part_of(folder, rank)), folder / "note")
+    return Part(folder, rank, world, Claim(part_of(folder, rank)))
 
 
 RUNNING, CLOSED, LEFT, KILLED, ABSENT = State.RUNNING, State.CLOSED, State.LEFT, State.KILLED, State.ABSENT
@@ -192,3 +197,36 @@ def test_how_ranks_ended_is_told(tmp_path: Path) -> None:
         "of both",
         "rank 1: of one",
     ] == list(report.notes)
+
+
+# -- warnings of `watch` ------------------------------------------------------------------------------------------------
+
+
+class Deaf:
+    """A store, the holder of which has gone."""
+
+    def add(self, key: str, more: int) -> int:
+        raise RuntimeError("Connection reset by peer")
+
+
+def test_only_one_of_them_warns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever finds it first; what only one finds is told, too. Without the others, rank 0 tells."""
+    if not torch.distributed.is_available():
+        pytest.skip("torch has been built without torch.distributed")
+    store = torch.distributed.HashStore()
+    tellers = [Teller() for _ in range(3)]
+
+    def told(what: str, store: Any) -> list[bool]:
+        answers = []
+        for rank, teller in enumerate(tellers):
+            monkeypatch.setattr(telling, "exchange", lambda: None if store is None else Exchange(store))
+            monkeypatch.setattr(telling, "place", lambda rank=rank: Place(rank, 3))
+            answers.append(teller.first(what))
+        return answers
+
+    assert [True, False, False] == told("GS101/0", store)
+    assert [False] * 3 == told("GS101/0", store)
+    assert [True, False, False] == told("GS102/0", None) == told("GS102/0", Deaf())
+    for teller in tellers:
+        teller.begin()
+    assert [True, False, False] == told("GS101/0", store)

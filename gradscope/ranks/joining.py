@@ -1,7 +1,7 @@
 """Which part of which run folder is this process's, where a launcher has started several. Nobody waits for anybody.
 
 The processes of one launch have the same environment but for their ranks; a small file in the log directory, named
-after it, says which folder the first of them has made. Each claims a part of the folder: `rank<k>/`.
+after it, says until all are there which folder the first of them has made. Each claims a part of it: `rank<k>/`.
 """
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from gradscope.ranks.claim import REPORTED, Claim, take
 from gradscope.record.run_folder import new_run_folder
@@ -42,7 +43,6 @@ class Part:
     rank: int
     world: int
     claim: Claim
-    note: Path  # what the others find the folder by
 
     @property
     def path(self) -> Path:
@@ -66,37 +66,33 @@ def join(directory: Path, stem: str, process: Launched) -> Part:
     name = hashlib.sha256(f"{process.launch}\n{stem}".encode("utf-8", "surrogatepass")).hexdigest()[:16]
     note = directory / f".ranks-{name}"
     with _opened(note) as file:
-        folder = _fitting(os.pread(file, 1 << 16, 0), directory, process.rank)
-        if folder is None:
+        told = _fitting(os.pread(file, 1 << 16, 0), directory, process.rank)
+        if told is None:
             folder = new_run_folder(directory, stem)
-            told = {"folder": folder.name, "at": time.time(), "parent": _parent()}
+            told = {"folder": folder.name, "at": time.time(), "parent": _parent(), "joined": 0}
+        folder = directory / told["folder"]
+        claim = Claim(part_of(folder, process.rank))
+        told["joined"] += 1
+        if told["joined"] >= process.world:
+            note.unlink()
+        else:
             os.ftruncate(file, 0)
             os.pwrite(file, json.dumps(told).encode("utf-8"), 0)
-        claim = Claim(part_of(folder, process.rank))
-    return Part(folder, process.rank, process.world, claim, note)
+    return Part(folder, process.rank, process.world, claim)
 
 
-def dissolve(part: Part) -> None:
-    """The run is over: whoever starts in the same environment begins another one."""
-    try:
-        with _opened(part.note) as file:
-            told = json.loads(os.pread(file, 1 << 16, 0) or b"{}")
-            if told.get("folder") == part.folder.name:
-                part.note.unlink()
-    except (OSError, ValueError, AttributeError):
-        pass
-
-
-def _fitting(text: bytes, directory: Path, rank: int) -> Path | None:
-    """The folder that the first process of this launch has made; None where it was an earlier launch's."""
+def _fitting(text: bytes, directory: Path, rank: int) -> dict[str, Any] | None:
+    """What the first process of this launch has noted; None where it was an earlier launch's."""
     try:
         told = json.loads(text)
-        folder, at, parent = directory / Path(str(told["folder"])).name, float(told["at"]), told["parent"]
-    except (ValueError, KeyError, TypeError):
+        name, at, parent = Path(str(told["folder"])).name, float(told["at"]), told["parent"]
+        told = {"folder": name, "at": at, "parent": parent, "joined": int(told["joined"])}
+    except (ValueError, KeyError, TypeError, OverflowError):
         return None
+    folder = directory / name
     if not folder.is_dir() or part_of(folder, rank).exists() or (folder / REPORTED).exists():
         return None
-    return folder if parent == _parent() or abs(time.time() - at) < _TOGETHER else None
+    return told if parent == _parent() or abs(time.time() - at) < _TOGETHER else None
 
 
 def _parent() -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 
 from gradscope.ranks.claim import REPORTED, State, first_to_make, state_of
-from gradscope.ranks.joining import Part, dissolve
+from gradscope.ranks.joining import Part
 from gradscope.record.search import part_of
 
 WAIT, WAIT_AFTER_A_CRASH = 10.0, 1.0  # seconds
@@ -27,10 +27,11 @@ def leave(part: Part, age: float, patience: float) -> bool:
     while not others.lower_stays():
         waited = time.monotonic() - began
         if others.all_ended(starting=age + waited < STARTING):
-            return _report(part)
+            return first_to_make(part.folder / REPORTED)
         if waited >= patience or others.somebody_left:
             part.claim.say(State.LEFT)
-            return Others(part).all_ended(starting=False) and _report(part)  # one of them may have closed meanwhile
+            ended = Others(part).all_ended(starting=False)  # the last one may have closed meanwhile
+            return ended and first_to_make(part.folder / REPORTED)
         time.sleep(nap)
         nap = min(_NAPS[1], 1.3 * nap)
     part.claim.say(State.LEFT)
@@ -63,10 +64,3 @@ class Others:
                 return False
             self._waiting.pop()
         return True
-
-
-def _report(part: Part) -> bool:
-    mine = first_to_make(part.folder / REPORTED)
-    if mine:
-        dissolve(part)
-    return mine
