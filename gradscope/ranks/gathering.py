@@ -10,8 +10,9 @@ from typing import Any
 from gradscope.errors import GradscopeError, UsageError
 from gradscope.findings import SEVERITIES, Finding, from_line
 from gradscope.ranks.claim import State, state_of
+from gradscope.record.reader import read_findings
 from gradscope.record.record import Meta
-from gradscope.record.run_file import RunFile
+from gradscope.record.run_file import read_meta
 from gradscope.record.search import part_of, parts_of, written_at
 from gradscope.reporters.report import RankEnd, Report, how_it_ended, ranks_told
 
@@ -32,9 +33,8 @@ class Told:
 
 def read(folder: Path) -> Told:
     """The stored findings of a part, and what is known of it. GradscopeError where it cannot be read."""
-    file = RunFile(folder)
-    meta = file.meta
-    findings, damaged = stored(file.findings)
+    meta = read_meta(folder)
+    findings, damaged = stored(read_findings(folder))
     notes = [f"{damaged} damaged finding{'s were' if damaged > 1 else ' was'} left out"] if damaged else []
     return Told(meta, tuple(findings), meta.skipped, tuple(notes))
 
