@@ -20,9 +20,11 @@ from gradscope.ranks.gathering import gather
 from gradscope.ranks.joining import Part, join, launched
 from gradscope.ranks.leaving import WAIT, WAIT_AFTER_A_CRASH, leave
 from gradscope.record.record import Meta
+from gradscope.record.search import parts_of
 from gradscope.reporters import json, terminal
 from gradscope.reporters.report import Report
 from gradscope.rules.base import Rule
+from gradscope.spawning import Settings, spawned
 from gradscope.version import __version__
 
 if TYPE_CHECKING:
@@ -59,6 +61,7 @@ class Launch:
         self._began = time.monotonic()
         self._process = launched()
         self._part: Part | None = None
+        self._workers = contextlib.ExitStack()  # of the program's own, while they are watched
         self._notes: list[str] = []  # what a process that is not to print anything has to say
 
     def run(self) -> Callable[[], int]:
@@ -91,6 +94,8 @@ class Launch:
                 self._progress(),
             )
             self._watch(self._session)
+            if folder is not None and self._process is None:
+                self._workers.enter_context(spawned(self._settings(folder)))
         except Exception as error:
             self._say(f"nothing is watched: {type(error).__name__}: {error}")
 
@@ -127,6 +132,11 @@ class Launch:
             return None
         return Progress(self._stderr)
 
+    def _settings(self, folder: Path) -> Settings:
+        return Settings(
+            folder, self.options.rules, self.options.limits, self._meta.script, self._meta.argv, self.base
+        )
+
     def _watch(self, session: Session) -> None:
         from gradscope.watching import open_outer
 
@@ -140,10 +150,13 @@ class Launch:
         else:
             from gradscope.watching import close_outer
 
+            self._workers.close()
             close_outer()
             session.recorder.meta.notes += self._notes
             session.close(outcome.status, outcome.exit_code)
             report = session.report()
+        if report.folder is not None and parts_of(report.folder):
+            report = self._gathered(report.folder, {}, report)
         if self._process is not None:
             together = self._together(report, {self._process.rank: report})
             if together is None:
@@ -179,10 +192,15 @@ class Launch:
         crashed = report.meta.status == "crashed"
         if not leave(part, time.monotonic() - self._began, WAIT_AFTER_A_CRASH if crashed else WAIT):
             return None
+        return self._gathered(part.folder, own, report)
+
+    def _gathered(self, folder: Path, own: Mapping[int, Report], report: Report) -> Report:
+        """What all parts of the folder say; the report of this process where they cannot be read."""
         try:
             from gradscope.rules.catalogue import RULES
 
-            return gather(part.folder, lambda findings: fold(findings, RULES), self.base, own)
+            starter = report if self._process is None else None
+            return gather(folder, lambda findings: fold(findings, RULES), self.base, own, starter)
         except Exception as error:
             self._say(f"the other ranks' parts are not told of: {type(error).__name__}: {error}")
             return report

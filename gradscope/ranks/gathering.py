@@ -13,9 +13,10 @@ from gradscope.ranks.claim import State, state_of
 from gradscope.record.reader import read_findings
 from gradscope.record.record import Meta
 from gradscope.record.run_file import read_meta
-from gradscope.record.search import part_of, parts_of, written_at
+from gradscope.record.search import is_run, part_of, parts_of, written_at
 from gradscope.reporters.report import RankEnd, Report, how_it_ended, ranks_told
 
+UNWATCHED = "unwatched"  # a file in the run folder, where there were workers that could have no part of it
 OF_ALL = "GS8"  # rules of this family judge all ranks together
 Fold = Callable[[Sequence[Finding]], Sequence[Finding]]  # into order, causes first
 
@@ -72,8 +73,15 @@ def chosen(folder: Path, rank: int | None) -> Path:
     return parts[min(parts) if rank is None else rank] if parts else folder
 
 
-def gather(folder: Path, fold: Fold, base: Path | None, own: Mapping[int, Report] | None = None) -> Report:
-    """One report of all parts of a run folder. `own`: of the ranks that this process knows by itself."""
+def gather(
+    folder: Path,
+    fold: Fold,
+    base: Path | None,
+    own: Mapping[int, Report] | None = None,
+    starter: Report | None = None,
+) -> Report:
+    """One report of all parts of a run folder. `own`: of the ranks that this process knows by itself. `starter`: of the
+    process that has started the ranks; its record lies in the folder itself."""
     told = {rank: _of(report) for rank, report in (own or {}).items()}
     broken: dict[int, str] = {}
     for rank, part in parts_of(folder).items():
@@ -85,17 +93,25 @@ def gather(folder: Path, fold: Fold, base: Path | None, own: Mapping[int, Report
     told = dict(sorted(told.items()))
     if not told:
         raise GradscopeError(f"{folder} holds no part that can be read")
+    first = _of(starter) if starter is not None else read(folder) if is_run(folder) else None
     world = max((t.meta.world or 0 for t in told.values()), default=0) or max(told) + 1
     ends = tuple(_end(rank, told.get(rank), folder, rank in (own or {})) for rank in _all(world, told, broken))
-    findings = merged({rank: t.findings for rank, t in told.items()}, fold)
+    findings = merged({r: t.findings for r, t in told.items()}, fold, () if first is None else first.findings)
     notes = [*_endings(ends, folder), *_shared({r: [*t.meta.notes, *t.notes] for r, t in told.items()})]
     notes += [f"rank {rank}: {why}" for rank, why in broken.items()]
     meta = _meta(list(told.values()), ends, world)
+    if first is not None:
+        meta.status, meta.exit_code = first.meta.status, first.meta.exit_code
+        notes += [*first.meta.notes, *first.notes]
+        if (folder / UNWATCHED).exists():
+            notes.append("some workers were not watched: others had had their ranks before, or watching failed")
     suppressed = max(t.suppressed for t in told.values())
     return Report(meta, findings, _skipped(told), folder, base, suppressed, tuple(notes), ends)
 
 
-def merged(findings: Mapping[int, Sequence[Finding]], fold: Fold) -> tuple[Finding, ...]:
+def merged(
+    findings: Mapping[int, Sequence[Finding]], fold: Fold, more: Sequence[Finding] = ()
+) -> tuple[Finding, ...]:
     """Each finding once, as the one tells it that takes it most seriously, and longest, and with all that have it."""
     same: dict[str, dict[int, Finding]] = {}
     for rank, mine in findings.items():
@@ -108,7 +124,7 @@ def merged(findings: Mapping[int, Sequence[Finding]], fold: Fold) -> tuple[Findi
         ranks = tuple(sorted(findings)) if first.code.startswith(OF_ALL) else tuple(sorted(by_rank))
         step = min(f.step for f in by_rank.values())
         together.append(replace(first, steps=steps, step=step, ranks=ranks))
-    return tuple(fold(together))
+    return tuple(fold([*together, *(f for f in more if f.id not in same)]))
 
 
 def _of(report: Report) -> Told:
