@@ -61,7 +61,6 @@ def steady(text: str) -> str:
     return re.sub(r"\d{4,}|\d\d:\d\d:\d\d(\.\d+)?", "0", text)
 
 
-
 def test_the_example_is_healthy(tmp_path: Path) -> None:
     """Two processes that train together, by DistributedDataParallel: nothing is found. (gloo itself ends a process by
     an abort at times: then once more.)"""
