@@ -15,6 +15,7 @@ from gradscope.record.blocks import Blocks
 from gradscope.record.metrics import Metric
 
 Array = npt.NDArray[Any]
+ONE_PROCESS = "one process only"  # why nothing was compared between ranks
 T = TypeVar("T")
 
 

@@ -7,7 +7,7 @@ from typing import Mapping, Sequence
 
 from gradscope.findings import Finding
 from gradscope.record.metrics import NONE_LOGGED
-from gradscope.record.record import Meta
+from gradscope.record.record import ONE_PROCESS, Meta
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Report:
         """What was not checked, and why: one sentence a reason. What nobody has asked for is not told of."""
         codes: dict[str, list[str]] = {}
         for code, why in self.skipped.items():
-            if why != NONE_LOGGED:
+            if why not in (NONE_LOGGED, ONE_PROCESS):
                 codes.setdefault(why, []).append(code)
         return [f"{', '.join(c)} {_verb(c)} not checked: {why}" for why, c in codes.items()]
 
