@@ -2,8 +2,8 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import click
 
 from gradscope.config import codes, read_config
 from gradscope.errors import GradscopeError
-from gradscope.findings import SEVERITIES, from_line
+from gradscope.findings import SEVERITIES
 from gradscope.plain import sentence
 from gradscope.version import __version__
 
@@ -133,38 +133,33 @@ def try_(
 @click.option("--html", "html_file", type=click.Path(path_type=Path),
               help="Write a page with pictures, too: one file for any browser, which needs no network.")  # fmt: skip
 @click.option("--rediagnose", is_flag=True, help="Run the rules again over what the record still holds.")
-def report(run_folder: Path, json_file: Path | None, html_file: Path | None, rediagnose: bool) -> int:
+@click.option("--rank", type=click.IntRange(min=0), metavar="K", help="Of many processes this one only.")
+def report(
+    run_folder: Path, json_file: Path | None, html_file: Path | None, rediagnose: bool, rank: int | None
+) -> int:
     """Print the report of a recorded run (RUN: a run folder, or one with runs below it: the newest)."""
     from gradscope.diagnosis import diagnose, fold
-    from gradscope.record.reader import find_run, read_findings, read_record
-    from gradscope.record.search import written_at
+    from gradscope.ranks.gathering import chosen, read_report
+    from gradscope.record.reader import find_run, read_record
     from gradscope.reporters import terminal
-    from gradscope.reporters.report import Report, how_it_ended
     from gradscope.rules.catalogue import RULES
 
     folder = find_run(run_folder)
-    record = read_record(folder)
-    written = written_at(folder)
-    ended = how_it_ended(record.meta, None if written is None else time.time() - written)
-    notes = [ended] if ended else []
     if rediagnose:
+        folder = chosen(folder, rank)
+        record = read_record(folder)
         diagnosis = diagnose(record, RULES)
-        findings, skipped = tuple(f.detected(f.steps[0]) for f in diagnosis.findings), dict(diagnosis.skipped)
-        notes += [
+        again = tuple(f.detected(f.steps[0]) for f in diagnosis.findings)
+        held = [
             f"optimizer {o.number}: the record holds {len(o.measured)} of {int(o.counters['steps'].max(initial=0))} "
             "steps whole"
             for o in record.optimizers
         ]
+        shown = read_report(folder, None, lambda _: (), Path.cwd())
+        shown = replace(shown, findings=again, skipped=dict(diagnosis.skipped), notes=(*shown.notes, *held))
     else:
-        stored = []
-        for line in read_findings(folder):
-            try:
-                stored.append(from_line(line))
-            except (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError):
-                notes.append("a damaged finding was left out")
-        findings, skipped = fold(stored, RULES), record.meta.skipped
-    shown = Report(record.meta, findings, skipped, folder, Path.cwd(), notes=tuple(notes))
-    size = None if html_file is None else _write_page(html_file, folder, shown)
+        shown = read_report(folder, rank, lambda findings: fold(findings, RULES), Path.cwd())
+    size = None if html_file is None else _write_page(html_file, chosen(folder, rank), shown)
     if json_file is not None:
         _write_json(json_file, shown)
     terminal.write(shown, sys.stdout)
@@ -178,16 +173,18 @@ def report(run_folder: Path, json_file: Path | None, html_file: Path | None, red
 @click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
 @click.option("--step", type=int, metavar="N", help="Which step (default: the newest that was measured).")
 @click.option("--all", "every_parameter", is_flag=True, help="One line a parameter, however many there are.")
-def timeline(run_folder: Path, step: int | None, every_parameter: bool) -> int:
+@click.option("--rank", type=click.IntRange(min=0), metavar="K", help="Of which process of many (default: the first).")
+def timeline(run_folder: Path, step: int | None, every_parameter: bool, rank: int | None) -> int:
     """Show the gradients of one step: None, zero or their norms, before and after each call of the loop.
 
     RUN: a run folder, or one with runs below it: the newest.
     """
+    from gradscope.ranks.gathering import chosen
     from gradscope.record.reader import find_run, read_record
     from gradscope.reporters import terminal, timeline
 
     columns, color = terminal.size(sys.stdout)
-    record = read_record(find_run(run_folder))
+    record = read_record(chosen(find_run(run_folder), rank))
     text = timeline.render(record, step, columns, color, Path.cwd(), every_parameter, "--all shows each")
     terminal.put(text, sys.stdout)
     return 0

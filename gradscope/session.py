@@ -16,6 +16,7 @@ from gradscope.diagnosis import Cadence, Diagnosis, FindingLog, diagnose
 from gradscope.findings import Finding
 from gradscope.hooks.dispatcher import DISPATCHER
 from gradscope.hooks.optimizer import living_optimizers
+from gradscope.hooks.processes import place
 from gradscope.outputs import Outputs, Standing
 from gradscope.probes.catalogue import make_probes
 from gradscope.progress import Progress
@@ -72,6 +73,7 @@ class Session:
         if not sampling.stride:
             meta.blind["norms"] = "the budget is 0, so only calls and losses were watched"
         meta.script, meta.argv, meta.torch, meta.gradscope = script, argv, str(torch.__version__), __version__
+        self._locate()
         self._outputs.meta(meta)
         atexit.register(self.close)
 
@@ -115,6 +117,12 @@ class Session:
         self._aside += time.perf_counter() - start
         self._attempt(self._account)
         self._attempt(lambda: self._flush(last=True))
+
+    def stuck(self, status: str, exit_code: int | None) -> None:
+        """The process ends, and its loop does not come to an end of its own: say so, and wait for nothing."""
+        meta = self.recorder.meta
+        meta.status, meta.exit_code, meta.skipped = status, exit_code, dict(self.skipped)
+        self._outputs.meta(meta)
 
     # -- what users read --------------------------------------------------------------------------------------------
 
@@ -264,4 +272,11 @@ class Session:
         """The bill: our own time against the loop's."""
         own = DISPATCHER.seconds + self._aside
         elapsed = time.perf_counter() - self._started
+        self._locate()
         self.recorder.meta.seconds, self.recorder.meta.overhead = own, own / max(1e-9, elapsed - own)
+
+    def _locate(self) -> None:
+        """Which of the processes that train together this is: often known only once the loop has begun."""
+        meta = self.recorder.meta
+        if meta.world is None and (found := place()) is not None:
+            meta.rank, meta.world = found.rank, found.world

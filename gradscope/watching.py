@@ -14,6 +14,8 @@ from gradscope.errors import UsageError
 from gradscope.findings import Finding
 from gradscope.hooks.dispatcher import DISPATCHER
 from gradscope.plain import sentence
+from gradscope.ranks.joining import join, launched
+from gradscope.ranks.telling import Teller
 from gradscope.record.run_folder import new_run_folder
 from gradscope.reporters import warning
 from gradscope.rules.catalogue import RULES, select
@@ -30,6 +32,7 @@ class _Process:
     def __init__(self) -> None:
         self.session: Session | None = None
         self.scopes: list[Scope] = []
+        self.teller = Teller()
         self.outer = False  # the session belongs to `gradscope run`: scopes come and go, it stays
 
     def closed(self, scope: Scope, error: BaseException | None) -> None:
@@ -134,6 +137,7 @@ def _watch(
         session = Session(rules, folder, limits, base=Path.cwd(), tell=_say, announce=_warn_later, writer=writer)
         session.recorder.roster.restrict(optimizers)
         _PROCESS.session = session
+        _PROCESS.teller.begin()
         session.open()
     else:
         session.recorder.roster.widen(optimizers)
@@ -213,8 +217,8 @@ def _at_exit() -> None:
 
 
 def _warn_later(finding: Finding) -> None:
-    """Warn when the user's call at hand is over: there a filter's error may pass."""
-    if any(scope.shows(finding) for scope in _PROCESS.scopes):
+    """Warn when the user's call at hand is over: there a filter's error may pass. Of many processes one warns."""
+    if any(scope.shows(finding) for scope in _PROCESS.scopes) and _PROCESS.teller.first(finding.id):
         DISPATCHER.outbox.append(lambda: _warn(finding))
 
 
@@ -230,7 +234,8 @@ def _warn(finding: Finding) -> None:
 
 def _folder(directory: Path) -> Path | None:
     try:
-        return new_run_folder(directory, "watch")
+        process = launched()
+        return new_run_folder(directory, "watch") if process is None else join(directory, "watch", process).path
     except OSError as error:
         _say(f"{directory} cannot be written ({error.strerror}); the record is kept in memory")
         return None

@@ -17,6 +17,7 @@ from gradscope.events import Event, Phase
 from gradscope.hooks import (
     backward,
     clipping,
+    collectives,
     evaluation,
     loader,
     metrics,
@@ -27,6 +28,7 @@ from gradscope.hooks import (
     seeding,
 )
 from gradscope.hooks.clipping import ClipCall
+from gradscope.hooks.collectives import Handed
 from gradscope.hooks.loader import Feeds
 from gradscope.hooks.patching import Patch
 from gradscope.hooks.seeding import Seeds
@@ -51,6 +53,7 @@ class Listener(Protocol):
     def clipped(self, call: ClipCall) -> None: ...
     def metric_seen(self, source: str, name: Any, value: Any, scheduler: Any, frame: FrameType) -> None: ...
     def evaluating(self, module: Any) -> None: ...
+    def processes_part(self) -> None: ...
     def optimizer_created(self, optimizer: torch.optim.Optimizer) -> None: ...
     def failed(self, error: BaseException) -> None: ...
 
@@ -74,13 +77,14 @@ class Dispatcher:
         self.foreign_thread_calls = 0
         self.feeds = Feeds()
         self.seeds = Seeds()
+        self.handed = Handed()
         self._listener: Listener | None = None
         self._paused = 0
         self._forked = False
         self._thread: int | None = None
         self._backward_depth = 0
         self._patches: list[Patch] = []
-        self._late = False  # something to be patched has not been imported yet
+        self._late: list[Any] = []  # rooms with something to patch that is not there yet
         self._handles: list[RemovableHandle] = []
 
     # -- life -------------------------------------------------------------------------------------------------------
@@ -96,20 +100,21 @@ class Dispatcher:
         rooms = (backward, optimizer, saved, scaler, scheduler, clipping, loader, metrics, evaluation, seeding)
         for room in rooms:
             self._patches += room.patches(self)
-        self._late = True
+        self.handed = Handed()
+        self._late = [metrics, collectives]
         self.patch_late()
         self._handles = optimizer.step_hooks(self)
 
     def patch_late(self) -> None:
         """Patch what has been imported meanwhile; to be called now and then."""
-        if self._late and self._listener is not None:
-            found = metrics.late_patches(self)
-            self._patches += found
-            self._late = not found
+        for room in self._late if self._listener is not None else ():
+            if found := room.late_patches(self):
+                self._patches += found
+                self._late = [other for other in self._late if other is not room]
 
     def detach(self) -> None:
         """Undo everything, last first. The first error is raised when all the rest has been undone."""
-        self._listener, self._late, self.done = None, False, None
+        self._listener, self._late, self.done = None, [], None
         failed: Exception | None = None
         for undo in [*(handle.remove for handle in self._handles), *(p.undo for p in reversed(self._patches))]:
             try:

@@ -121,7 +121,8 @@ def _summary(console: Console, report: Report) -> None:
             sentence = f"no optimizer step was seen in {meta.backwards} backwards: nothing to diagnose"
         console.print(Text(f"gradscope: {sentence}."), soft_wrap=True)
     else:
-        sentence = f"{report.tally()} in {plural(meta.rows, 'step')} ({_bill(meta)})."
+        ranks = f" on {len(report.ranks)} ranks" if report.ranks else ""
+        sentence = f"{report.tally()} in {plural(meta.rows, 'step')}{ranks} ({_bill(meta)})."
         hints = [f"gradscope explain {report.findings[0].code}"] if report.findings else []
         if report.folder is not None and report.findings:
             hints.append(f"gradscope report {shorten(str(report.folder), report.base)}")
