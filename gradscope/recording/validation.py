@@ -50,6 +50,10 @@ class Validation:
         """Look at no evaluation any more."""
         self._evaluations.stop()
 
+    def curtain(self, hide: bool) -> None:
+        """Keep what looks at losses out of the sight of torch.compile, or let it look again."""
+        self._evaluations.curtain(hide)
+
     def given(self, source: str, name: Any, value: Any, scheduler: Any, frame: FrameType) -> None:
         """The loop has given a number to somebody else; those of ours go by "gradscope..."."""
         if source == "tensorboard":
