@@ -127,6 +127,43 @@ def try_(
     return Attempt(script, arguments, as_module, options).run()
 
 
+@commands.command("check", context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})
+@click.option("-m", "as_module", is_flag=True, help="Run a module, as `python -m` does.")
+@click.option("--steps", type=click.IntRange(min=1), default=20, show_default=True, metavar="N", help="How many steps.")
+@click.option("--in-place", is_flag=True, help="Run in this directory itself, not in a copy of it.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the verdicts as JSON, too.")
+@click.option("--select", "selected", default="", metavar="CODES", help="Run these rules only (GS101,GS2).")
+@click.option("--ignore", "ignored", default="", metavar="CODES", help="Do not run these rules.")
+@click.option("--show-output", is_flag=True, help="Show what the script prints.")
+@click.argument("script")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def check(
+    as_module: bool,
+    steps: int,
+    in_place: bool,
+    json_file: Path | None,
+    selected: str,
+    ignored: str,
+    show_output: bool,
+    script: str,
+    arguments: tuple[str, ...],
+) -> int:
+    """Run the first steps of SCRIPT (or -m MODULE) and say whether it trains: for a job before each merge.
+
+    Every parameter gets a gradient and is updated, the loss is finite and starts where a blind guess would, and no rule
+    finds an error. Exit code 0: all of that; 1: not; 2: the script ended before its first step.
+    """
+    from gradscope.rules.catalogue import select
+    from gradscope.trying.attempt import check as check_target
+    from gradscope.trying.checking import Check, Options
+
+    config = read_config(Path.cwd())
+    rules = select(codes(selected) or config.select, (*codes(ignored), *config.ignore))
+    check_target(script, as_module)
+    options = Options(rules, selected, ignored, steps, in_place, show_output, json_file)
+    return Check(script, arguments, as_module, options).run()
+
+
 @commands.command()
 @click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the report as JSON, too.")

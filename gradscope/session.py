@@ -86,9 +86,12 @@ class Session:
             DISPATCHER.attach(self.recorder)
             for optimizer in living_optimizers():
                 self.recorder.optimizer_created(optimizer)
+            curtains = DISPATCHER.regions.curtains
+            curtains += (self.recorder.stage.trace.curtain, self.recorder.validation.curtain)
             self.recorder.stage.trace.start()
             if isinstance(self.recorder, ReplayingRecorder):
                 self.recorder.start()
+                curtains.append(self.recorder.curtain)
         except Exception as error:
             DISPATCHER.detach()
             self._recorder_failed(error)
@@ -114,6 +117,8 @@ class Session:
             self._attempt(lambda: self.recorder.end_run(finished=status == "finished"))
         meta.status, meta.exit_code = status, exit_code
         self._evaluate(max(0, meta.rows - 1))
+        if not meta.rows and DISPATCHER.regions.entered and self.recorder.tracks and not self.findings:
+            meta.blind["steps"] = "no step was seen: torch.compile keeps what it runs as one graph to itself"
         self._aside += time.perf_counter() - start
         self._attempt(self._account)
         self._attempt(lambda: self._flush(last=True))

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any, Protocol
 
 import torch
@@ -18,6 +18,7 @@ from gradscope.hooks import (
     backward,
     clipping,
     collectives,
+    compiled,
     evaluation,
     loader,
     metrics,
@@ -27,8 +28,10 @@ from gradscope.hooks import (
     scheduler,
     seeding,
 )
+from gradscope.hooks.apart import SWITCH
 from gradscope.hooks.clipping import ClipCall
 from gradscope.hooks.collectives import Handed
+from gradscope.hooks.compiled import HiddenHooks, Regions
 from gradscope.hooks.loader import Feeds
 from gradscope.hooks.patching import Patch
 from gradscope.hooks.seeding import Seeds
@@ -62,7 +65,8 @@ class Dispatcher:
     """Between torch's calls and the listener.
 
     A hook's exception would reach the user's loop, so `send` lets none pass: the listener is dropped and told once.
-    Calls are ignored in forked children, in other threads than the first that trains, and while torch.compile traces.
+    Calls are ignored in forked children, in other threads than the first that trains, and while torch.compile traces;
+    while the listener is at work torch.compile is switched off (`SWITCH`).
     `seconds` adds up the time spent in the listener. What is in `outbox` is called when a watched call of the user's
     has ended well; it may raise into the loop.
     """
@@ -78,13 +82,14 @@ class Dispatcher:
         self.feeds = Feeds()
         self.seeds = Seeds()
         self.handed = Handed()
+        self.regions = Regions()
         self._listener: Listener | None = None
         self._paused = 0
         self._forked = False
         self._thread: int | None = None
         self._backward_depth = 0
         self._patches: list[Patch] = []
-        self._late: list[Any] = []  # rooms with something to patch that is not there yet
+        self._late: list[ModuleType] = []  # what they patch has not been imported yet
         self._handles: list[RemovableHandle] = []
 
     # -- life -------------------------------------------------------------------------------------------------------
@@ -101,16 +106,18 @@ class Dispatcher:
         for room in rooms:
             self._patches += room.patches(self)
         self.handed = Handed()
-        self._late = [metrics, collectives]
-        self.patch_late()
         self._handles = optimizer.step_hooks(self)
+        self.regions = Regions()
+        self.regions.curtains.append(HiddenHooks(self.regions, self._handles))
+        self._late = [compiled, metrics, collectives]
+        self.patch_late()
 
     def patch_late(self) -> None:
         """Patch what has been imported meanwhile; to be called now and then."""
-        for room in self._late if self._listener is not None else ():
+        for room in list(self._late) if self._listener is not None else ():
             if found := room.late_patches(self):
                 self._patches += found
-                self._late = [other for other in self._late if other is not room]
+                self._late.remove(room)
 
     def detach(self) -> None:
         """Undo everything, last first. The first error is raised when all the rest has been undone."""
@@ -165,6 +172,7 @@ class Dispatcher:
     def begin(self, phase: Phase, subject: Any, plain: bool = True) -> Event | None:
         """A call of the user's begins. Hand what comes back to `end`; None where nobody listens any more."""
         start = self.now = time.perf_counter()
+        compiler = SWITCH(None)
         try:
             if self._listener is None:
                 return None
@@ -176,6 +184,7 @@ class Dispatcher:
             self._give_up(error)
             return None
         finally:
+            SWITCH(compiler)
             self.seconds += time.perf_counter() - start
 
     def end(self, event: Event | None) -> None:
@@ -191,11 +200,13 @@ class Dispatcher:
         if self._listener is None:
             return
         start = self.now = time.perf_counter()
+        compiler = SWITCH(None)
         try:
             getattr(self._listener, call)(*arguments)
         except Exception as error:
             self._give_up(error)
         finally:
+            SWITCH(compiler)
             self.seconds += time.perf_counter() - start
 
     def contain(self, action: Callable[[], None]) -> None:
@@ -203,17 +214,23 @@ class Dispatcher:
         handled as if the listener had failed.
         """
         start = time.perf_counter()
+        compiler = SWITCH(None)
         try:
             action()
         except Exception as error:
             self._give_up(error)
         finally:
+            SWITCH(compiler)
             self.seconds += time.perf_counter() - start
 
     def deliver(self) -> None:
         """Call what is in the outbox, each once; the first that raises ends it."""
-        while self.outbox:
-            self.outbox.pop(0)()
+        compiler = SWITCH(None)
+        try:
+            while self.outbox:
+                self.outbox.pop(0)()
+        finally:
+            SWITCH(compiler)
 
     def _give_up(self, error: Exception) -> None:
         """The listener has failed: drop it and tell it why."""

@@ -110,14 +110,14 @@ class Stage:
         if self.trace.blind:
             self._blind["module calls"] = self.trace.blind
         self._roots, self._survey = roots, None
-        if self.trace.on:
+        if self.trace.on or self.trace.called:
             for module in self.trace.roots():
                 self.names.add_root(module, self.frame())
 
     def backward_ended(self) -> None:
         """Let go of the graph and of the module calls."""
         self._roots, self._survey = (), None
-        if self.trace.on:
+        if self.trace.on or self.trace.called:
             self.trace.clear()
 
     def tell(self, moment: str, *arguments: Any) -> None:
