@@ -111,6 +111,43 @@ def test_a_planted_fault_is_found_first(fault: str, code: str, tmp_path: Path) -
     assert f"gradscope/{code}" in Path(logger.log_dir, "metrics.csv").read_text(encoding="utf-8")
 
 
+def line_with(text: str) -> int:
+    lines = Path(__file__).read_text(encoding="utf-8").splitlines()
+    return next(number for number, line in enumerate(lines, 1) if line.endswith(text))
+
+
+def test_an_unmodified_script_is_told_of_by_its_own_lines(tmp_path: Path) -> None:
+    """What watches everything, as `gradscope run` does, names the training_step's loss and the optimizer's rate."""
+    with gradscope.watch() as scope:
+        fit(tmp_path, made("lr"))
+        fit(tmp_path, made("nan"))
+    found = {f.code: f for f in scope.findings if f.caused_by is None}
+    assert ["GS201", "GS301"] == sorted(found)
+    assert (__file__, line_with("# of the batch")) == (found["GS201"].where.file, found["GS201"].where.line)
+    assert (__file__, line_with("# the rate")) == (found["GS301"].where.file, found["GS301"].where.line)
+    assert "lower lr to 0.01 (it is 30), in configure_optimizers" == found["GS301"].advice[0].text
+    assert "body.0.weight" == scope.record.optimizers[0].parameters[0].name
+
+
+def test_losses_divided_for_accumulation_are_told_whole(tmp_path: Path) -> None:
+    """Four batches a step: the record's loss is that of a batch, at chance level first, not a quarter of it."""
+    callback = GradscopeCallback(report=False)
+    fit(tmp_path, made(), callback, accumulate_grad_batches=4)
+    losses = callback.scope.record.optimizers[0].scalars["loss"]
+    assert 12 == len(losses) and 1.3 < losses[0] < 1.9
+    assert () == callback.findings
+
+
+def test_a_search_for_a_learning_rate_is_not_watched(tmp_path: Path) -> None:
+    """Lightning's LearningRateFinder drives the loss up on purpose; the fit after it is watched as ever."""
+    finder = L.callbacks.LearningRateFinder(max_lr=100.0, num_training_steps=30, early_stop_threshold=None)
+    callback = GradscopeCallback(report=False)
+    with gradscope.watch() as scope:
+        fit(tmp_path, made(), finder, callback, max_epochs=2)
+    assert 20 == scope.record.meta.rows == callback.scope.record.meta.rows
+    assert () == scope.findings
+
+
 def test_a_checkpoint_holds_nothing_of_it_and_is_resumed(tmp_path: Path) -> None:
     """The callback is copied and pickled with a trainer; what is resumed trains on without an alarm."""
     callback = GradscopeCallback(report=False)

@@ -52,7 +52,7 @@ class Net(nn.Module):
         self.calls += self.training
         if self.fault == "nan" and self.calls == 21:
             out = torch.log(out.clamp(max=0.0).abs() - out.abs().max())
-        return {"loss": nn.functional.cross_entropy(out, labels), "logits": out}
+        return {"loss": nn.functional.cross_entropy(out, labels), "logits": out}  # the model's own
 
 
 def made(fault: str = "") -> Net:
@@ -111,6 +111,42 @@ def test_a_planted_fault_is_found_first(fault: str, code: str, tmp_path: Path) -
     assert 1 == len([f for f in callback.findings if f.severity != "info" and f.caused_by is None])
     assert 1 == len([w for w in told if issubclass(w.category, gradscope.GradscopeWarning)])
     assert 1 == len([line for line in training.state.log_history if f"gradscope/{code}" in line])
+
+
+def line_with(text: str) -> int:
+    lines = Path(__file__).read_text(encoding="utf-8").splitlines()
+    return next(number for number, line in enumerate(lines, 1) if line.endswith(text))
+
+
+def test_an_unmodified_script_is_told_of_by_its_own_lines(tmp_path: Path) -> None:
+    """What watches everything, as `gradscope run` does, names the loss's line and the trainer's arguments."""
+    with gradscope.watch() as scope:
+        trainer(tmp_path, made(), learning_rate=30.0).train()
+        trainer(tmp_path, made("nan")).train()
+    found = {f.code: f for f in scope.findings if f.caused_by is None}
+    assert ["GS201", "GS301"] == sorted(found)
+    assert line_with("# the model's own") == found["GS201"].where.line
+    texts = {advice.text for advice in found["GS301"].advice}
+    assert {"lower learning_rate of TrainingArguments to 0.01 at its peak (it is 30)"} == texts
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_losses_divided_for_accumulation_are_told_whole(shared: bool, tmp_path: Path) -> None:
+    """Four batches a step, and two in an epoch's last one; also where the model is told how many items make a step."""
+
+    class Sums(Net):
+        def forward(self, x: torch.Tensor, labels: torch.Tensor, **kwargs: Any) -> dict[str, torch.Tensor]:
+            out, items = self.body(x), kwargs.get("num_items_in_batch")
+            reduction = "mean" if items is None else "sum"
+            loss = nn.functional.cross_entropy(out, labels, reduction=reduction)
+            return {"loss": loss if items is None else loss / items, "logits": out}
+
+    torch.manual_seed(0)
+    callback = GradscopeCallback(report=False)
+    trainer(tmp_path, Sums() if shared else made(), callback, gradient_accumulation_steps=4).train()
+    losses = callback.scope.record.optimizers[0].scalars["loss"]
+    assert 12 == len(losses) and (losses > 1.0).all() and (losses < 2.0).all()
+    assert () == callback.findings
 
 
 def test_a_checkpoint_is_resumed(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from gradscope.hooks import (
     scaler,
     scheduler,
     seeding,
+    trainers,
 )
 from gradscope.hooks.clipping import ClipCall
 from gradscope.hooks.loader import Feeds
@@ -52,6 +53,7 @@ class Listener(Protocol):
     def metric_seen(self, source: str, name: Any, value: Any, scheduler: Any, frame: FrameType) -> None: ...
     def evaluating(self, module: Any) -> None: ...
     def optimizer_created(self, optimizer: torch.optim.Optimizer) -> None: ...
+    def resumed(self) -> None: ...
     def failed(self, error: BaseException) -> None: ...
 
 
@@ -80,7 +82,7 @@ class Dispatcher:
         self._thread: int | None = None
         self._backward_depth = 0
         self._patches: list[Patch] = []
-        self._late = False  # something to be patched has not been imported yet
+        self._late: list[Callable[[Dispatcher], list[Patch]]] = []  # what is to be patched is not imported yet
         self._handles: list[RemovableHandle] = []
 
     # -- life -------------------------------------------------------------------------------------------------------
@@ -95,20 +97,21 @@ class Dispatcher:
         self.seconds, self.foreign_thread_calls = 0.0, 0
         rooms = (backward, optimizer, saved, scaler, scheduler, clipping, loader, metrics, evaluation, seeding)
         self._patches = [patch for room in rooms for patch in room.patches(self)]
-        self._late = True
+        self._late = [metrics.late_patches, trainers.late_patches]
         self.patch_late()
         self._handles = optimizer.step_hooks(self)
 
     def patch_late(self) -> None:
         """Patch what has been imported meanwhile; to be called now and then."""
-        if self._late and self._listener is not None:
-            found = metrics.late_patches(self)
+        for patches in list(self._late) if self._listener is not None else ():
+            found = patches(self)
             self._patches += found
-            self._late = not found
+            if found:
+                self._late.remove(patches)
 
     def detach(self) -> None:
         """Undo everything, last first."""
-        self._listener, self._late, self.done = None, False, None
+        self._listener, self._late, self.done = None, [], None
         while self._handles:
             self._handles.pop().remove()
         while self._patches:
