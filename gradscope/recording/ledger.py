@@ -171,6 +171,7 @@ class Ledger:
         self.sync(now, Point.BEFORE_STEP)
         self._old_in_closure |= self.old & now.present
         self._missing_in_closure = ~now.present
+        self.made &= ~now.present | self.zero  # the step has had the rest
         self.used |= now.present
         self._closures.extend(c for c, _ in self.contributions)
         self.contributions.clear()
