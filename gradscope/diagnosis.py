@@ -10,6 +10,7 @@ from typing import Iterable, Mapping, Sequence
 from gradscope.findings import SEVERITIES, Finding
 from gradscope.record.record import Record
 from gradscope.rules.base import Rule
+from gradscope.trainers import reword
 
 _IGNORE = re.compile(r"#\s*gradscope:\s*ignore(?:\[([^\]]*)\])?", re.IGNORECASE)
 WHOLE_ROWS = 32  # rules run after each of the first rows,
@@ -39,7 +40,7 @@ def diagnose(record: Record, rules: Sequence[Rule]) -> Diagnosis:
                 skipped[rule.code] = reason
         except Exception as error:
             skipped[rule.code] = f"the rule failed: {type(error).__name__}: {error}"
-    return Diagnosis(fold(findings, rules), skipped)
+    return Diagnosis(fold(reword(findings, record.facts), rules), skipped)
 
 
 def fold(findings: Iterable[Finding], rules: Sequence[Rule]) -> tuple[Finding, ...]:

@@ -13,6 +13,7 @@ from gradscope.config import codes, read_config
 from gradscope.errors import UsageError
 from gradscope.findings import Finding
 from gradscope.hooks.dispatcher import DISPATCHER
+from gradscope.hooks.wrappers import unwrapped
 from gradscope.plain import sentence
 from gradscope.ranks.joining import join, launched
 from gradscope.ranks.telling import Teller
@@ -179,6 +180,11 @@ def close_outer() -> None:
     _PROCESS.scopes.clear()
 
 
+def recording_of_run() -> bool:
+    """Whether all scopes are views on the recording of `gradscope run`, which reports by itself."""
+    return _PROCESS.outer
+
+
 def _checked(model: Any, optimizer: Any) -> tuple[torch.optim.Optimizer, ...]:
     if model is None and optimizer is None:
         return ()
@@ -190,6 +196,7 @@ def _checked(model: Any, optimizer: Any) -> tuple[torch.optim.Optimizer, ...]:
         given = [optimizer] if isinstance(optimizer, torch.optim.Optimizer) else list(optimizer)
     except TypeError:
         given = [optimizer]
+    given = [unwrapped(one) for one in given]
     if not given:
         raise UsageError("watch(model, optimizer): there is no optimizer in the list")
     for one in given:

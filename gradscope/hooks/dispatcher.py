@@ -27,6 +27,7 @@ from gradscope.hooks import (
     scaler,
     scheduler,
     seeding,
+    trainers,
 )
 from gradscope.hooks.apart import SWITCH
 from gradscope.hooks.clipping import ClipCall
@@ -58,6 +59,7 @@ class Listener(Protocol):
     def evaluating(self, module: Any) -> None: ...
     def processes_part(self) -> None: ...
     def optimizer_created(self, optimizer: torch.optim.Optimizer) -> None: ...
+    def resumed(self) -> None: ...
     def failed(self, error: BaseException) -> None: ...
 
 
@@ -109,7 +111,7 @@ class Dispatcher:
         self._handles = optimizer.step_hooks(self)
         self.regions = Regions()
         self.regions.curtains.append(HiddenHooks(self.regions, self._handles))
-        self._late = [compiled, metrics, collectives]
+        self._late = [compiled, metrics, collectives, trainers]
         self.patch_late()
 
     def patch_late(self) -> None:

@@ -14,6 +14,7 @@ from torch.utils.hooks import RemovableHandle
 from gradscope.events import Phase
 from gradscope.hooks.apart import breaks_graphs
 from gradscope.hooks.patching import Patch
+from gradscope.hooks.wrappers import is_wrapper
 
 if TYPE_CHECKING:
     from gradscope.hooks.dispatcher import Dispatcher
@@ -114,7 +115,7 @@ def patches(dispatcher: Dispatcher) -> list[Patch]:
 def living_optimizers() -> list[Optimizer]:
     """Optimizers made before anyone watched, oldest first as far as the garbage collector tells.
 
-    Types are compared, never `isinstance`: that would run foreign code.
+    Types are compared, never `isinstance`: that would run foreign code. Trainers' wrappers around one are none.
     """
     classes: set[type] = set()
     queue: list[type] = [Optimizer]
@@ -124,4 +125,4 @@ def living_optimizers() -> list[Optimizer]:
             classes.add(found)
             queue.extend(found.__subclasses__())
     objects = itertools.chain.from_iterable(gc.get_objects(generation) for generation in (2, 1, 0))
-    return [o for o in objects if type(o) in classes and hasattr(o, "param_groups")]
+    return [o for o in objects if type(o) in classes and not is_wrapper(o) and hasattr(o, "param_groups")]

@@ -168,13 +168,22 @@ def wiring_of(row: Row, notes: StepNotes) -> Wiring:
 
 
 def loss_of(contributions: Sequence[Contribution]) -> float:
-    """The loss of a row: per call site the mean, then the sum over the sites; NaN where there is none."""
-    if len(contributions) == 1:
+    """The loss of a row: per call site the mean, then the sum over the sites; NaN where there is none.
+
+    What was divided, as several make a step, is multiplied by as much again.
+    """
+    if len(contributions) == 1 and contributions[0].division is None:
         return contributions[0].loss if contributions[0].scalar else float("nan")
-    sites: dict[int, list[float]] = {}
+    sites: dict[int, list[Contribution]] = {}
     for contribution in (c for c in contributions if c.scalar):
-        sites.setdefault(contribution.site, []).append(contribution.loss)
-    return sum(sum(losses) / len(losses) for losses in sites.values()) if sites else float("nan")
+        sites.setdefault(contribution.site, []).append(contribution)
+    return sum(map(_mean, sites.values())) if sites else float("nan")
+
+
+def _mean(parts: Sequence[Contribution]) -> float:
+    """Of the losses from one line, as they were before they were divided."""
+    factors = (1 if part.division is None else part.division.factor(len(parts)) for part in parts)
+    return sum(part.loss * factor for part, factor in zip(parts, factors)) / len(parts)
 
 
 def _total(norms: Floats, missing: Bools) -> float:

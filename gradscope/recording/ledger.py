@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gradscope.events import GradState, Point
+from gradscope.recording.divisions import Division
 from gradscope.recording.look import Look
 
 Bools = npt.NDArray[np.bool_]
@@ -24,7 +25,8 @@ MAX_CONTRIBUTIONS = 10_000  # backwards in one row whose losses are kept
 class Contribution:
     """One backward: its number in the run, its call site, its loss (arrives later; only meant if it was a scalar).
 
-    `course`: the backwards from the same line and of the same kind of loss have the same one.
+    `course`: the backwards from the same line and of the same kind of loss have the same one. `division`: by what the
+    loss was divided, perhaps because several make a step.
     """
 
     number: int
@@ -32,6 +34,7 @@ class Contribution:
     scalar: bool
     course: int = 0
     loss: float = float("nan")
+    division: Division | None = None
 
 
 @dataclass
@@ -168,6 +171,7 @@ class Ledger:
         self.sync(now, Point.BEFORE_STEP)
         self._old_in_closure |= self.old & now.present
         self._missing_in_closure = ~now.present
+        self.made &= ~now.present | self.zero  # the step has had the rest
         self.used |= now.present
         self._closures.extend(c for c, _ in self.contributions)
         self.contributions.clear()

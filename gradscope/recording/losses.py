@@ -50,6 +50,12 @@ class ScaledLosses:
             for part, loss in zip(result, given):
                 self.scaled(part, loss)
 
+    def node(self, root: torch.Tensor) -> Any:
+        """The operation that has made a loss with a graph, before it was scaled."""
+        if any(entry.tensor() is root for entry in self._open):
+            return next((maker for maker, _ in root.grad_fn.next_functions if maker is not None), root.grad_fn)
+        return root.grad_fn
+
     def unscaled(self, root: torch.Tensor) -> tuple[torch.Tensor, Scale]:
         """The loss behind `root`, and the scale of the gradients that backward will make of it."""
         if not self._open:

@@ -21,7 +21,9 @@ from gradscope.probes.base import Probe
 from gradscope.record.record import Meta, Record
 from gradscope.recording.alarm import LossAlarm
 from gradscope.recording.books import Books, Sink
+from gradscope.recording.divisions import Divisions, divided
 from gradscope.recording.finishing import StepNotes
+from gradscope.recording.fittings import Fittings
 from gradscope.recording.ledger import Contribution
 from gradscope.recording.look import Look, release
 from gradscope.recording.losses import ScaledLosses
@@ -67,6 +69,7 @@ class Recorder:
         self.rows = Rows(self.stage, self.books, self.roster, self._steady, sampling, self.meta, on_row)
         self.validation = Validation(sink, self.books, self.roster, lambda: self.rows.newest, self.meta.blind)
         self.stage.draw = self.validation.drawn
+        self._fittings, self._divisions = Fittings(self.stage, self.meta.notes.append), Divisions()
         self._unstepped = 0  # backwards since a step
         self._contribution: Contribution | None = None
         self._scale = UNSCALED
@@ -86,10 +89,11 @@ class Recorder:
     def optimizer_created(self, optimizer: torch.optim.Optimizer) -> None:
         self.rows.unsettle()
         self.roster.born(optimizer)
+        self._fittings.born()
         self.stage.look_closely()
 
     def begin(self, event: Event) -> bool:
-        steady = self._steady
+        event, steady = self._fittings.placed(event), self._steady
         if self.validation.evaluates and event.phase is Phase.BACKWARD:
             self.validation.ends()
         if event.phase is Phase.BACKWARD and (steady.over or self.rows.stepped):
@@ -237,12 +241,14 @@ class Recorder:
         """The backward at hand; what of it is still on its way; the scale of the gradients to come."""
         number = self.meta.backwards = self.stage.backwards
         roots, site = event.subject, self.books.site(event.site)
-        node = roots[0].grad_fn if roots else None
+        node, by = (None, 1) if not roots or roots[0].grad_fn is None else divided(self._scaled.node(roots[0]))
         course = self.books.course(site, "" if node is None else node.name())
         root = roots[0] if len(roots) == 1 and event.plain else None
         if root is None or root.numel() != 1 or root.is_complex():
             return Contribution(number, site, False, course), (), UNSCALED
-        contribution = Contribution(number, site, True, course)
+        shares = self._fittings.shares()
+        division = self._divisions.of(course, max(shares, by) if shares else by, shares > 0)
+        contribution = Contribution(number, site, True, course, division=division)
         loss, scale = self._scaled.unscaled(root)
         if on_host(loss):
             contribution.loss = loss.item()

@@ -65,8 +65,8 @@ def _finding(console: Console, finding: Finding, report: Report) -> None:
     console.print(head, soft_wrap=True)
     _wrapped(console, finding.text)
     _quote(console, finding)
-    for advice in finding.advice:
-        _wrapped(console, advice.text, "help: ", "green")
+    for text in dict.fromkeys(advice.text for advice in finding.advice):  # the same for several groups, once
+        _wrapped(console, text, "help: ", "green")
     consequences = report.consequences(finding)
     if consequences:
         told = ", ".join(f"{f.code} {f.name} (from step {f.steps[0]})" for f in consequences)

@@ -1,0 +1,111 @@
+"""gradscope in a Hugging Face Trainer: `Trainer(..., callbacks=[GradscopeCallback()])`. transformers 4.46 or newer."""
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from gradscope.findings import Finding
+from gradscope.hooks.sites import variables
+from gradscope.integrations.watched import Watched
+from gradscope.scope import Scope
+
+if TYPE_CHECKING:
+    TrainerCallback = object
+else:
+    from transformers import TrainerCallback
+
+_NO_METRICS = ("_runtime", "_per_second", "_time", "epoch")  # how the names of other things end
+
+
+class GradscopeCallback(TrainerCallback):
+    """Watches `train`, from its first step to its last, and says what is wrong: as warnings while it goes on, and in a
+    report on stderr at its end.
+
+    Findings are logged by the trainer, too (`gradscope/GS301`: the step since which), and the curves with the findings
+    go into the writer of its TensorBoardCallback. What `evaluate` measures during training (`eval_loss`) is taken
+    over: GS901. The training stays as it is, to the bit.
+
+    `log`: whether to log by the trainer. `report`: whether to print the report. All else is as for `gradscope.watch`:
+    with `log_dir` there is a run folder that `gradscope report` reads.
+    """
+
+    def __init__(
+        self,
+        *,
+        log_dir: str | Path | None = None,
+        budget: float | None = None,
+        every: int | None = None,
+        memory_mb: float | None = None,
+        disk_mb: float | None = None,
+        ignore: Iterable[str] | str = (),
+        select_codes: Iterable[str] | str = (),
+        replay: bool | None = None,
+        log: bool = True,
+        report: bool = True,
+    ) -> None:
+        super().__init__()
+        self._log = log
+        self._trainer: Any = None
+        self._watched = Watched(
+            report, log_dir=log_dir, budget=budget, every=every, memory_mb=memory_mb, disk_mb=disk_mb, ignore=ignore,
+            select_codes=select_codes, replay=replay,
+        )  # fmt: skip
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_trainer": None}
+
+    @property
+    def scope(self) -> Scope | None:
+        """The scope of the training at hand, or of the newest one: its record, its timeline, its report."""
+        return self._watched.last
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What has been found in that training so far, causes first."""
+        return self._watched.findings if self._watched.scope is None else self._watched.scope.findings
+
+    # -- the Trainer's hooks ----------------------------------------------------------------------------------------
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        handler, self._trainer = _callers(sys._getframe(1))
+        writer = _writer(handler) if self._log and state.is_world_process_zero else None
+        self._watched.begin(kwargs.get("model"), [kwargs.get("optimizer")], writer)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if control.should_log and self._log:
+            self._watched.tell(self._tell)
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> None:
+        self._watched.metrics({name: v for name, v in (metrics or {}).items() if not name.endswith(_NO_METRICS)})
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._watched.end(log=self._tell if self._log else None)
+        self._trainer = None
+
+    def _tell(self, metrics: Mapping[str, float]) -> None:
+        if self._trainer is not None:
+            self._trainer.log(dict(metrics))
+
+
+def _callers(frame: FrameType | None) -> tuple[Any, Any]:
+    """The CallbackHandler and the Trainer that have called: a callback is not handed either."""
+    handler = None
+    for _ in range(16):
+        if frame is None:
+            break
+        caller = next((value for name, value in variables(frame) if name == "self"), None)
+        if hasattr(caller, "callbacks") and hasattr(caller, "call_event"):
+            handler = caller
+        elif hasattr(caller, "callback_handler"):
+            return handler, caller
+        frame = frame.f_back
+    return handler, None
+
+
+def _writer(handler: Any) -> Any:
+    """The SummaryWriter of the TensorBoardCallback, if there is one."""
+    writers = (getattr(callback, "tb_writer", None) for callback in getattr(handler, "callbacks", ()))
+    return next((writer for writer in writers if callable(getattr(writer, "add_text", None))), None)
