@@ -20,6 +20,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 import gradscope
+from gradscope.facts.ranks import ShardedNorms
 
 STEPS = 13
 
@@ -29,6 +30,11 @@ class Place:
 
     def __init__(self, rank: int, world: int) -> None:
         self.rank, self.world = rank, world
+        self.exact: list[list[float]] = []
+
+    def saw(self, norms: list[float]) -> None:
+        """Gradient norms of a step, measured in an obvious way."""
+        self.exact.append(norms)
 
 
 def net(seed: int = 0) -> nn.Module:
@@ -240,7 +246,11 @@ def sharded_parameters(me: Place) -> None:
         if isinstance(layer, nn.Linear):
             fully_shard(layer, mesh=mesh)
     fully_shard(model, mesh=mesh)
-    train(me, model)
+
+    def whole(step: int) -> None:
+        me.saw([p.grad.full_tensor().norm().item() for p in model.parameters()])  # type: ignore[union-attr, operator]
+
+    train(me, model, after_backward=whole)
 
 
 def uneven_data(me: Place) -> None:
@@ -320,6 +330,8 @@ def watched(loop: Callable[[Place], None], me: Place) -> dict[str, Any]:
         "skipped": scope.diagnose().skipped,
         "metrics": {m.name: m.value.tolist() for m in scope.record.metrics},
         "facts": [repr(e.newest) for e in scope.record.facts.entries.values() if "Ranks" in type(e.newest).__name__],
+        "exact": me.exact,
+        "shards": [vars(e.newest) for e in scope.record.facts.of(ShardedNorms)],
         "place": (scope.record.meta.rank, scope.record.meta.world),
     }
 
@@ -329,7 +341,7 @@ def main(folder: Path, names: list[str]) -> None:
     me = Place(dist.get_rank(), dist.get_world_size())
     found = {}
     for name in names:
-        found[name] = watched(globals()[name], me)
+        found[name] = watched(globals()[name], Place(me.rank, me.world))
         (folder / f"{me.rank}.json").write_text(json.dumps(found, default=str))
     dist.barrier()
     os._exit(0)

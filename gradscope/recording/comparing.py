@@ -29,6 +29,8 @@ class Own:
     held: Bools
     reduced: Bools
     row: int = -1  # at hand
+    sharing: tuple[int, ...] = ()  # the ranks that hold parts of what is sharded
+    sharded: tuple[str, ...] = ()  # its names
 
 
 @dataclass(frozen=True)
