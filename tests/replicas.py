@@ -7,9 +7,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 import gradscope
-from gradscope.facts.ranks import ShardedNorms
+from gradscope.facts.ranks import RanksCompared, ShardedNorms
 
 STEPS = 13
 
@@ -143,6 +145,18 @@ SICK = {
 
 def replicas(me: Place) -> None:
     train(me, DistributedDataParallel(net()))
+
+
+def unwatched(me: Place) -> None:
+    """Two trainings of replicas, with and without: the same to the bit."""
+    ends = []
+    for watched_too in (True, False):
+        model = DistributedDataParallel(net())
+        with contextlib.nullcontext() if watched_too else gradscope.pause():
+            train(me, model, torch.optim.Adam(model.parameters(), lr=0.01))
+        ends.append([p.detach().clone() for p in model.parameters()])
+        ends.append([torch.get_rng_state()])
+    assert all(torch.equal(a, b) for a, b in zip(ends[0] + ends[1], ends[2] + ends[3]))
 
 
 def by_hand(me: Place) -> None:
@@ -313,7 +327,7 @@ def by_closure(me: Place) -> None:
 
 
 HEALTHY = (
-    replicas, by_hand, accumulation, local_sgd, local_sgd_by_hand, post_local_sgd, own_trainings, own_rates,
+    replicas, unwatched, by_hand, accumulation, local_sgd, local_sgd_by_hand, post_local_sgd, own_trainings, own_rates,
     parts_of_a_model, sharded_optimizer, sharded_parameters, uneven_data, two_players, frozen_and_normed,
     a_pause_on_one, by_closure,
 )  # fmt: skip
@@ -336,10 +350,36 @@ def watched(loop: Callable[[Place], None], me: Place) -> dict[str, Any]:
     }
 
 
+def deaths(me: Place, folder: Path) -> None:
+    """Trainings of three ranks' own. Rank 1 is killed in its fifth step, rank 0 leaves with the store, rank 2 goes on.
+
+    They are watched by the same names as replicas would be, and nobody waits for another one.
+    """
+    model, done = net(), folder / "0.json"
+
+    def dies(step: int) -> None:
+        if me.rank == 1 and step == 4:
+            os.kill(os.getpid(), signal.SIGKILL)
+        while me.rank == 2 and step == 10 and not done.exists():
+            time.sleep(0.05)
+
+    with gradscope.watch(ignore=("GS2", "GS3", "GS4")) as scope:
+        train(me, model, steps=40 if me.rank == 0 else 203, after_step=dies)
+    facts = [vars(e.newest) for e in scope.record.facts.of(RanksCompared)]
+    told = {"findings": [f.text for f in scope.findings], "steps": scope.record.meta.rows, "compared": facts}
+    told |= {"skipped": scope.diagnose().skipped, "sum": float(sum(p.sum() for p in model.parameters()))}
+    part = folder / f"{me.rank}.part"
+    part.write_text(json.dumps(told))
+    part.rename(folder / f"{me.rank}.json")
+    os._exit(0)
+
+
 def main(folder: Path, names: list[str]) -> None:
     dist.init_process_group("gloo")
     me = Place(dist.get_rank(), dist.get_world_size())
     found = {}
+    if names == ["deaths"]:
+        deaths(me, folder)
     for name in names:
         found[name] = watched(globals()[name], Place(me.rank, me.world))
         (folder / f"{me.rank}.json").write_text(json.dumps(found, default=str))

@@ -296,3 +296,13 @@ def test_two_processes(tmp_path: Path) -> None:
     assert {f"rank {k}/{what}" for k, what in itertools.product((0, 1), ("loss", "grad_norm"))} == curves.keys()
     assert curves["rank 0/grad_norm"] == curves["rank 1/grad_norm"]
     assert curves["rank 0/loss"] != curves["rank 1/loss"]
+
+
+def test_ranks_that_die_hold_up_nobody(tmp_path: Path) -> None:
+    """One is killed, the one with the store leaves: the others train on, and say what they could not see."""
+    first, killed, last = replicas.launch(tmp_path, 3, ["deaths"])
+    assert killed == {}
+    assert (40, []) == (first["steps"], first["findings"])
+    assert first["compared"], "the other rank was there for a while"
+    assert (203, []) == (last["steps"], last["findings"])
+    assert "could not be reached" in last["skipped"]["GS801"]

@@ -82,6 +82,12 @@ class Check:
         """What the parameters come to."""
         return hash(self.parameters.tobytes())
 
+    def same_values(self, other: Check) -> bool:
+        """Whether another check is about the same parameters, and all values are the same; False where none are."""
+        pairs = ((self.parameters, other.parameters), (self.gradients, other.gradients), (self.names, other.names))
+        alike = self.pauses == other.pauses and all(a.tobytes() == b.tobytes() for a, b in pairs)
+        return alike and not (self.flags | other.flags) & Flag.NOT_FINITE and bool(self.parameters.any())
+
     def packed(self) -> bytes:
         head = _HEADER.pack(
             self.step, self.row, self.pauses, int(self.flags), len(self.names), len(self.squares), self.loss, self.norm,
