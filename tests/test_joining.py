@@ -163,13 +163,14 @@ def finding(code: str, severity: str = "warning", steps: tuple[int, int] = (3, 9
 
 
 def test_findings_are_merged_by_identity() -> None:
-    """Once each, as the rank says it that takes it most seriously; what is about all ranks together is about all."""
+    """Once each, as the rank says it that takes it most seriously; a rule that compares ranks names them."""
+    together = replace(finding("GS801"), evidence={"ranks": [0, 2]})
     mild, bad = finding("GS401", "info", (1, 20)), finding("GS401", "error", (5, 9))
-    found = merged({0: [mild, finding("GS102")], 2: [bad], 5: [bad, finding("GS801")]}, lambda f: fold(f, RULES))
+    found = merged({0: [mild, finding("GS102")], 2: [bad], 5: [bad, together]}, lambda f: fold(f, RULES))
     told = {f.code: (f.severity, f.steps, f.step, f.ranks) for f in found}
     assert ("error", (1, 20), 1, (0, 2, 5)) == told["GS401"]
     assert ("warning", (3, 9), 3, (0,)) == told["GS102"]
-    assert (0, 2, 5) == told["GS801"][3]
+    assert (0, 2) == told["GS801"][3]
 
 
 def test_how_ranks_are_told() -> None:

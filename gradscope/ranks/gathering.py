@@ -121,7 +121,8 @@ def merged(
     for by_rank in same.values():
         first = min(by_rank.values(), key=lambda f: (SEVERITIES.index(f.severity), -f.steps[1]))
         steps = min(f.steps[0] for f in by_rank.values()), max(f.steps[1] for f in by_rank.values())
-        ranks = tuple(sorted(findings)) if first.code.startswith(OF_ALL) else tuple(sorted(by_rank))
+        named = first.evidence.get("ranks") if first.code.startswith(OF_ALL) else None
+        ranks = tuple(map(int, named)) if isinstance(named, (list, tuple)) else tuple(sorted(by_rank))
         step = min(f.step for f in by_rank.values())
         together.append(replace(first, steps=steps, step=step, ranks=ranks))
     return tuple(fold([*together, *(f for f in more if f.id not in same)]))
