@@ -1,6 +1,7 @@
 """One run of many processes: which folder they write to, who of them reports, and what their parts say together."""
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+import gradscope
 from gradscope.diagnosis import fold
 from gradscope.findings import Finding
 from gradscope.hooks.processes import Exchange, Place
@@ -20,12 +22,14 @@ from gradscope.ranks.gathering import gather, merged
 from gradscope.ranks.joining import Launched, Part, join, launched
 from gradscope.ranks.leaving import leave
 from gradscope.ranks.telling import Teller
+from gradscope.record.reader import find_run
 from gradscope.record.record import Meta
 from gradscope.record.search import part_of
 from gradscope.reporters.report import RankEnd, Report, ranks_told
 from gradscope.rules.catalogue import RULES
 from tests.shell import environment
 
+NAMED = ("SLURM_JOB_ID", "MASTER_ADDR", "TORCHELASTIC_RESTART_COUNT")  # that tests may run under
 LAUNCH = {"WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "none", "MASTER_PORT": "29500"}
 
 
@@ -74,6 +78,19 @@ def test_a_damaged_note_is_made_anew(tmp_path: Path) -> None:
         note.write_bytes(text)
         folder = join(tmp_path, "train", started(0)).folder
         assert folder.parent == tmp_path and folder != part.folder
+
+
+def test_watch_writes_one_folder_for_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Started by a launcher, `watch` with a log directory writes this rank's part of the folder that all share."""
+    for name, value in {**LAUNCH, "RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+    other = join(tmp_path, "watch", started(1, **{name: os.environ.get(name, "") for name in NAMED}))
+    with gradscope.watch(log_dir=tmp_path) as scope:
+        pass
+    made = [folder for folder in other.folder.iterdir() if (folder / "meta.json").exists()]
+    assert [part_of(other.folder, 0)] == made
+    assert (0, 2) == (scope.record.meta.rank, scope.record.meta.world)
+    assert find_run(tmp_path) == other.folder and [other.folder] == list(tmp_path.iterdir())
 
 
 # -- who reports ------------------------------------------------------------------------------------------------------
