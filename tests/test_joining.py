@@ -1,6 +1,7 @@
 """One run of many processes: which folder they write to, who of them reports, and what their parts say together."""
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from gradscope.record.record import Meta
 from gradscope.record.search import part_of
 from gradscope.reporters.report import RankEnd, Report, ranks_told
 from gradscope.rules.catalogue import RULES
+from tests.boards import plain_run
 from tests.shell import environment
 
 NAMED = ("SLURM_JOB_ID", "MASTER_ADDR", "TORCHELASTIC_RESTART_COUNT")  # that tests may run under
@@ -215,6 +217,16 @@ def test_how_ranks_ended_is_told(tmp_path: Path) -> None:
         "of both",
         "rank 1: of one",
     ] == list(report.notes)
+
+
+def test_how_far_a_killed_rank_came(tmp_path: Path) -> None:
+    """Its meta data lag behind; its rows tell. Without its process's sign it is taken for killed."""
+    plain_run(tmp_path / "rank0", steps=20)
+    meta = json.loads((tmp_path / "rank0" / "meta.json").read_text())
+    (tmp_path / "rank0" / "meta.json").write_text(json.dumps({**meta, "status": "running", "rows": 3}))
+    report = gather(tmp_path, tuple, None)
+    assert (20, "interrupted") == (report.meta.rows, report.meta.status)
+    assert report.notes[0].startswith("rank 0: killed; it was last written at step 19, ")
 
 
 # -- warnings of `watch` ----------------------------------------------------------------------------------------------
