@@ -12,7 +12,6 @@ import socket
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from sklearn.datasets import load_digits
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
@@ -20,11 +19,16 @@ from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 PROCESSES, EPOCHS = 2, 5
 
 
+def digits() -> TensorDataset:
+    from sklearn.datasets import load_digits  # here, as the process that only starts the others has no use for it
+
+    pictures, labels = load_digits(return_X_y=True)
+    return TensorDataset(torch.tensor(pictures, dtype=torch.float32) / 8 - 1, torch.tensor(labels))
+
+
 def train(rank: int) -> None:
     torch.manual_seed(rank)  # of dropout and the like; DistributedDataParallel makes all begin with rank 0's weights
-    pictures, labels = load_digits(return_X_y=True)
-    inputs = torch.tensor(pictures, dtype=torch.float32) / 8 - 1
-    data = TensorDataset(inputs, torch.tensor(labels))
+    data = digits()
     sampler = DistributedSampler(data)  # each process sees a part of its own
     loader = DataLoader(data, batch_size=64, sampler=sampler)
 

@@ -22,7 +22,7 @@ class Termination:
     def __init__(self, finish: Callable[[], None], unheard: Callable[[], None] | None = None) -> None:
         self._finish, self._pid, self._installed = finish, os.getpid(), False
         self._busy = self._asked = False
-        self._ear = None if unheard is None else Ear(unheard)
+        self._ear = None if unheard is None or not hasattr(os, "register_at_fork") else Ear(unheard)
 
     def __enter__(self) -> Termination:
         try:

@@ -1,6 +1,8 @@
 """One run of many processes: which folder they write to, who of them reports, and what their parts say together."""
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 
+import gradscope
 from gradscope.diagnosis import fold
 from gradscope.findings import Finding
 from gradscope.hooks.processes import Exchange, Place
@@ -20,12 +23,15 @@ from gradscope.ranks.gathering import gather, merged
 from gradscope.ranks.joining import Launched, Part, join, launched
 from gradscope.ranks.leaving import leave
 from gradscope.ranks.telling import Teller
+from gradscope.record.reader import find_run
 from gradscope.record.record import Meta
 from gradscope.record.search import part_of
 from gradscope.reporters.report import RankEnd, Report, ranks_told
 from gradscope.rules.catalogue import RULES
+from tests.boards import plain_run
 from tests.shell import environment
 
+NAMED = ("SLURM_JOB_ID", "MASTER_ADDR", "TORCHELASTIC_RESTART_COUNT")  # that tests may run under
 LAUNCH = {"WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "none", "MASTER_PORT": "29500"}
 
 
@@ -74,6 +80,19 @@ def test_a_damaged_note_is_made_anew(tmp_path: Path) -> None:
         note.write_bytes(text)
         folder = join(tmp_path, "train", started(0)).folder
         assert folder.parent == tmp_path and folder != part.folder
+
+
+def test_watch_writes_one_folder_for_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Started by a launcher, `watch` with a log directory writes this rank's part of the folder that all share."""
+    for name, value in {**LAUNCH, "RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+    other = join(tmp_path, "watch", started(1, **{name: os.environ.get(name, "") for name in NAMED}))
+    with gradscope.watch(log_dir=tmp_path) as scope:
+        pass
+    made = [folder for folder in other.folder.iterdir() if (folder / "meta.json").exists()]
+    assert [part_of(other.folder, 0)] == made
+    assert (0, 2) == (scope.record.meta.rank, scope.record.meta.world)
+    assert find_run(tmp_path) == other.folder and [other.folder] == list(tmp_path.iterdir())
 
 
 # -- who reports ------------------------------------------------------------------------------------------------------
@@ -163,13 +182,14 @@ def finding(code: str, severity: str = "warning", steps: tuple[int, int] = (3, 9
 
 
 def test_findings_are_merged_by_identity() -> None:
-    """Once each, as the rank says it that takes it most seriously; what is about all ranks together is about all."""
+    """Once each, as the rank says it that takes it most seriously; a rule that compares ranks names them."""
+    together = replace(finding("GS801"), evidence={"ranks": [0, 2]})
     mild, bad = finding("GS401", "info", (1, 20)), finding("GS401", "error", (5, 9))
-    found = merged({0: [mild, finding("GS102")], 2: [bad], 5: [bad, finding("GS801")]}, lambda f: fold(f, RULES))
+    found = merged({0: [mild, finding("GS102")], 2: [bad], 5: [bad, together]}, lambda f: fold(f, RULES))
     told = {f.code: (f.severity, f.steps, f.step, f.ranks) for f in found}
     assert ("error", (1, 20), 1, (0, 2, 5)) == told["GS401"]
     assert ("warning", (3, 9), 3, (0,)) == told["GS102"]
-    assert (0, 2, 5) == told["GS801"][3]
+    assert (0, 2) == told["GS801"][3]
 
 
 def test_how_ranks_are_told() -> None:
@@ -197,6 +217,16 @@ def test_how_ranks_ended_is_told(tmp_path: Path) -> None:
         "of both",
         "rank 1: of one",
     ] == list(report.notes)
+
+
+def test_how_far_a_killed_rank_came(tmp_path: Path) -> None:
+    """Its meta data lag behind; its rows tell. Without its process's sign it is taken for killed."""
+    plain_run(tmp_path / "rank0", steps=20)
+    meta = json.loads((tmp_path / "rank0" / "meta.json").read_text())
+    (tmp_path / "rank0" / "meta.json").write_text(json.dumps({**meta, "status": "running", "rows": 3}))
+    report = gather(tmp_path, tuple, None)
+    assert (20, "interrupted") == (report.meta.rows, report.meta.status)
+    assert report.notes[0].startswith("rank 0: killed; it was last written at step 19, ")
 
 
 # -- warnings of `watch` ----------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tests.shell import cli, plain, watched, write
+from tests.shell import MANY, cli, plain, watched, write
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "distributed_ddp.py"
 WORKERS = """\
@@ -41,8 +41,8 @@ def test_each_worker_is_a_rank(tmp_path: Path) -> None:
     """Findings name the workers that have them, whoever crashed and whom torch then ended; what the script says, its
     traceback included, is what it says without us."""
     script = write(tmp_path, WORKERS)
-    alone = plain(tmp_path, script)
-    done = watched(tmp_path, script)
+    alone = plain(tmp_path, script, seconds=MANY)
+    done = watched(tmp_path, script, seconds=MANY)
     assert 1 == alone.code == done.code and 1 == done.reports, done.stderr
     assert sorted(alone.stdout.splitlines()) == sorted(done.stdout.splitlines())
     told, _, report = done.stderr.partition("train.py:16: error GS101")
@@ -65,7 +65,7 @@ def test_the_example_is_healthy(tmp_path: Path) -> None:
     """Two processes that train together, by DistributedDataParallel: nothing is found. (gloo itself ends a process by
     an abort at times: then once more.)"""
     for _ in range(3):
-        done = watched(tmp_path, str(EXAMPLE))
+        done = watched(tmp_path, str(EXAMPLE), seconds=MANY)
         if "terminate called without an active exception" not in done.stderr:
             break
     assert 0 == done.code and [] == done.codes, done.stderr

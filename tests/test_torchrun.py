@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.shell import Outcome, cli, execute, read_report, write
+from tests.shell import MANY, Outcome, cli, execute, read_report, write
 
 torchrun = pytest.importorskip("torch.distributed.run", reason="torch has been built without torch.distributed")
 
@@ -45,7 +45,7 @@ while True:  # as in a collective that waits for rank 0, for ever, and hears no 
 def launch(folder: Path, processes: int, script: str, *options: str) -> Outcome:
     command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     watched = ["-m", "gradscope", "run", "--json", "r.json", *options, script]
-    done = execute([sys.executable, *command, *watched], folder)
+    done = execute([sys.executable, *command, *watched], folder, MANY)
     return Outcome(done.code, done.stdout, done.stderr, read_report(folder))
 
 

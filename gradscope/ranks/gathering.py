@@ -10,7 +10,7 @@ from typing import Any
 from gradscope.errors import GradscopeError, UsageError
 from gradscope.findings import SEVERITIES, Finding, from_line
 from gradscope.ranks.claim import State, state_of
-from gradscope.record.reader import read_findings
+from gradscope.record.reader import read_findings, read_record
 from gradscope.record.record import Meta
 from gradscope.record.run_file import read_meta
 from gradscope.record.search import is_run, part_of, parts_of, written_at
@@ -121,7 +121,8 @@ def merged(
     for by_rank in same.values():
         first = min(by_rank.values(), key=lambda f: (SEVERITIES.index(f.severity), -f.steps[1]))
         steps = min(f.steps[0] for f in by_rank.values()), max(f.steps[1] for f in by_rank.values())
-        ranks = tuple(sorted(findings)) if first.code.startswith(OF_ALL) else tuple(sorted(by_rank))
+        named = first.evidence.get("ranks") if first.code.startswith(OF_ALL) else None
+        ranks = tuple(map(int, named)) if isinstance(named, (list, tuple)) else tuple(sorted(by_rank))
         step = min(f.step for f in by_rank.values())
         together.append(replace(first, steps=steps, step=step, ranks=ranks))
     return tuple(fold([*together, *(f for f in more if f.id not in same)]))
@@ -143,7 +144,16 @@ def _end(rank: int, told: Told | None, folder: Path, own: bool) -> RankEnd:
     meta = told.meta
     state = State.CLOSED if own or meta.ended else state_of(part_of(folder, rank))
     status = meta.status if meta.ended else "running" if state is State.RUNNING else "killed"
-    return RankEnd(rank, status, meta.exit_code, meta.rows)
+    steps = _written(part_of(folder, rank), meta.rows) if status in ("killed", "running") else meta.rows
+    return RankEnd(rank, status, meta.exit_code, steps)
+
+
+def _written(part: Path, known: int) -> int:
+    """How many steps a record that was not ended tells of: its meta data lag behind."""
+    try:
+        return max([known, *(int(o.rows[-1]) + 1 for o in read_record(part).optimizers if len(o.rows))])
+    except GradscopeError:
+        return known
 
 
 def _endings(ends: Sequence[RankEnd], folder: Path) -> list[str]:
@@ -199,7 +209,7 @@ def _meta(told: Sequence[Told], ends: Sequence[RankEnd], world: int) -> Meta:
         exit_code=codes[0] if codes else first.exit_code,
         rank=None,
         world=world,
-        rows=max(t.meta.rows for t in told),
+        rows=max(end.steps for end in ends),
         backwards=max(t.meta.backwards for t in told),
         overhead=max(t.meta.overhead for t in told),
         seconds=max(t.meta.seconds for t in told),
