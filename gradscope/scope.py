@@ -148,6 +148,12 @@ class Scope:
             self._session.add_writer(writer)
         return self
 
+    def release_writers(self) -> None:
+        """Write what is left into the user's SummaryWriters, and let go of them: they are about to be closed."""
+        writers, self.writers = self.writers, []
+        for writer in writers:
+            self._session.release_writer(writer)
+
     def _mine(self, findings: Iterable[Finding]) -> tuple[Finding, ...]:
         findings = [f for f in findings if f.code not in self._ignored]
         if not self._optimizers:

@@ -148,6 +148,17 @@ def test_a_search_for_a_learning_rate_is_not_watched(tmp_path: Path) -> None:
     assert () == scope.findings
 
 
+def test_curves_and_findings_go_into_its_tensorboard(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Beside the trainer's own curves, in its file."""
+    fit(tmp_path, made("lr"), GradscopeCallback(), logger=L.loggers.TensorBoardLogger(tmp_path), log_every_n_steps=5)
+    files = list(tmp_path.rglob("events.out.*"))
+    assert 1 == len(files)
+    written = files[0].read_bytes()
+    for tag in (b"val_loss", b"gradscope/gradient norm", b"learning-rate-too-high"):
+        assert tag in written
+    assert "nothing more is written" not in capfd.readouterr().err
+
+
 def test_a_checkpoint_holds_nothing_of_it_and_is_resumed(tmp_path: Path) -> None:
     """The callback is copied and pickled with a trainer; what is resumed trains on without an alarm."""
     callback = GradscopeCallback(report=False)

@@ -64,9 +64,9 @@ def trainer(folder: Path, net: nn.Module, *callbacks: Any, kind: Any = None, **o
     """Four epochs of ten steps."""
     optimizers = options.pop("optimizers", (None, None))
     given = {"num_train_epochs": 4, "learning_rate": 3e-3, "save_strategy": "no", "eval_strategy": "epoch",
-             "logging_steps": 5, **options}  # fmt: skip
+             "logging_steps": 5, "report_to": [], **options}  # fmt: skip
     arguments = transformers.TrainingArguments(
-        output_dir=str(folder), per_device_train_batch_size=32, report_to=[], disable_tqdm=True, use_cpu=True, **given
+        output_dir=str(folder), per_device_train_batch_size=32, disable_tqdm=True, use_cpu=True, **given
     )
     return (kind or transformers.Trainer)(
         net, arguments, train_dataset=Samples(320), eval_dataset=Samples(64), callbacks=list(callbacks),
@@ -147,6 +147,20 @@ def test_losses_divided_for_accumulation_are_told_whole(shared: bool, tmp_path: 
     losses = callback.scope.record.optimizers[0].scalars["loss"]
     assert 12 == len(losses) and (losses > 1.0).all() and (losses < 2.0).all()
     assert () == callback.findings
+
+
+def test_curves_and_findings_go_into_its_tensorboard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Beside the trainer's own curves, in its file; the writer, which is closed before us, is let go of in time."""
+    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(tmp_path))
+    trainer(tmp_path, made(), GradscopeCallback(), learning_rate=30.0, report_to=["tensorboard"]).train()
+    files = list(tmp_path.rglob("events.out.*"))
+    assert 1 == len(files)
+    written = files[0].read_bytes()
+    for tag in (b"train/loss", b"gradscope/gradient norm", b"learning-rate-too-high"):
+        assert tag in written
+    assert "nothing more is written" not in capfd.readouterr().err
 
 
 def test_a_checkpoint_is_resumed(tmp_path: Path) -> None:

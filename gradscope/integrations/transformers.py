@@ -77,6 +77,11 @@ class GradscopeCallback(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if control.should_log and self._log:
             self._watched.tell(self._tell)
+        self.on_epoch_end(args, state, control)
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if control.should_training_stop:  # the TensorBoardCallback closes its writer before our turn comes
+            self._watched.release_writer()
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> None:
         self._watched.metrics({name: v for name, v in (metrics or {}).items() if not name.endswith(_NO_METRICS)})
@@ -108,4 +113,24 @@ def _callers(frame: FrameType | None) -> tuple[Any, Any]:
 def _writer(handler: Any) -> Any:
     """The SummaryWriter of the TensorBoardCallback, if there is one."""
     writers = (getattr(callback, "tb_writer", None) for callback in getattr(handler, "callbacks", ()))
-    return next((writer for writer in writers if callable(getattr(writer, "add_text", None))), None)
+    return next((_WhileOpen(writer) for writer in writers if callable(getattr(writer, "add_text", None))), None)
+
+
+class _WhileOpen:
+    """A SummaryWriter that takes nothing any more once it is closed (early stopping), without a word."""
+
+    def __init__(self, writer: Any) -> None:
+        self._writer = writer
+
+    def _call(self, name: str, *arguments: Any, **named: Any) -> None:
+        if getattr(self._writer, "all_writers", ()) is not None:
+            getattr(self._writer, name)(*arguments, **named)
+
+    def add_scalar(self, *arguments: Any, **named: Any) -> None:
+        self._call("add_scalar", *arguments, **named)
+
+    def add_text(self, *arguments: Any, **named: Any) -> None:
+        self._call("add_text", *arguments, **named)
+
+    def flush(self) -> None:
+        self._call("flush")

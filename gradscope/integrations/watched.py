@@ -71,6 +71,11 @@ class Watched:
             self._logged.update(f.id for f in new)
             log({f"gradscope/{f.code}": float(f.steps[0]) for f in new})
 
+    def release_writer(self) -> None:
+        """The trainer is about to close its SummaryWriter."""
+        if self.scope is not None:
+            self.scope.release_writers()
+
     def end(self, error: BaseException | None = None, log: Logger | None = None) -> None:
         """Training is over, or left by `error`; safe to call twice."""
         scope = self.scope

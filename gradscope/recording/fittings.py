@@ -64,7 +64,8 @@ class Fittings:
         if model is not None:
             self._stage.names.add_root(model, None, given=True)
         manual = getattr(model, "automatic_optimization", True) is False
-        self._stage.emit(TrainedBy(self._stage.row, fitting.library, manual, _settings(fitting.library, trainer)))
+        settings, made = _settings(fitting.library, trainer), fitting.lines.get(Phase.STEP)
+        self._stage.emit(TrainedBy(self._stage.row, fitting.library, manual, settings, fitting.site, made))
         done = getattr(getattr(trainer, "state", None), "global_step", None) or getattr(trainer, "global_step", 0)
         if isinstance(done, int) and done > 0:
             self._note(f"the trainer goes on at its step {done}: step {self._stage.row} of this report")

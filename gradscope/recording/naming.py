@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from gradscope.hooks.sites import variables
+from gradscope.hooks.wrappers import is_wrapper
 
 _TORCHS_OWN = frozenset(vars(nn.Module()))
 _ROOM = 1 << 20  # positions a root: it may grow
@@ -148,7 +149,7 @@ def variable_name(value: Any, frame: FrameType | None) -> str:
             for name, holder in scope:
                 attribute = _attribute_of(holder, value)
                 if attribute:
-                    return f"{name}.{attribute}"
+                    return name if is_wrapper(holder) else f"{name}.{attribute}"
         frame, depth = frame.f_back, depth + 1
     return ""
 

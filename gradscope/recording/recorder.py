@@ -118,7 +118,7 @@ class Recorder:
 
     def end(self, event: Event) -> None:
         if event.phase is Phase.BACKWARD:
-            self._backward_ends(event)
+            self._backward_ends(self._fittings.placed(event))
         elif self._steady.track is not None:
             self._steady.zero_grad_ended(event.subject)
         elif event.phase is Phase.ZERO_GRAD:
@@ -181,7 +181,7 @@ class Recorder:
     def backward_failed(self, error: BaseException, event: Event | None) -> None:
         if event is not None:
             self.rows.unsettle()
-            self.stage.tell("backward_failed", error, event.site)
+            self.stage.tell("backward_failed", error, self._fittings.placed(event).site)
 
     # -- ZERO_GRAD --------------------------------------------------------------------------------------------------
 
