@@ -1,6 +1,7 @@
 """The scope of a recording that could not begin: it answers everything, and knows nothing."""
 from __future__ import annotations
 
+from html import escape
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from gradscope.diagnosis import Diagnosis
 from gradscope.facts.fact import FactLog
 from gradscope.findings import Finding
 from gradscope.record.record import Meta, Record
+from gradscope.reporters.notebook import Shown
 from gradscope.scope import Scope
 
 
@@ -32,8 +34,9 @@ class Unwatched(Scope):
     def log(self, **metrics: Any) -> None:
         pass
 
-    def report(self, width: int = 100) -> str:
-        return f"nothing was watched: {self._why}\n"
+    def report(self, width: int = 100) -> Shown:
+        text = f"nothing was watched: {self._why}\n"
+        return Shown.of(text, f"<pre>{escape(text)}</pre>")
 
     def timeline(self, step: int | None = None, width: int = 100, every_parameter: bool = False) -> str:
         return self.report(width)
@@ -49,6 +52,9 @@ class Unwatched(Scope):
 
     def __exit__(self, *_: object) -> None:
         pass
+
+    def _repr_html_(self) -> str:
+        return self.report().page
 
     def __repr__(self) -> str:
         return f"<gradscope.Scope: {self._why}>"

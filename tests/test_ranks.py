@@ -54,8 +54,8 @@ def test_the_record_says_which_of_the_processes_it_is_from(
     with gradscope.watch(model, optimizer, log_dir=tmp_path) as scope:
         step(model, optimizer)
     assert expected == (scope.record.meta.rank, scope.record.meta.world)
-    (folder,) = tmp_path.iterdir()
-    stored = read_record(folder).meta
+    (written,) = tmp_path.rglob("meta.json")
+    stored = read_record(written.parent).meta
     assert expected == (stored.rank, stored.world)
 
 
