@@ -11,7 +11,8 @@ from torch import nn
 
 import gradscope
 from gradscope.facts.ranks import RanksDiffer
-from gradscope.record.reader import read_record
+from gradscope.ranks.gathering import chosen
+from gradscope.record.reader import find_run, read_record
 from gradscope.record.record import Record
 from gradscope.recording.bits import bit_sums, digests
 from gradscope.recording.comparing import Comparison, Own
@@ -54,8 +55,7 @@ def test_the_record_says_which_of_the_processes_it_is_from(
     with gradscope.watch(model, optimizer, log_dir=tmp_path) as scope:
         step(model, optimizer)
     assert expected == (scope.record.meta.rank, scope.record.meta.world)
-    (folder,) = tmp_path.iterdir()
-    stored = read_record(folder).meta
+    stored = read_record(chosen(find_run(tmp_path), None)).meta
     assert expected == (stored.rank, stored.world)
 
 
@@ -282,8 +282,27 @@ def test_two_processes(tmp_path: Path) -> None:
     assert expected == roots
     for name, run in found.items():
         assert [0, 2] == run["place"]
-        assert {"GS901"} == run["skipped"].keys(), name
+        if name not in ("sharded_parameters", "two_players"):
+            assert {"GS901"} == run["skipped"].keys(), name
+    sharded = found["sharded_parameters"]
+    (norms,) = sharded["shards"]
+    np.testing.assert_allclose(norms["norms"], sharded["exact"][norms["row"]], rtol=1e-6)
+    np.testing.assert_allclose(
+        sharded["metrics"]["all ranks/grad_norm"],
+        np.linalg.norm(np.array(sharded["exact"])[[0, 1, 2, 3, 4, 5, 8, 9]], axis=1),
+        rtol=1e-6,
+    )
     curves = found["replicas"]["metrics"]
     assert {f"rank {k}/{what}" for k, what in itertools.product((0, 1), ("loss", "grad_norm"))} == curves.keys()
     assert curves["rank 0/grad_norm"] == curves["rank 1/grad_norm"]
     assert curves["rank 0/loss"] != curves["rank 1/loss"]
+
+
+def test_ranks_that_die_hold_up_nobody(tmp_path: Path) -> None:
+    """One is killed, the one with the store leaves: the others train on, and say what they could not see."""
+    first, killed, last = replicas.launch(tmp_path, 3, ["deaths"])
+    assert killed == {}
+    assert (40, []) == (first["steps"], first["findings"])
+    assert first["compared"], "the other rank was there for a while"
+    assert (203, []) == (last["steps"], last["findings"])
+    assert "could not be reached" in last["skipped"]["GS801"]

@@ -26,7 +26,7 @@ from gradscope.facts.model import BatchStatistics, EqualUnits, Firing, GraphUnse
 from gradscope.facts.not_finite import GradientOrigin, LossOrigin
 from gradscope.facts.numerics import LossScaling, LostUpdates, Underflow
 from gradscope.facts.operations import BlockedGradient, LossBroadcast, NormalizedOutput, StackedLinear
-from gradscope.facts.ranks import RanksCompared, RanksDiffer
+from gradscope.facts.ranks import RanksCompared, RanksDiffer, ShardedNorms
 
 KINDS: dict[str, type[Fact]] = {
     kind.__name__: kind
@@ -69,6 +69,7 @@ KINDS: dict[str, type[Fact]] = {
         BatchLooks,
         RanksDiffer,
         RanksCompared,
+        ShardedNorms,
     )
 }
 

@@ -46,3 +46,20 @@ class RanksCompared(Fact):
 
     def key(self) -> tuple[Any, ...]:
         return (type(self).__name__, self.optimizer)
+
+
+@dataclass(frozen=True)
+class ShardedNorms(Fact):
+    """L2 norms of an optimizer's gradients at one step, of which each of so many ranks holds a part: of the wholes.
+
+    NaN where a parameter had no gradient. `total` is the norm over all of them.
+    """
+
+    optimizer: int
+    names: tuple[str, ...]
+    norms: tuple[float, ...]
+    total: float
+    ranks: int
+
+    def key(self) -> tuple[Any, ...]:
+        return (type(self).__name__, self.optimizer)

@@ -12,6 +12,7 @@ from gradscope.facts.fact import Fact
 from gradscope.hooks.clipping import ClipCall
 from gradscope.hooks.forward import ForwardTrace
 from gradscope.hooks.graph import Survey
+from gradscope.hooks.sharding import in_memory
 from gradscope.recording.naming import Names
 from gradscope.recording.track import Track
 
@@ -58,9 +59,10 @@ _SAMPLE = 64  # values compared to see whether a parameter moves
 
 
 def sample(parameter: torch.Tensor) -> torch.Tensor:
-    """A copy of a few values, spread over the parameter."""
+    """A copy of a few values, spread over the parameter; of what lies here, where ranks hold parts of it."""
     with torch.no_grad():
-        flat = parameter.detach().reshape(-1)
+        here = getattr(parameter, "_local_tensor", parameter).detach()
+        flat = here.reshape(-1) if in_memory(here) else torch.empty(0)
         return flat[:: max(1, flat.numel() // _SAMPLE)][:_SAMPLE].clone()
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from gradscope.events import Site
-from gradscope.facts.ranks import RanksCompared, RanksDiffer
+from gradscope.facts.ranks import RanksCompared, RanksDiffer, ShardedNorms
 from gradscope.hooks.collectives import address
 from gradscope.hooks.dispatcher import DISPATCHER
 from gradscope.hooks.processes import Place, exchange, place
@@ -22,7 +22,8 @@ from gradscope.hooks.sites import UNKNOWN
 from gradscope.probes.base import FAR, Probe, Scene
 from gradscope.recording.checking import Measuring, columns_of
 from gradscope.recording.comparing import Comparison, Difference, Own
-from gradscope.recording.peers import SLOTS, Check, Flag, Peers, is_check, next_step
+from gradscope.recording.peers import SLOTS, Check, Flag, Floats, Peers, is_check, next_step
+from gradscope.recording.shards import Gathered
 from gradscope.recording.stats import on_host
 from gradscope.recording.track import Track
 
@@ -55,6 +56,7 @@ class _Followed:
     unread: dict[int, list[int]] = field(default_factory=dict)  # by step, ranks
     comparisons: dict[int, Comparison] = field(default_factory=dict)
     found: dict[str, _Found] = field(default_factory=dict)
+    gathered: Gathered = field(default_factory=Gathered)
     site: Site = UNKNOWN
     read: int = 0
 
@@ -159,7 +161,7 @@ class RanksProbe(Probe):
         if any(replica.by_hooks_of_its_own() for replica in mine.replicas):
             mine.sticky |= Flag.HOOKED
         flags = mine.sticky | (Flag.SYNCED if held and mine.synced else Flag(0))
-        mine.making.append(Measuring(scene.row, track.steps, flags, self._pauses, columns, set(handed.reduced)))
+        mine.making.append(Measuring(scene.row, track.steps, flags, self._pauses, columns, set(handed.reduced), track))
 
     def _go_on(self, scene: Scene, track: Track, mine: _Followed) -> None:
         """Put what has been computed, and look at what others have put. The store may have gone with its process."""
@@ -182,6 +184,7 @@ class RanksProbe(Probe):
         peers.put(own.check)
         if peers.rank == 0:
             mine.own[made.step] = own
+            mine.gathered.begin(own, peers.rank)
             mine.names |= dict(zip(own.check.names.tolist(), (c.name for c in made.columns)))
             mine.unread[made.step] = list(range(1, peers.world))
             for old in list(mine.own)[:-SLOTS]:
@@ -204,6 +207,9 @@ class RanksProbe(Probe):
                 for difference in comparison.compare(own, check, totals):
                     found.setdefault(difference.what, []).append((rank, difference))
             self._draw(scene, track, own, checks)
+            whole = mine.gathered.take(step, checks)
+            if whole is not None and track.number >= 0:
+                self._put_together(scene, track, own, whole)
             for what, differences in found.items():
                 self._tell(scene, track, mine, own, checks, differences)
             mine.unread[step] = [rank for rank in ranks if rank not in checks]
@@ -216,10 +222,19 @@ class RanksProbe(Probe):
     def _draw(self, scene: Scene, track: Track, own: Own, checks: dict[int, Check]) -> None:
         for rank, check in [(0, own.check), *sorted(checks.items())] if checks else ():
             if rank < CURVES and track.number >= 0:
-                suffix = f" (optimizer {track.number})" if track.number else ""
                 if check.row >= 0:
-                    scene.curve(f"rank {rank}/loss{suffix}", check.loss, check.row, track.number)
-                scene.curve(f"rank {rank}/grad_norm{suffix}", check.norm, own.row, track.number)
+                    scene.curve(f"rank {rank}/loss{_suffix(track)}", check.loss, check.row, track.number)
+                if not len(check.squares):
+                    scene.curve(f"rank {rank}/grad_norm{_suffix(track)}", check.norm, own.row, track.number)
+
+    @staticmethod
+    def _put_together(scene: Scene, track: Track, own: Own, whole: Floats) -> None:
+        """The norms of gradients that are sharded."""
+        total = float(np.sqrt(np.nansum(whole**2)))
+        scene.curve(f"all ranks/grad_norm{_suffix(track)}", total, own.row, track.number)
+        norms = tuple(float(norm) for norm in whole)
+        scene.emit(ShardedNorms(own.row, track.number, own.sharded, norms, total, len(own.sharing)))
+        scene.unseen("norms of whole gradients", "each rank holds a part: norms by parameter are those of this rank's")
 
     def _tell(
         self,
@@ -251,6 +266,10 @@ class RanksProbe(Probe):
                 len(own.check.names), mine.site,
             )
         )  # fmt: skip
+
+
+def _suffix(track: Track) -> str:
+    return f" (optimizer {track.number})" if track.number else ""
 
 
 def _covering(track: Track, replicas: Sequence[Replica]) -> list[Replica]:

@@ -4,16 +4,18 @@ from __future__ import annotations
 import math
 import zlib
 from dataclasses import dataclass, field
-from typing import Mapping, Sequence
+from typing import Any, Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import nn
 
 from gradscope.hooks.collectives import address
+from gradscope.hooks.sharding import in_memory, is_part
 from gradscope.recording.bits import bit_sums, digests
 from gradscope.recording.comparing import Own
 from gradscope.recording.peers import Check, Flag, columns_for, together
+from gradscope.recording.shards import shards_of
 from gradscope.recording.stats import measure
 from gradscope.recording.track import Track
 
@@ -58,17 +60,9 @@ def columns_of(track: Track, replicas: Sequence[Mapping[int, str]], modules: Seq
 
 def comparable(tensor: torch.Tensor) -> bool:
     """Whether all of it lies here: no part of a DTensor, nothing sparse, and not freed for a while."""
-    if hasattr(tensor, "to_local") or tensor.layout != torch.strided or tensor.is_meta or tensor.is_quantized:
+    if is_part(tensor) or tensor.layout != torch.strided or tensor.is_meta or tensor.is_quantized:
         return False
     return tensor.numel() > 0 and in_memory(tensor)
-
-
-def in_memory(tensor: torch.Tensor) -> bool:
-    """FSDP frees the storage of parameters between their uses: reading them then ends the process."""
-    try:
-        return bool(tensor.untyped_storage().size() > 0)
-    except (RuntimeError, NotImplementedError):
-        return False
 
 
 class _Numbers:
@@ -114,7 +108,8 @@ class Measuring:
     pauses: int
     columns: list[Column]
     reduced: set[int]  # addresses of tensors that the loop has handed to all_reduce
-    cells: list[_Cell] = field(default_factory=list)
+    track: Track
+    cells: list[Any] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._parameters = _Numbers([c.parameter for c in self.columns])
@@ -126,7 +121,8 @@ class Measuring:
         gradients = [c.parameter.grad for c in self.columns]
         self._gradients = _Numbers(gradients)
         self._handed = [g is not None and address(g) in self.reduced for g in gradients]
-        self.cells[2:] = [self._gradients.sums, self._gradients.norms]
+        self._shards = shards_of(self.track, [column.name for column in self.track.columns])
+        self.cells[2:] = [self._gradients.sums, self._gradients.norms, *([self._shards] if self._shards else [])]
 
     def arrived(self) -> bool:
         return all(cell.tensor is None for cell in self.cells)
@@ -143,10 +139,14 @@ class Measuring:
         if not math.isfinite(norm) or not math.isfinite(self._parameters.norm()):
             flags |= Flag.NOT_FINITE
         words = together(self._parameters.words(), starts)
+        shards, squares = self._shards, np.zeros(0)
+        if shards is not None:
+            squares, norm = shards.squares(), float("nan")
+        gradients |= owned.astype(np.uint32)
         check = Check(
-            self.step, flags, self.pauses, row, loss, norm / scale, names, words, gradients | owned.astype(np.uint32)
+            self.step, flags, self.pauses, row, loss, norm / scale, names, words, gradients, squares
         )
-        return Own(check, held, reduced, self.row)
+        return Own(check, held, reduced, self.row, *((shards.ranks, shards.names) if shards is not None else ()))
 
 
 def _any(flags: Sequence[bool], starts: np.ndarray) -> np.ndarray:

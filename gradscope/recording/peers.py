@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Sequence
 
 import numpy as np
@@ -16,13 +16,14 @@ import numpy.typing as npt
 from gradscope.hooks.processes import Exchange
 
 Words = npt.NDArray[np.uint32]
+Floats = npt.NDArray[np.float64]
 
 FIRST = (0, 1, 2, 3, 4, 5, 8, 9, 16, 17, 32, 33, 64, 65)  # steps; then each `EVERY`-th and the one after it
 EVERY = 100
 LOOK_AFTER = 3  # steps after a pair of checks, those of the others are likely to be there
 SLOTS = 16
 FEW_RANKS, MANY_COLUMNS, FEW_COLUMNS = 64, 1024, 64  # beyond so many ranks, parameters are put together
-_HEADER = struct.Struct("<qqqIIdddI")
+_HEADER = struct.Struct("<qqqIIIddI")
 _VERSION = 1
 
 
@@ -61,7 +62,8 @@ class Check:
 
     `names` # (columns,) stand for the parameters' names; `parameters` and `gradients` # (columns,) for their values: 0
     where there is none to compare. The lowest bit of `gradients` says whether the optimizer holds the parameter.
-    `row`, `loss` are the newest loss known, `norm` the gradients' L2 norm at the check (NaN: not known).
+    `row`, `loss` are the newest loss known, `norm` the gradients' L2 norm at the check (NaN: not known). `squares`
+    # (sharded,) are those of the gradients of which each rank holds a part: this rank's share of the whole.
     """
 
     step: int
@@ -73,32 +75,40 @@ class Check:
     names: Words
     parameters: Words
     gradients: Words
-    local: float = float("nan")  # the squared norm of the gradients of which this rank holds a part
+    squares: Floats = field(default_factory=lambda: np.zeros(0))
 
     @property
     def total(self) -> int:
         """What the parameters come to."""
         return hash(self.parameters.tobytes())
 
+    def same_values(self, other: Check) -> bool:
+        """Whether another check is about the same parameters, and all values are the same; False where none are."""
+        pairs = ((self.parameters, other.parameters), (self.gradients, other.gradients), (self.names, other.names))
+        alike = self.pauses == other.pauses and all(a.tobytes() == b.tobytes() for a, b in pairs)
+        return alike and not (self.flags | other.flags) & Flag.NOT_FINITE and bool(self.parameters.any())
+
     def packed(self) -> bytes:
         head = _HEADER.pack(
-            self.step, self.row, self.pauses, int(self.flags), len(self.names), self.loss, self.norm, self.local,
+            self.step, self.row, self.pauses, int(self.flags), len(self.names), len(self.squares), self.loss, self.norm,
             _VERSION,
         )  # fmt: skip
         columns = (self.names, self.parameters, self.gradients)
-        return head + b"".join(column.astype("<u4").tobytes() for column in columns)
+        whole = b"".join(column.astype("<u4").tobytes() for column in columns)
+        return head + whole + self.squares.astype("<f8").tobytes()
 
 
 def unpacked(value: bytes) -> Check | None:
     """The check; None where it is none, or one of another version."""
     if len(value) < _HEADER.size:
         return None
-    step, row, pauses, flags, count, loss, norm, local, version = _HEADER.unpack_from(value)
-    columns = np.frombuffer(value, "<u4", offset=_HEADER.size) if len(value) % 4 == _HEADER.size % 4 else np.empty(0)
-    if version != _VERSION or len(columns) != 3 * count:
+    step, row, pauses, flags, count, sharded, loss, norm, version = _HEADER.unpack_from(value)
+    if version != _VERSION or len(value) != _HEADER.size + 12 * count + 8 * sharded:
         return None
+    columns = np.frombuffer(value, "<u4", 3 * count, _HEADER.size)
     names, parameters, gradients = columns.reshape(3, count).astype(np.uint32)
-    return Check(step, Flag(flags), pauses, row, loss, norm, names, parameters, gradients, local)
+    squares = np.frombuffer(value, "<f8", sharded, _HEADER.size + 12 * count).astype(np.float64)
+    return Check(step, Flag(flags), pauses, row, loss, norm, names, parameters, gradients, squares)
 
 
 class Peers:
