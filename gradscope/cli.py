@@ -2,8 +2,8 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import click
 
 from gradscope.config import codes, read_config
 from gradscope.errors import GradscopeError
-from gradscope.findings import SEVERITIES, from_line
+from gradscope.findings import SEVERITIES
 from gradscope.plain import sentence
 from gradscope.version import __version__
 
@@ -127,44 +127,76 @@ def try_(
     return Attempt(script, arguments, as_module, options).run()
 
 
+@commands.command("check", context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})
+@click.option("-m", "as_module", is_flag=True, help="Run a module, as `python -m` does.")
+@click.option("--steps", type=click.IntRange(min=1), default=20, show_default=True, metavar="N", help="How many steps.")
+@click.option("--in-place", is_flag=True, help="Run in this directory itself, not in a copy of it.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the verdicts as JSON, too.")
+@click.option("--select", "selected", default="", metavar="CODES", help="Run these rules only (GS101,GS2).")
+@click.option("--ignore", "ignored", default="", metavar="CODES", help="Do not run these rules.")
+@click.option("--show-output", is_flag=True, help="Show what the script prints.")
+@click.argument("script")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def check(
+    as_module: bool,
+    steps: int,
+    in_place: bool,
+    json_file: Path | None,
+    selected: str,
+    ignored: str,
+    show_output: bool,
+    script: str,
+    arguments: tuple[str, ...],
+) -> int:
+    """Run the first steps of SCRIPT (or -m MODULE) and say whether it trains: for a job before each merge.
+
+    Every parameter gets a gradient and is updated, the loss is finite and starts where a blind guess would, and no rule
+    finds an error. Exit code 0: all of that; 1: not; 2: the script ended before its first step.
+    """
+    from gradscope.rules.catalogue import select
+    from gradscope.trying.attempt import check as check_target
+    from gradscope.trying.checking import Check, Options
+
+    config = read_config(Path.cwd())
+    rules = select(codes(selected) or config.select, (*codes(ignored), *config.ignore))
+    check_target(script, as_module)
+    options = Options(rules, selected, ignored, steps, in_place, show_output, json_file)
+    return Check(script, arguments, as_module, options).run()
+
+
 @commands.command()
 @click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the report as JSON, too.")
 @click.option("--html", "html_file", type=click.Path(path_type=Path),
               help="Write a page with pictures, too: one file for any browser, which needs no network.")  # fmt: skip
 @click.option("--rediagnose", is_flag=True, help="Run the rules again over what the record still holds.")
-def report(run_folder: Path, json_file: Path | None, html_file: Path | None, rediagnose: bool) -> int:
+@click.option("--rank", type=click.IntRange(min=0), metavar="K", help="Of many processes this one only.")
+def report(
+    run_folder: Path, json_file: Path | None, html_file: Path | None, rediagnose: bool, rank: int | None
+) -> int:
     """Print the report of a recorded run (RUN: a run folder, or one with runs below it: the newest)."""
     from gradscope.diagnosis import diagnose, fold
-    from gradscope.record.reader import find_run, read_findings, read_record
-    from gradscope.record.search import written_at
+    from gradscope.ranks.gathering import chosen, read_report
+    from gradscope.record.reader import find_run, read_record
     from gradscope.reporters import terminal
-    from gradscope.reporters.report import Report, how_it_ended
     from gradscope.rules.catalogue import RULES
 
     folder = find_run(run_folder)
-    record = read_record(folder)
-    written = written_at(folder)
-    ended = how_it_ended(record.meta, None if written is None else time.time() - written)
-    notes = [ended] if ended else []
     if rediagnose:
+        folder = chosen(folder, rank)
+        record = read_record(folder)
         diagnosis = diagnose(record, RULES)
-        findings, skipped = tuple(f.detected(f.steps[0]) for f in diagnosis.findings), dict(diagnosis.skipped)
-        notes += [
+        again = tuple(f.detected(f.steps[0]) for f in diagnosis.findings)
+        held = [
             f"optimizer {o.number}: the record holds {len(o.measured)} of {int(o.counters['steps'].max(initial=0))} "
             "steps whole"
             for o in record.optimizers
         ]
+        shown = read_report(folder, None, lambda _: (), Path.cwd())
+        shown = replace(shown, findings=again, skipped=dict(diagnosis.skipped), notes=(*shown.notes, *held))
     else:
-        stored = []
-        for line in read_findings(folder):
-            try:
-                stored.append(from_line(line))
-            except (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError):
-                notes.append("a damaged finding was left out")
-        findings, skipped = fold(stored, RULES), record.meta.skipped
-    shown = Report(record.meta, findings, skipped, folder, Path.cwd(), notes=tuple(notes))
-    size = None if html_file is None else _write_page(html_file, folder, shown)
+        shown = read_report(folder, rank, lambda findings: fold(findings, RULES), Path.cwd())
+    size = None if html_file is None else _write_page(html_file, chosen(folder, rank), shown)
     if json_file is not None:
         _write_json(json_file, shown)
     terminal.write(shown, sys.stdout)
@@ -178,16 +210,18 @@ def report(run_folder: Path, json_file: Path | None, html_file: Path | None, red
 @click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
 @click.option("--step", type=int, metavar="N", help="Which step (default: the newest that was measured).")
 @click.option("--all", "every_parameter", is_flag=True, help="One line a parameter, however many there are.")
-def timeline(run_folder: Path, step: int | None, every_parameter: bool) -> int:
+@click.option("--rank", type=click.IntRange(min=0), metavar="K", help="Of which process of many (default: the first).")
+def timeline(run_folder: Path, step: int | None, every_parameter: bool, rank: int | None) -> int:
     """Show the gradients of one step: None, zero or their norms, before and after each call of the loop.
 
     RUN: a run folder, or one with runs below it: the newest.
     """
+    from gradscope.ranks.gathering import chosen
     from gradscope.record.reader import find_run, read_record
     from gradscope.reporters import terminal, timeline
 
     columns, color = terminal.size(sys.stdout)
-    record = read_record(find_run(run_folder))
+    record = read_record(chosen(find_run(run_folder), rank))
     text = timeline.render(record, step, columns, color, Path.cwd(), every_parameter, "--all shows each")
     terminal.put(text, sys.stdout)
     return 0

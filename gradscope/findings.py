@@ -50,6 +50,7 @@ class Finding:
     step: int = -1
     caused_by: str | None = None
     label: str = ""  # what to write under the cited line
+    ranks: tuple[int, ...] = ()  # of many processes those that have it; () where there is one
     source: tuple[tuple[int, str], ...] = ()  # the user's lines around `where`, as they were then
 
     @property
@@ -97,6 +98,7 @@ class Finding:
             "severity": self.severity,
             "step": self.step,
             "steps": list(self.steps),
+            **({"ranks": list(self.ranks)} if self.ranks else {}),
             "stream": self.stream,
             "message": self.text,
             "evidence": _plain(self.evidence),

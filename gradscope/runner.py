@@ -14,9 +14,10 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from importlib.abc import MetaPathFinder
 from pathlib import Path
-from types import CodeType, FrameType, ModuleType, TracebackType
+from types import CodeType, ModuleType, TracebackType
 
 from gradscope.errors import UsageError
+from gradscope.signals import Termination
 
 _OWN = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
@@ -80,11 +81,13 @@ class Program:
         return str(spec.origin)
 
 
-def run(program: Program, finish: Callable[[Outcome], None]) -> Outcome:
+def run(
+    program: Program, finish: Callable[[Outcome], None], unheard: Callable[[Outcome], None] | None = None
+) -> Outcome:
     """Run the program to its end, then `finish(outcome)`: once, and only in the process that started.
 
     A SIGTERM that the script does not handle itself finishes too, and then kills the process as it would have done
-    anyway.
+    anyway. `unheard(outcome)` is called instead, in another thread, where this one is stuck.
     """
     owner, done = os.getpid(), False
 
@@ -94,7 +97,14 @@ def run(program: Program, finish: Callable[[Outcome], None]) -> Outcome:
             done = True
             finish(outcome)
 
-    with _sigterm(lambda: finish_once(Outcome("interrupted", 128 + signal.SIGTERM))):
+    def stuck() -> None:
+        nonlocal done
+        if not done and unheard is not None:
+            done = True
+            unheard(terminated)
+
+    terminated = Outcome("interrupted", 128 + signal.SIGTERM)
+    with Termination(lambda: finish_once(terminated), None if unheard is None else stuck) as termination:
         try:
             program.run()
             outcome = Outcome("finished", 0)
@@ -110,7 +120,8 @@ def run(program: Program, finish: Callable[[Outcome], None]) -> Outcome:
             except SystemExit as exit_:  # by the script's own excepthook
                 outcome = Outcome(outcome.status, _exit_code(exit_.code), exit_)
         _join_threads()
-        finish_once(outcome)
+        with termination.finishing():
+            finish_once(outcome)
     return outcome
 
 
@@ -188,32 +199,6 @@ def _join_threads() -> None:
             waiting[0].join()
         except (KeyboardInterrupt, RuntimeError):
             return
-
-
-class _sigterm:
-    """While open, SIGTERM first calls `finish`, where nobody else handles it."""
-
-    def __init__(self, finish: Callable[[], None]) -> None:
-        self._finish, self._pid, self._installed = finish, os.getpid(), False
-
-    def __enter__(self) -> None:
-        try:
-            if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-                signal.signal(signal.SIGTERM, self._handle)
-                self._installed = True
-        except ValueError:  # not in the main thread
-            pass
-
-    def __exit__(self, *_: object) -> None:
-        if self._installed and signal.getsignal(signal.SIGTERM) == self._handle:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        if os.getpid() == self._pid:
-            with contextlib.suppress(Exception):
-                self._finish()
-        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _show_traceback(error: BaseException) -> None:

@@ -14,6 +14,8 @@ import torch
 from gradscope.diagnosis import Diagnosis
 from gradscope.findings import Finding
 from gradscope.record.record import Record
+from gradscope.reporters import notebook
+from gradscope.reporters.notebook import Shown
 from gradscope.reporters.report import Report
 from gradscope.session import Session
 
@@ -68,15 +70,14 @@ class Scope:
         numbers = tuple(sorted(n for n in self._mine_by_number() if n >= 0)) if self._optimizers else ()
         self._session.logged(metrics, numbers, sys._getframe(1))
 
-    def report(self, width: int = 100) -> str:
-        """The report as text; `print(scope.report())`."""
+    def report(self, width: int = 100) -> Shown:
+        """The report as text: `print(scope.report())`. A notebook shows what a cell ends with as HTML."""
         state = random.getstate()
         from gradscope.reporters import terminal  # only here is rich needed; its import draws random numbers
 
         random.setstate(state)
-        report = self._session.report()
-        shown = Report(**{**vars(report), "findings": self._mine(report.findings)})
-        return terminal.render(shown, width)
+        report = self._report()
+        return Shown.of(terminal.render(report, width), notebook.render(report))
 
     def timeline(self, step: int | None = None, width: int = 100, every_parameter: bool = False) -> str:
         """The gradients of one step as text, None or their norms, before and after each call of the loop.
@@ -127,6 +128,14 @@ class Scope:
     def __repr__(self) -> str:
         state = "open" if self._open else "closed"
         return f"<gradscope.Scope {state}, {self._session.recorder.meta.rows} steps, {len(self.findings)} findings>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows where a cell ends with the scope: the report as it stands."""
+        return notebook.render(self._report())
+
+    def _report(self) -> Report:
+        report = self._session.report()
+        return Report(**{**vars(report), "findings": self._mine(report.findings)})
 
     def shows(self, finding: Finding) -> bool:
         """Whether the finding concerns what this scope watches."""

@@ -16,6 +16,7 @@ from gradscope.diagnosis import Cadence, Diagnosis, FindingLog, diagnose
 from gradscope.findings import Finding
 from gradscope.hooks.dispatcher import DISPATCHER
 from gradscope.hooks.optimizer import living_optimizers
+from gradscope.hooks.processes import place
 from gradscope.outputs import Outputs, Standing
 from gradscope.probes.catalogue import make_probes
 from gradscope.progress import Progress
@@ -72,6 +73,7 @@ class Session:
         if not sampling.stride:
             meta.blind["norms"] = "the budget is 0, so only calls and losses were watched"
         meta.script, meta.argv, meta.torch, meta.gradscope = script, argv, str(torch.__version__), __version__
+        self._locate()
         self._outputs.meta(meta)
         atexit.register(self.close)
 
@@ -80,13 +82,16 @@ class Session:
     def open(self) -> None:
         """Install the hooks and take in the optimizers that are already there."""
         start = time.perf_counter()
-        DISPATCHER.attach(self.recorder)
         try:
+            DISPATCHER.attach(self.recorder)
             for optimizer in living_optimizers():
                 self.recorder.optimizer_created(optimizer)
+            curtains = DISPATCHER.regions.curtains
+            curtains += (self.recorder.stage.trace.curtain, self.recorder.validation.curtain)
             self.recorder.stage.trace.start()
             if isinstance(self.recorder, ReplayingRecorder):
                 self.recorder.start()
+                curtains.append(self.recorder.curtain)
         except Exception as error:
             DISPATCHER.detach()
             self._recorder_failed(error)
@@ -98,26 +103,31 @@ class Session:
             return
         atexit.unregister(self.close)
         self.closed = True
-        DISPATCHER.detach()
+        undone = [DISPATCHER.detach, self.recorder.stage.trace.stop, self.recorder.validation.stop]
         if isinstance(self.recorder, ReplayingRecorder):
-            self.recorder.stop()
-        self.recorder.stage.trace.stop()
-        self.recorder.validation.stop()
+            undone.append(self.recorder.stop)
         if self._progress is not None:
-            self._progress.clear()
+            undone.append(self._progress.clear)
+        for undo in undone:
+            self._attempt(undo)
         if os.getpid() != self._pid:  # a forked child: the record is its parent's
             return
         start, meta = time.perf_counter(), self.recorder.meta
-        try:
-            if self.failure is None:
-                self.recorder.end_run(finished=status == "finished")
-        except Exception as error:
-            self._recorder_failed(error)
+        if self.failure is None:
+            self._attempt(lambda: self.recorder.end_run(finished=status == "finished"))
         meta.status, meta.exit_code = status, exit_code
         self._evaluate(max(0, meta.rows - 1))
+        if not meta.rows and DISPATCHER.regions.entered and self.recorder.tracks and not self.findings:
+            meta.blind["steps"] = "no step was seen: torch.compile keeps what it runs as one graph to itself"
         self._aside += time.perf_counter() - start
-        self._account()
-        self._flush(last=True)
+        self._attempt(self._account)
+        self._attempt(lambda: self._flush(last=True))
+
+    def stuck(self, status: str, exit_code: int | None) -> None:
+        """The process ends, and its loop does not come to an end of its own: say so, and wait for nothing."""
+        meta = self.recorder.meta
+        meta.status, meta.exit_code, meta.skipped = status, exit_code, dict(self.skipped)
+        self._outputs.meta(meta)
 
     # -- what users read --------------------------------------------------------------------------------------------
 
@@ -217,6 +227,13 @@ class Session:
         DISPATCHER.drop()
         self._tell(f"{self.failure}; the training goes on untouched")
 
+    def _attempt(self, action: Callable[[], Any]) -> None:
+        """Do what may fail without a consequence for what comes after it."""
+        try:
+            action()
+        except Exception as error:
+            self._recorder_failed(error)
+
     def _evaluate(self, row: int) -> None:
         if self.failure is not None or os.getpid() != self._pid:
             return
@@ -260,4 +277,11 @@ class Session:
         """The bill: our own time against the loop's."""
         own = DISPATCHER.seconds + self._aside
         elapsed = time.perf_counter() - self._started
+        self._locate()
         self.recorder.meta.seconds, self.recorder.meta.overhead = own, own / max(1e-9, elapsed - own)
+
+    def _locate(self) -> None:
+        """Which of the processes that train together this is: often known only once the loop has begun."""
+        meta = self.recorder.meta
+        if meta.world is None and (found := place()) is not None:
+            meta.rank, meta.world = found.rank, found.world

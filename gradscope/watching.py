@@ -15,11 +15,14 @@ from gradscope.findings import Finding
 from gradscope.hooks.dispatcher import DISPATCHER
 from gradscope.hooks.wrappers import unwrapped
 from gradscope.plain import sentence
+from gradscope.ranks.joining import join, launched
+from gradscope.ranks.telling import Teller
 from gradscope.record.run_folder import new_run_folder
 from gradscope.reporters import warning
 from gradscope.rules.catalogue import RULES, select
 from gradscope.scope import Scope
 from gradscope.session import Session
+from gradscope.unwatched import Unwatched
 
 _WRITES = ("add_scalar", "add_text", "flush")  # what is asked of a user's SummaryWriter
 
@@ -30,6 +33,7 @@ class _Process:
     def __init__(self) -> None:
         self.session: Session | None = None
         self.scopes: list[Scope] = []
+        self.teller = Teller()
         self.outer = False  # the session belongs to `gradscope run`: scopes come and go, it stays
 
     def closed(self, scope: Scope, error: BaseException | None) -> None:
@@ -51,6 +55,13 @@ class _Process:
         for writer in scope.writers:
             if self.session is not None and not any(writer is w for other in self.scopes for w in other.writers):
                 self.session.release_writer(writer)
+
+    def abandon(self) -> None:
+        """A scope could not be made: a recording without any ends."""
+        if self.session is not None and not self.scopes and not self.outer:
+            session, self.session = self.session, None
+            with contextlib.suppress(Exception):
+                session.close()
 
 
 _PROCESS = _Process()
@@ -84,8 +95,30 @@ def watch(
     codes of rules, "GS102" or "GS1". `replay`: keep the newest batch, so that a step that makes a NaN is run once more
     and the operation named, with its line (0.2 ms a step, 0.5 ms with ten BatchNorms; on a GPU it waits for each loss).
 
-    Raises UsageError (a ValueError) for arguments of the wrong kind, and for a model without its optimizer.
+    Raises UsageError (a ValueError) for arguments of the wrong kind, and for a model without its optimizer. Any other
+    error of ours is said once, and the scope that comes back has nothing to tell: the training goes on.
     """
+    try:
+        bounds = (every, memory_mb, disk_mb, replay)
+        return _watch(model, optimizer, log_dir, budget, bounds, ignore, select_codes, writer)
+    except UsageError:
+        raise
+    except Exception as error:
+        _say(f"watching could not begin: {type(error).__name__}: {error}; the training goes on untouched")
+        _PROCESS.abandon()
+        return Unwatched(error)
+
+
+def _watch(
+    model: torch.nn.Module | None,
+    optimizer: torch.optim.Optimizer | Iterable[torch.optim.Optimizer] | None,
+    log_dir: str | Path | None,
+    budget: float | None,
+    bounds: tuple[int | None, float | None, float | None, bool | None],
+    ignore: Iterable[str] | str,
+    select_codes: Iterable[str] | str,
+    writer: Any,
+) -> Scope:
     optimizers = _checked(model, optimizer)
     if writer is not None and not all(callable(getattr(writer, name, None)) for name in _WRITES):
         raise UsageError(f"writer must be a SummaryWriter, not {type(writer).__name__}")
@@ -93,7 +126,7 @@ def watch(
     config = read_config(Path.cwd())
     rules = select(selected or config.select, (*ignored, *config.ignore))
     percent = 100 * budget if isinstance(budget, (int, float)) and not isinstance(budget, bool) else budget
-    limits = config.limits(percent, every, memory_mb, disk_mb, replay)
+    limits = config.limits(percent, *bounds)
     for scope in list(_PROCESS.scopes):
         if scope.orphaned:
             scope.close()
@@ -105,6 +138,7 @@ def watch(
         session = Session(rules, folder, limits, base=Path.cwd(), tell=_say, announce=_warn_later, writer=writer)
         session.recorder.roster.restrict(optimizers)
         _PROCESS.session = session
+        _PROCESS.teller.begin()
         session.open()
     else:
         session.recorder.roster.widen(optimizers)
@@ -190,19 +224,30 @@ def _at_exit() -> None:
 
 
 def _warn_later(finding: Finding) -> None:
-    """Warn when the user's call at hand is over: there a filter's error may pass."""
-    if any(scope.shows(finding) for scope in _PROCESS.scopes):
-        DISPATCHER.outbox.append(lambda: warning.warn(finding))
+    """Warn when the user's call at hand is over: there a filter's error may pass. Of many processes one warns."""
+    if any(scope.shows(finding) for scope in _PROCESS.scopes) and _PROCESS.teller.first(finding.id):
+        DISPATCHER.outbox.append(lambda: _warn(finding))
+
+
+def _warn(finding: Finding) -> None:
+    """Raises nothing but the warning itself, where the user's filter wants that."""
+    try:
+        warning.warn(finding)
+    except Warning:
+        raise
+    except Exception as error:
+        _say(f"{finding.code} could not be told as a warning: {type(error).__name__}: {error}")
 
 
 def _folder(directory: Path) -> Path | None:
     try:
-        return new_run_folder(directory, "watch")
+        process = launched()
+        return new_run_folder(directory, "watch") if process is None else join(directory, "watch", process).path
     except OSError as error:
         _say(f"{directory} cannot be written ({error.strerror}); the record is kept in memory")
         return None
 
 
 def _say(told: str) -> None:
-    with contextlib.suppress(OSError, ValueError, AttributeError):
+    with contextlib.suppress(Exception):
         print(f"gradscope: {sentence(told)}", file=sys.stderr)

@@ -9,13 +9,14 @@ from gradscope.events import Site
 from gradscope.facts.fact import Fact, FactLog
 from gradscope.record.blocks import Courses
 from gradscope.record.metrics import NONE_LOGGED, Metric
-from gradscope.record.record import Meta, OptimizerRecord, Parameter, Record, Wiring
+from gradscope.record.record import ONE_PROCESS, Meta, OptimizerRecord, Parameter, Record, Wiring
 from gradscope.record.rowstore import pad
 from gradscope.record.table import COUNTERS, array_columns, scalar_columns
 
 ZERO_GRAD, BACKWARD, STEP = Site("train.py", 10, "main"), Site("train.py", 12, "main"), Site("train.py", 13, "main")
 HEALTHY = Wiring.STATISTICS
-NO_METRIC = {"GS901": NONE_LOGGED}  # what is skipped where a loop hands in no validation loss
+ALONE = {"GS801": ONE_PROCESS, "GS802": ONE_PROCESS}  # what is skipped in one process,
+NO_METRIC = {"GS901": NONE_LOGGED, **ALONE}  # and where a loop hands in no validation loss
 
 
 def optimizer(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 TIMEOUT = 90  # seconds; a script takes about three
+MANY = 300  # where it is several processes
 
 SICK = """\
 import torch
@@ -58,17 +59,17 @@ def environment(**changes: str) -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "", **changes}
 
 
-def execute(command: list[str], folder: Path) -> Outcome:
+def execute(command: list[str], folder: Path, seconds: float = TIMEOUT) -> Outcome:
     """Run a command to its end."""
     done = subprocess.run(
-        command, cwd=folder, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT
+        command, cwd=folder, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds
     )
     return Outcome(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
-def plain(folder: Path, *arguments: str) -> Outcome:
+def plain(folder: Path, *arguments: str, seconds: float = TIMEOUT) -> Outcome:
     """``python <arguments>``, in `folder`."""
-    return execute([sys.executable, *arguments], folder)
+    return execute([sys.executable, *arguments], folder, seconds)
 
 
 def watched_command(*arguments: str, options: tuple[str, ...] = ()) -> list[str]:
@@ -76,9 +77,9 @@ def watched_command(*arguments: str, options: tuple[str, ...] = ()) -> list[str]
     return [sys.executable, "-m", "gradscope", "run", "--json", "r.json", *options, *arguments]
 
 
-def watched(folder: Path, *arguments: str, options: tuple[str, ...] = ()) -> Outcome:
+def watched(folder: Path, *arguments: str, options: tuple[str, ...] = (), seconds: float = TIMEOUT) -> Outcome:
     """The same under ``gradscope run``; its report is read, too."""
-    outcome = execute(watched_command(*arguments, options=options), folder)
+    outcome = execute(watched_command(*arguments, options=options), folder, seconds)
     return Outcome(outcome.code, outcome.stdout, outcome.stderr, read_report(folder))
 
 

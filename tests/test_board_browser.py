@@ -18,7 +18,7 @@ from gradscope.events import Point
 from gradscope.record.metrics import MetricSums
 from gradscope.record.reader import read_record
 from gradscope.record.run_folder import RunFolder
-from tests.boards import Writer, arrays, scalars, table
+from tests.boards import Writer, arrays, plain_run, scalars, table
 from tests.browser import chromium, tensorboard
 
 TAB = "/data/plugin_entry.html?name=gradscope"  # what TensorBoard shows in its frame
@@ -181,6 +181,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with_names(logdir / "g-held", ("first",), steps=40, every=16)
     growing_until_nan(logdir / "h-nan")
     with_names(logdir / "i-empty", ("first",), steps=0)
+    for rank, steps in ((0, 20), (1, 12)):
+        plain_run(logdir / "e-ranks" / f"rank{rank}", steps)
     damaged = with_names(logdir / "d-damaged", ("first",))
     (damaged / "meta.json").write_text("{")
     return logdir
@@ -598,6 +600,22 @@ def test_only_losses(tab: Tab) -> None:
     charts = tab.page.locator(".charts")
     charts.get_by_text("0.25 at 8").wait_for()
     charts.get_by_text("0.75 at 8").wait_for()
+
+
+def test_one_rank_of_many(tab: Tab) -> None:
+    """A run of many processes is listed once; a rank is picked, and its curves stand before those of the others."""
+    tab.open().choose_run("e-ranks").drawn()
+    assert ["rank 0", "rank 1"] == tab.by("rank-select").locator("option").all_inner_texts()
+    assert "20 steps on 2 ranks" in tab.page.locator(".tally").inner_text()
+    tab.by("rank-select").select_option("1")
+    tab.page.locator(".tally", has_text="12 steps on 2 ranks").wait_for()
+    tab.page.locator(".charts").get_by_text("last 0.08333").wait_for()
+    longest = "() => Math.max(...document.querySelector('.charts .figure').data.map((trace) => trace.x.length))"
+    tab.page.wait_for_function(f"({longest})() === 20")  # rank 0's losses
+    tab.page.reload()
+    tab.drawn().page.locator(".tally", has_text="12 steps on 2 ranks").wait_for()
+    tab.choose_run("a-cnn").drawn()
+    assert tab.by("rank-select").is_hidden()
 
 
 def test_steps_before_the_first_measured_one(tab: Tab) -> None:

@@ -48,7 +48,30 @@ def test_runs_among_other_things(tmp_path: Path) -> None:
         plain_run(tmp_path / name)
     (tmp_path / "plain").mkdir()
     (tmp_path / "plain" / "events.out.tfevents.1").write_bytes(b"x")
-    assert ["run-2", "run-2/rank1", "run-10", "sweep/a", "ünï <b> 'q\""] == names_of(tmp_path)
+    assert ["run-2", "run-10", "sweep/a", "ünï <b> 'q\""] == names_of(tmp_path)
+
+
+def test_a_run_of_many_processes(tmp_path: Path) -> None:
+    """It is listed once; a rank is asked for, else the first; findings are those of all, with their ranks."""
+    writers = [plain_run(tmp_path / "many" / f"rank{rank}", steps) for rank, steps in ((0, 20), (1, 12), (10, 16))]
+    writers[1].folder.finding(finding("GS101"))
+    writers[2].folder.finding(finding("GS101"))
+    told = documents(tmp_path)
+    [listed] = told.get("runs", {})["runs"]
+    assert ("many", "finished", 20, 1) == tuple(listed[name] for name in ("run", "status", "steps", "errors"))
+    for asked, rank, steps in (({}, 0, 20), ({"rank": "1"}, 1, 12), ({"rank": "10"}, 10, 16)):
+        run = told.get("run", {"run": "many", **asked})
+        assert (rank, steps) == (run["rank"], run["meta"]["steps"])
+        assert [[1, 10]] == [one["ranks"] for one in run["findings"]]
+        assert [(0, 0), (1, 1), (10, 1)] == [(one["rank"], one["found"]) for one in run["ranks"]]
+        curves = told.get("curves", {"run": "many", **asked})
+        assert steps == len(values(curves["loss"]["mean"]))
+        assert {0, 1, 10} - {rank} == {other["rank"] for other in curves["others"]}
+    first = told.get("run", {"run": "many"})["revision"]
+    writers[1].folder.finding(finding("GS102"))
+    assert first != told.get("run", {"run": "many"})["revision"]
+    with pytest.raises(NotThere, match="no rank 2"):
+        told.get("run", {"run": "many", "rank": "2"})
 
 
 def test_nothing_there(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def test_chunks_that_do_not_fit_their_description_are_counted(tmp_path: Path) ->
     assert ["1 damaged parts of the record were left out"] == record.meta.notes
 
 
-@pytest.mark.parametrize("field", ["rows", "overhead", "strides", "exit_code"])
+@pytest.mark.parametrize("field", ["rows", "overhead", "strides", "exit_code", "rank"])
 def test_numbers_beyond_all_bounds_are_refused(tmp_path: Path, field: str) -> None:
     """JSON knows an Infinity, which is no number of steps."""
     Loop(tmp_path).steps(3)

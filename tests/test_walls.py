@@ -26,6 +26,7 @@ WALLS = {
     "hooks": ("gradscope.record.", "gradscope.recording", "gradscope.probes", "gradscope.rules", "gradscope.facts"),
     "probes": ("gradscope.rules", "gradscope.reporters", "gradscope.session", "gradscope.recording.recorder"),
     "trying": ("gradscope.cli", "gradscope.probes", "gradscope.recording", "gradscope.watching", "gradscope.rules.l"),
+    "ranks": ("gradscope.probes", "gradscope.recording", "gradscope.rules", "gradscope.launch", "gradscope.watching"),
     "integrations": ("gradscope.rules", "gradscope.probes", "gradscope.recording", "gradscope.cli", "gradscope.runner"),
     "recording": ("gradscope.rules", "gradscope.reporters", "gradscope.session", "gradscope.diagnosis"),
 }

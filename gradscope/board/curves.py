@@ -32,6 +32,14 @@ def curves(record: Record, stream: Stream, question: Question) -> dict[str, Any]
     }
 
 
+def courses(stream: Stream, question: Question) -> dict[str, Any]:
+    """Of another rank: its losses and norms only."""
+    steps = usable(np.asarray(stream.rows))
+    axis = axis_of(steps, end_of(stream), question.start, question.stop, question.width)
+    means = {name: _summary(axis, *find(stream, axis))["mean"] for name, find in (("loss", _loss), ("norm", _norm))}
+    return {"edges": encode(axis.edges, "f8"), "rows": encode(axis.counts, "i4"), **means}
+
+
 def _at(optimizer: OptimizerRecord, axis: Axis) -> tuple[Array, Array]:
     """For each row of the axis, where the optimizer has it, and whether it does."""
     rows = np.asarray(optimizer.rows)

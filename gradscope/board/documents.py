@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gradscope.board.curves import curves, parameter
+from gradscope.board.curves import courses, curves, parameter
 from gradscope.board.files import SCRIPTS
 from gradscope.board.heatmap import STATISTICS, Question, heatmap
 from gradscope.board.lines import Lines
@@ -18,12 +18,15 @@ from gradscope.board.places import relative
 from gradscope.board.plotly import script
 from gradscope.board.runs import Runs
 from gradscope.board.source import Fold, Opened, Sources
+from gradscope.board.together import Together
 from gradscope.errors import GradscopeError, UsageError
 from gradscope.record.record import Stream
+from gradscope.record.search import parts_of
 from gradscope.version import __version__
 
 WIDTH, WIDEST = 800, 4000  # columns
 MOST_CELLS = 4_000_000
+MOST_RANKS = 8  # beside the chosen one
 
 
 class NotThere(GradscopeError):
@@ -51,7 +54,8 @@ class Documents:
         self, runs: Runs, pages: Callable[[str], Page | None], fold: Fold, base: Path | None = None
     ) -> None:
         self._runs, self._pages, self._base = runs, pages, base
-        self._sources, self._listing = Sources(fold), Listing(fold)
+        self._sources, self._listing, self._together = Sources(fold), Listing(fold), Together(fold)
+        self._beside = Sources(fold, MOST_RANKS)
         self._documents: dict[str, Callable[[Mapping[str, str]], dict[str, Any]]] = {
             "files": self._files,
             "runs": self._list,
@@ -83,8 +87,10 @@ class Documents:
         return self._listing.document(folders, self._runs.note)
 
     def _run(self, asked: Mapping[str, str]) -> dict[str, Any]:
+        folder = self._folder(asked)
+        together = self._together.of(folder) if parts_of(folder) else None
         with self._opened(asked) as opened:
-            document = overview(asked["run"], opened)
+            document = overview(asked["run"], opened, together)
         relative((p for finding in document["findings"] for p in (finding["where"], *finding["advice"])), self._base)
         return document
 
@@ -92,7 +98,26 @@ class Documents:
         question = _question(asked)
         with self._opened(asked) as opened:
             stream = _stream(opened, asked)
-            return {**curves(opened.record, stream, question), "revision": opened.revision}
+            document = {**curves(opened.record, stream, question), "revision": opened.revision}
+        parts = parts_of(self._folder(asked))
+        if not parts:
+            return document
+        metrics = [metric for metric in document["metrics"] if metric["source"] != "ranks"]  # the same, but rarer
+        return {**document, "metrics": metrics, **self._others(parts, asked, question)}
+
+    def _others(self, parts: Mapping[int, Path], asked: Mapping[str, str], question: Question) -> dict[str, Any]:
+        """The curves of the other ranks: of some of them, where they are many."""
+        shown = part_chosen(parts, _number(asked, "rank"))
+        others = [rank for rank in parts if parts[rank] != shown]
+        some = others[:: -(-len(others) // MOST_RANKS)] if others else []
+        found = []
+        for rank in some:
+            try:
+                with self._beside.of(parts[rank]).open() as opened:
+                    found.append({"rank": rank, **courses(_stream(opened, asked), question)})
+            except GradscopeError:  # it has not stepped yet, or cannot be read: the list of ranks says so
+                continue
+        return {"others": found}
 
     def _heatmap(self, asked: Mapping[str, str]) -> dict[str, Any]:
         question, stat = _question(asked), asked.get("stat") or STATISTICS[0]
@@ -133,10 +158,22 @@ class Documents:
 
     def _opened(self, asked: Mapping[str, str]) -> AbstractContextManager[Opened]:
         """The run that is asked for; nobody else reads it meanwhile."""
+        folder = self._folder(asked)
+        parts = parts_of(folder)
+        return self._sources.of(part_chosen(parts, _number(asked, "rank")) if parts else folder).open()
+
+    def _folder(self, asked: Mapping[str, str]) -> Path:
         folder = self._runs.folder(asked.get("run", ""))
         if folder is None:
             raise NotThere("there is no such run")
-        return self._sources.of(folder).open()
+        return folder
+
+
+def part_chosen(parts: Mapping[int, Path], rank: int | None) -> Path:
+    """The part of the rank that is asked for, else the first one."""
+    if rank is not None and rank not in parts:
+        raise NotThere(f"there is no rank {rank} in this run")
+    return parts[min(parts) if rank is None else rank]
 
 
 # -- what is asked --------------------------------------------------------------------------------------------------

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from gradscope.board.source import Fold, read_findings
+from gradscope.board.together import signature
 from gradscope.errors import GradscopeError
-from gradscope.record.chunks import FINDINGS, META
+from gradscope.ranks.gathering import gather
 from gradscope.record.run_file import RunFile
+from gradscope.record.search import parts_of
 from gradscope.reporters.report import Report
 
 _NOTHING = {"script": "", "status": "", "steps": 0, "errors": 0, "warnings": 0, "notes": 0}
@@ -29,7 +31,7 @@ class Listing:
         with self._lock:
             known, runs, times = {}, [], []
             for name, folder in folders.items():
-                seen = _signature(folder)
+                seen = signature(folder)
                 before = self._known.get(folder)
                 told = before[1] if before is not None and before[0] == seen else self._read(folder)
                 known[folder] = seen, told
@@ -41,11 +43,16 @@ class Listing:
 
     def _read(self, folder: Path) -> dict[str, Any]:
         try:
+            if parts_of(folder):
+                return self._told(gather(folder, self._fold, None))
             file = RunFile(folder)
             meta = file.meta
         except GradscopeError as error:
             return {**_NOTHING, "problem": str(error).replace(f"{folder}{os.sep}", "").replace(str(folder), "it")}
-        report = Report(meta, read_findings(file.findings, self._fold)[0], {})
+        return self._told(Report(meta, read_findings(file.findings, self._fold)[0], {}))
+
+    def _told(self, report: Report) -> dict[str, Any]:
+        meta = report.meta
         return {
             "script": meta.script,
             "status": meta.status,
@@ -54,16 +61,5 @@ class Listing:
             "warnings": report.count("warning"),
             "notes": report.count("info"),
             "problem": None,
+            **({"ranks": len(report.ranks)} if report.ranks else {}),
         }
-
-
-def _signature(folder: Path) -> tuple[int, ...]:
-    """When the meta data were written, and what else tells whether something has changed."""
-    parts = []
-    for name in (META, FINDINGS):
-        try:
-            found = os.stat(folder / name)
-            parts += [found.st_mtime_ns, found.st_size, found.st_ino]
-        except OSError:
-            parts += [0, 0, 0]
-    return tuple(parts)

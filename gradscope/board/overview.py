@@ -5,16 +5,17 @@ from typing import Any
 
 from gradscope.board.encoding import number
 from gradscope.board.source import Opened
+from gradscope.board.together import ranks_of, revision
 from gradscope.findings import Finding
 from gradscope.record.record import Stream
 from gradscope.record.search import written_at
 from gradscope.reporters.report import Report
 
 
-def overview(name: str, opened: Opened) -> dict[str, Any]:
-    """The document of one run."""
+def overview(name: str, opened: Opened, together: Report | None = None) -> dict[str, Any]:
+    """The document of one run. `together`: where it is one rank of many, what these say; it is what is told."""
     meta = opened.record.meta
-    report, written = Report(meta, opened.findings, meta.skipped), written_at(opened.folder)
+    report, written = together or Report(meta, opened.findings, meta.skipped), written_at(opened.folder)
     return {
         "run": name,
         "meta": {
@@ -28,15 +29,16 @@ def overview(name: str, opened: Opened) -> dict[str, Any]:
             "overhead": number(round(meta.overhead, 4)),
             "strides": [list(change) for change in meta.strides],
             "blind": dict(meta.blind),
-            "notes": [*meta.notes, *opened.notes],
+            "notes": [*meta.notes, *opened.notes] if together is None else list(together.notes),
             "written": None if written is None else number(round(written, 3)),
         },
         **unchecked(report),
         "tally": report.tally(),
-        "findings": [_finding(finding, report) for finding in opened.findings],
+        "findings": [_finding(finding, report) for finding in report.findings],
         "streams": [_stream(stream, opened) for stream in opened.record.streams],
         "metrics": [{"number": m.number, "name": m.name, "source": m.source} for m in opened.record.metrics],
-        "revision": opened.revision,
+        "revision": opened.revision if together is None else f"{opened.revision}.{revision(together)}",
+        **({} if together is None else {**ranks_of(together), "rank": int(opened.folder.name[len("rank") :])}),
     }
 
 

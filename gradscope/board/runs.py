@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from gradscope.record.search import Walk, is_run
+from gradscope.record.search import Walk, is_run, parts_of
 
 FRESH = 3.0  # seconds for which a listing is good
 _REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -50,7 +50,7 @@ class Runs:
         """Whether there is a run: quick where there was one."""
         with self._lock:
             known = next(iter(self._found.values()), None)
-        return known is not None and is_run(known[0] / known[1]) or bool(self.folders())
+        return known is not None and holds_run(known[0] / known[1]) or bool(self.folders())
 
     def folder(self, name: str) -> Path | None:
         """The folder of a run as it is now, None where there is none of that name."""
@@ -60,7 +60,7 @@ class Runs:
             root, below = self._found.get(name, (Path(), ""))
         parts = below.split("/") if below else []
         inside = [root.joinpath(*parts[: i + 1]) for i in range(len(parts))]
-        if any(folder.is_symlink() for folder in inside) or not is_run(root / below):
+        if any(folder.is_symlink() for folder in inside) or not holds_run(root / below):
             return None
         return root / below
 
@@ -72,6 +72,11 @@ class Runs:
                 found.setdefault(_told("/".join(part for part in (name, below) if part) or "."), (root, below))
         self._whole = walk.whole
         self._found = {name: found[name] for name in sorted(found, key=natural)}
+
+
+def holds_run(folder: Path) -> bool:
+    """Whether it is a record, or holds the parts of one."""
+    return is_run(folder) or bool(parts_of(folder))
 
 
 def _told(path: str) -> str:

@@ -84,8 +84,8 @@ class Source:
 class Sources:
     """The folders that were asked for last stay open."""
 
-    def __init__(self, fold: Fold) -> None:
-        self._fold, self._cache = fold, ColumnCache(CACHE)
+    def __init__(self, fold: Fold, most: int = MOST_OPEN) -> None:
+        self._fold, self._cache, self._most = fold, ColumnCache(CACHE), most
         self._lock = threading.Lock()
         self._sources: OrderedDict[Path, Source] = OrderedDict()
 
@@ -93,7 +93,7 @@ class Sources:
         with self._lock:
             source = self._sources.pop(folder, None) or Source(folder, self._fold, self._cache)
             self._sources[folder] = source
-            beyond = max(0, len(self._sources) - MOST_OPEN)
+            beyond = max(0, len(self._sources) - self._most)
             dropped = [self._sources.popitem(last=False)[1] for _ in range(beyond)]
         for one in dropped:
             one.close()

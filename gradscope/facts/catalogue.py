@@ -26,6 +26,7 @@ from gradscope.facts.model import BatchStatistics, EqualUnits, Firing, GraphUnse
 from gradscope.facts.not_finite import GradientOrigin, LossOrigin
 from gradscope.facts.numerics import LossScaling, LostUpdates, Underflow
 from gradscope.facts.operations import BlockedGradient, LossBroadcast, NormalizedOutput, StackedLinear
+from gradscope.facts.ranks import RanksCompared, RanksDiffer, ShardedNorms
 from gradscope.facts.trainers import TrainedBy
 
 KINDS: dict[str, type[Fact]] = {
@@ -67,7 +68,10 @@ KINDS: dict[str, type[Fact]] = {
         LabelOrder,
         InputScale,
         BatchLooks,
+        RanksDiffer,
+        RanksCompared,
         TrainedBy,
+        ShardedNorms,
     )
 }
 

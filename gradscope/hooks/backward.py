@@ -25,7 +25,7 @@ def patches(dispatcher: Dispatcher) -> list[Patch]:
     def make(original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
         def backward(*args: Any, **kwargs: Any) -> Any:
-            if not dispatcher.listening(mine, trains=True):
+            if torch.compiler.is_compiling() or not dispatcher.listening(mine, trains=True):
                 return original(*args, **kwargs)
             try:
                 if not dispatcher.enter_backward():

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any, Protocol
 
 import torch
@@ -17,6 +17,8 @@ from gradscope.events import Event, Phase
 from gradscope.hooks import (
     backward,
     clipping,
+    collectives,
+    compiled,
     evaluation,
     loader,
     metrics,
@@ -27,7 +29,10 @@ from gradscope.hooks import (
     seeding,
     trainers,
 )
+from gradscope.hooks.apart import SWITCH
 from gradscope.hooks.clipping import ClipCall
+from gradscope.hooks.collectives import Handed
+from gradscope.hooks.compiled import HiddenHooks, Regions
 from gradscope.hooks.loader import Feeds
 from gradscope.hooks.patching import Patch
 from gradscope.hooks.seeding import Seeds
@@ -52,6 +57,7 @@ class Listener(Protocol):
     def clipped(self, call: ClipCall) -> None: ...
     def metric_seen(self, source: str, name: Any, value: Any, scheduler: Any, frame: FrameType) -> None: ...
     def evaluating(self, module: Any) -> None: ...
+    def processes_part(self) -> None: ...
     def optimizer_created(self, optimizer: torch.optim.Optimizer) -> None: ...
     def resumed(self) -> None: ...
     def failed(self, error: BaseException) -> None: ...
@@ -61,7 +67,8 @@ class Dispatcher:
     """Between torch's calls and the listener.
 
     A hook's exception would reach the user's loop, so `send` lets none pass: the listener is dropped and told once.
-    Calls are ignored in forked children, in other threads than the first that trains, and while torch.compile traces.
+    Calls are ignored in forked children, in other threads than the first that trains, and while torch.compile traces;
+    while the listener is at work torch.compile is switched off (`SWITCH`).
     `seconds` adds up the time spent in the listener. What is in `outbox` is called when a watched call of the user's
     has ended well; it may raise into the loop.
     """
@@ -76,13 +83,15 @@ class Dispatcher:
         self.foreign_thread_calls = 0
         self.feeds = Feeds()
         self.seeds = Seeds()
+        self.handed = Handed()
+        self.regions = Regions()
         self._listener: Listener | None = None
         self._paused = 0
         self._forked = False
         self._thread: int | None = None
         self._backward_depth = 0
         self._patches: list[Patch] = []
-        self._late: list[Callable[[Dispatcher], list[Patch]]] = []  # what is to be patched is not imported yet
+        self._late: list[ModuleType] = []  # what they patch has not been imported yet
         self._handles: list[RemovableHandle] = []
 
     # -- life -------------------------------------------------------------------------------------------------------
@@ -96,26 +105,34 @@ class Dispatcher:
         self._backward_depth = 0
         self.seconds, self.foreign_thread_calls = 0.0, 0
         rooms = (backward, optimizer, saved, scaler, scheduler, clipping, loader, metrics, evaluation, seeding)
-        self._patches = [patch for room in rooms for patch in room.patches(self)]
-        self._late = [metrics.late_patches, trainers.late_patches]
-        self.patch_late()
+        for room in rooms:
+            self._patches += room.patches(self)
+        self.handed = Handed()
         self._handles = optimizer.step_hooks(self)
+        self.regions = Regions()
+        self.regions.curtains.append(HiddenHooks(self.regions, self._handles))
+        self._late = [compiled, metrics, collectives, trainers]
+        self.patch_late()
 
     def patch_late(self) -> None:
         """Patch what has been imported meanwhile; to be called now and then."""
-        for patches in list(self._late) if self._listener is not None else ():
-            found = patches(self)
-            self._patches += found
-            if found:
-                self._late.remove(patches)
+        for room in list(self._late) if self._listener is not None else ():
+            if found := room.late_patches(self):
+                self._patches += found
+                self._late.remove(room)
 
     def detach(self) -> None:
-        """Undo everything, last first."""
+        """Undo everything, last first. The first error is raised when all the rest has been undone."""
         self._listener, self._late, self.done = None, [], None
-        while self._handles:
-            self._handles.pop().remove()
-        while self._patches:
-            self._patches.pop().undo()
+        failed: Exception | None = None
+        for undo in [*(handle.remove for handle in self._handles), *(p.undo for p in reversed(self._patches))]:
+            try:
+                undo()
+            except Exception as error:
+                failed = failed or error
+        self._handles, self._patches = [], []
+        if failed is not None:
+            raise failed
 
     def drop(self) -> None:
         """Send nothing more. The hooks stay where they are until `detach`: torch may be iterating over them."""
@@ -157,6 +174,7 @@ class Dispatcher:
     def begin(self, phase: Phase, subject: Any, plain: bool = True) -> Event | None:
         """A call of the user's begins. Hand what comes back to `end`; None where nobody listens any more."""
         start = self.now = time.perf_counter()
+        compiler = SWITCH(None)
         try:
             if self._listener is None:
                 return None
@@ -168,6 +186,7 @@ class Dispatcher:
             self._give_up(error)
             return None
         finally:
+            SWITCH(compiler)
             self.seconds += time.perf_counter() - start
 
     def end(self, event: Event | None) -> None:
@@ -183,11 +202,13 @@ class Dispatcher:
         if self._listener is None:
             return
         start = self.now = time.perf_counter()
+        compiler = SWITCH(None)
         try:
             getattr(self._listener, call)(*arguments)
         except Exception as error:
             self._give_up(error)
         finally:
+            SWITCH(compiler)
             self.seconds += time.perf_counter() - start
 
     def contain(self, action: Callable[[], None]) -> None:
@@ -195,17 +216,23 @@ class Dispatcher:
         handled as if the listener had failed.
         """
         start = time.perf_counter()
+        compiler = SWITCH(None)
         try:
             action()
         except Exception as error:
             self._give_up(error)
         finally:
+            SWITCH(compiler)
             self.seconds += time.perf_counter() - start
 
     def deliver(self) -> None:
         """Call what is in the outbox, each once; the first that raises ends it."""
-        while self.outbox:
-            self.outbox.pop(0)()
+        compiler = SWITCH(None)
+        try:
+            while self.outbox:
+                self.outbox.pop(0)()
+        finally:
+            SWITCH(compiler)
 
     def _give_up(self, error: Exception) -> None:
         """The listener has failed: drop it and tell it why."""

@@ -80,6 +80,7 @@ class LossCalls:
     ) -> None:
         self._guard, self._told, self._failed, self._spent = guard, told, failed, spent
         self._patches: list[Patch] = []
+        self._hidden = False
         self._makers = {name: functools.partial(self._wrap, kind) for name, kind in LOSSES.items()}
 
     @property
@@ -93,6 +94,16 @@ class LossCalls:
     def stop(self) -> None:
         while self._patches:
             self._patches.pop().undo()
+        self._hidden = False
+
+    def curtain(self, hide: bool) -> None:
+        """Dynamo would compile these functions, and once more the ones they replace."""
+        if hide and self._patches:
+            self.stop()
+            self._hidden = True
+        elif self._hidden and not hide:
+            self._hidden = False
+            self.start()
 
     def _wrap(self, kind: str, original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)

@@ -73,6 +73,7 @@ class ForwardTrace:
         entered: Callable[[], None],
     ) -> None:
         self.calls: list[Call] = []
+        self.called: list[nn.Module] = []  # the compiled model that made it blind, until the next `clear`
         self.blind = ""
         self._broken = False
         self._guard = guard  # whether to look now
@@ -117,14 +118,21 @@ class ForwardTrace:
             getattr(torch_module, "_global_forward_hooks_with_kwargs", {}).pop(handle.id, None)
         self.clear()
 
+    def curtain(self, hide: bool) -> None:
+        """Dynamo would compile with these hooks, and once more without them. So they go, for good."""
+        if hide and self._handles:
+            self.blind = "torch.compile is at work, and module calls inside of it cannot be watched"
+            self.stop()
+
     def clear(self) -> None:
         self.calls = []
+        self.called = []
         self._stack = []
 
     def roots(self) -> list[nn.Module]:
         """The modules that the loop itself called, in order, each once."""
         found: dict[int, nn.Module] = {id(c.module): c.module for c in self.calls if c.depth == 0}
-        return list(found.values())
+        return [*found.values(), *self.called]
 
     def _contained(self, hook: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(hook)
@@ -146,6 +154,7 @@ class ForwardTrace:
         if _is_compiled(module):
             self.blind = "the model is compiled by torch.compile, whose module calls cannot be watched"
             self.stop()
+            self.called = [module]
             return
         if torch.jit.is_tracing():
             return

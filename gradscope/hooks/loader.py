@@ -12,7 +12,7 @@ import sys
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch.utils.data import DataLoader, IterableDataset
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 PLACES = 64  # values of a tensor that are compared
 _TENSORS, _DEPTH = 8, 3  # of a batch
 _FIRST = 4  # batches that are looked at, then three from each power of two on
+_T = TypeVar("_T")
 _Print = tuple[tuple[int, ...], bytes]  # shape, values
 _ITERATORS = ("_SingleProcessDataLoaderIter", "_MultiProcessingDataLoaderIter")
 
@@ -93,10 +94,13 @@ class Feeds:
     def __init__(self) -> None:
         self._by_loader: weakref.WeakKeyDictionary[Any, Feed] = weakref.WeakKeyDictionary()
         self._by_iterator: weakref.WeakKeyDictionary[Any, Feed] = weakref.WeakKeyDictionary()
+        self.failure: Exception | None = None  # of our own; nothing is counted any more
         self._by_data: weakref.WeakKeyDictionary[Any, dict[tuple[Any, Site], Feed]] = weakref.WeakKeyDictionary()
 
     def all(self) -> list[Feed]:
-        """Those of loaders and data sets that are still there, each once."""
+        """Those of loaders and data sets that are still there, each once. Raises what has ended the counting."""
+        if self.failure is not None:
+            raise self.failure
         found = [*self._by_loader.values(), *(feed for feeds in self._by_data.values() for feed in feeds.values())]
         return list({id(feed): feed for feed in found}.values())
 
@@ -116,6 +120,16 @@ class Feeds:
             known = self._by_data.setdefault(loader.dataset, {})
             return known.setdefault((loader.batch_size, site), fresh)
         return fresh
+
+    def attempt(self, action: Callable[[], _T]) -> _T | None:
+        """What `action` gives; None where it fails, or anything has failed before."""
+        if self.failure is not None:
+            return None
+        try:
+            return action()
+        except Exception as error:
+            self.failure = error
+            return None
 
     def of(self, iterator: Any) -> Feed | None:
         return self._by_iterator.get(iterator)
@@ -179,8 +193,8 @@ def patches(dispatcher: Dispatcher) -> list[Patch]:
         def __iter__(loader: Any) -> Any:
             iterator = original(loader)
             if dispatcher.hears(mine) and torch.is_grad_enabled():
-                with contextlib.suppress(Exception):
-                    feeds.begin(loader, iterator, sys._getframe(1), dispatcher.sites)
+                caller = sys._getframe(1)
+                feeds.attempt(lambda: feeds.begin(loader, iterator, caller, dispatcher.sites))
             return iterator
 
         return __iter__
@@ -188,7 +202,7 @@ def patches(dispatcher: Dispatcher) -> list[Patch]:
     def give(original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
         def _next_data(iterator: Any) -> Any:
-            feed = feeds.of(iterator)
+            feed = feeds.attempt(lambda: feeds.of(iterator))
             if feed is None or not dispatcher.hears(mine) or not torch.is_grad_enabled():
                 return original(iterator)
             try:
@@ -196,8 +210,7 @@ def patches(dispatcher: Dispatcher) -> list[Patch]:
             except StopIteration:
                 feed.ended += 1
                 raise
-            with contextlib.suppress(Exception):
-                feed.gave(batch)
+            feeds.attempt(lambda: feed.gave(batch))
             return batch
 
         return _next_data

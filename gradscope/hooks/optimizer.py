@@ -12,6 +12,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 from torch.utils.hooks import RemovableHandle
 
 from gradscope.events import Phase
+from gradscope.hooks.apart import breaks_graphs
 from gradscope.hooks.patching import Patch
 from gradscope.hooks.wrappers import is_wrapper
 
@@ -39,7 +40,9 @@ def step_hooks(dispatcher: Dispatcher) -> list[RemovableHandle]:
         if dispatcher.listening(mine, trains=True):
             dispatcher.send("stepped", optimizer)
 
-    return [register_optimizer_step_pre_hook(before), register_optimizer_step_post_hook(after)]
+    # Torch leaves the graph in every step of an optimizer, right after these hooks.
+    hooks = breaks_graphs(before), breaks_graphs(after)
+    return [register_optimizer_step_pre_hook(hooks[0]), register_optimizer_step_post_hook(hooks[1])]
 
 
 def closure_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[..., Any] | None:
@@ -82,7 +85,7 @@ def patches(dispatcher: Dispatcher) -> list[Patch]:
     def zero_grad(original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
         def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
-            if not dispatcher.listening(mine):
+            if torch.compiler.is_compiling() or not dispatcher.listening(mine):
                 return original(self, *args, **kwargs)
             event = dispatcher.begin(Phase.ZERO_GRAD, self, not args and not kwargs)
             try:
@@ -98,11 +101,12 @@ def patches(dispatcher: Dispatcher) -> list[Patch]:
             original(self, *args, **kwargs)
             if dispatcher.listening(mine):
                 dispatcher.send("optimizer_created", self)
+                dispatcher.patch_late()  # torch itself imports what compiles with the first optimizer
 
         return wrapper
 
     return [
-        Patch(Optimizer, "zero_grad", zero_grad),
+        Patch(Optimizer, "zero_grad", lambda original: breaks_graphs(zero_grad(original))),  # as torch's own does
         Patch(torch.nn.Module, "zero_grad", zero_grad),
         Patch(Optimizer, "__init__", init),
     ]

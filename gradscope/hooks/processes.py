@@ -74,6 +74,12 @@ class Exchange:
         """Values that are known to be there."""
         return [bytes(value) for value in self._store.multi_get([_PREFIX + key for key in keys])]
 
+    def several(self, keys: list[str]) -> list[bytes | None]:
+        """The values that are there, None for the others. Keys that are there must never be dropped."""
+        if keys and self._store.check([_PREFIX + key for key in keys]):
+            return [*self.all(keys)]
+        return [self.get(key) for key in keys]
+
     def drop(self, key: str) -> None:
         self._store.delete_key(_PREFIX + key)
 

@@ -33,11 +33,15 @@ def patches(dispatcher: Dispatcher) -> list[Patch]:
         def wrapper(self: Any, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
             if not self.is_enabled() or not dispatcher.listening(mine):
                 return original(self, optimizer, *args, **kwargs)
-            watch = _StepWatch(optimizer)
+            watch: list[_StepWatch] = []
+            ran: list[bool] = []
+            dispatcher.contain(lambda: watch.append(_StepWatch(optimizer)))
             try:
                 return original(self, optimizer, *args, **kwargs)
             finally:
-                dispatcher.send("scaler_stepped", self, optimizer, watch.close())
+                dispatcher.contain(lambda: ran.append(watch[0].close()))
+                if ran:
+                    dispatcher.send("scaler_stepped", self, optimizer, ran[0])
 
         return wrapper
 

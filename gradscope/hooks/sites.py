@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import sys
 import sysconfig
 from types import FrameType
@@ -20,6 +21,7 @@ _LIBRARIES = tuple(
 )
 UNKNOWN = Site("<unknown>", 0)
 _MAX_FRAMES = 80
+_RESUMED = re.compile(r"(?:torch_dynamo_resume_in_)+(.+?)(?:_at_\d+)+$")  # what torch.compile makes of a function
 
 
 class SiteFinder:
@@ -41,7 +43,7 @@ class SiteFinder:
         key = (frame.f_code.co_filename, frame.f_lineno)
         site = self._sites.get(key)
         if site is None:
-            site = self._sites[key] = Site(*key, frame.f_code.co_name)
+            site = self._sites[key] = Site(*key, _RESUMED.sub(r"\1", frame.f_code.co_name))
         return site
 
     def frame(self, start: FrameType | None = None) -> FrameType | None:

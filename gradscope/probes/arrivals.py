@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
+from gradscope.hooks.sharding import in_memory
+
 
 class Arrivals:
     """`tensor` # (numbers,) float32; with the values, `made` is called once."""
@@ -28,6 +30,8 @@ def readable(tensor: torch.Tensor | None) -> bool:
     if tensor is None or type(tensor) not in (torch.Tensor, torch.nn.Parameter):
         return False
     if tensor.layout != torch.strided or not tensor.is_floating_point() or tensor.numel() == 0:
+        return False
+    if not in_memory(tensor):
         return False
     return not (tensor.is_cuda and torch.cuda.is_current_stream_capturing())
 

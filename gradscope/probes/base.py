@@ -12,6 +12,7 @@ from gradscope.facts.fact import Fact
 from gradscope.hooks.clipping import ClipCall
 from gradscope.hooks.forward import ForwardTrace
 from gradscope.hooks.graph import Survey
+from gradscope.hooks.sharding import in_memory
 from gradscope.recording.naming import Names
 from gradscope.recording.track import Track
 
@@ -43,17 +44,25 @@ class Scene(Protocol):
     def emit(self, fact: Fact) -> None:
         """Put a fact into the record."""
 
+    def unseen(self, what: str, why: str) -> None:
+        """Say in the report what could not be seen."""
+
+    def curve(self, name: str, value: float, row: int, optimizer: int) -> None:
+        """Put a value of a metric, seen on another rank or on this one, into the record."""
+
     def trigger(self, why: str) -> None:
         """Ask for the rules to run when this row is finished."""
 
 
+FAR = 1 << 30  # steps: never
 _SAMPLE = 64  # values compared to see whether a parameter moves
 
 
 def sample(parameter: torch.Tensor) -> torch.Tensor:
-    """A copy of a few values, spread over the parameter."""
+    """A copy of a few values, spread over the parameter; of what lies here, where ranks hold parts of it."""
     with torch.no_grad():
-        flat = parameter.detach().reshape(-1)
+        here = getattr(parameter, "_local_tensor", parameter).detach()
+        flat = here.reshape(-1) if in_memory(here) else torch.empty(0)
         return flat[:: max(1, flat.numel() // _SAMPLE)][:_SAMPLE].clone()
 
 
@@ -82,6 +91,9 @@ class Probe:
     def before_step(self, scene: Scene, track: Track) -> None:
         """An optimizer is about to step; `track.before_step` is the look at its gradients."""
 
+    def closure_returned(self, scene: Scene, track: Track) -> None:
+        """The closure that a step was called with has returned, with the gradients that the step will use."""
+
     def after_step(self, scene: Scene, track: Track) -> None:
         """An optimizer has stepped."""
 
@@ -102,6 +114,19 @@ class Probe:
 
     def rows_passed(self, scene: Scene, track: Track, count: int) -> None:
         """So many rows of an optimizer were as rows should be, up to its newest step; nothing else was told of them."""
+
+    def next_step(self, track: Track) -> int:
+        """The first step of the optimizer, counted from 0, of which the probe must be told even if it is as most are.
+
+        Asked when the steps so far are over.
+        """
+        return track.steps + FAR
+
+    def resumed(self, scene: Scene) -> None:
+        """Watching goes on after a pause."""
+
+    def processes_part(self, scene: Scene) -> None:
+        """The processes that train together are about to lose their connection."""
 
     def ended(self, scene: Scene, finished: bool) -> None:
         """The run is over; `finished` is False where it crashed or was interrupted."""

@@ -25,6 +25,7 @@ from gradscope.probes.missing_step import MissingStepProbe
 from gradscope.probes.no_gradient import NoGradientProbe
 from gradscope.probes.normalized_output import NormalizedOutputProbe
 from gradscope.probes.not_finite import GradientOriginProbe, LossOriginProbe
+from gradscope.probes.ranks import RanksProbe
 from gradscope.probes.repeated_batch import RepeatedBatchProbe
 from gradscope.probes.schedule import ScheduleProbe
 from gradscope.probes.stacked_linear import StackedLinearProbe
@@ -64,4 +65,5 @@ def make_probes() -> list[Probe]:
         LabelsProbe(),
         InputScaleProbe(),
         RepeatedBatchProbe(),
+        RanksProbe(),
     ]

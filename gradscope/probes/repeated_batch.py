@@ -125,6 +125,8 @@ class RepeatedBatchProbe(Probe):
         track.expect([Arrivals([v for g in glances for v in g.values], _maker(scene, seen, fact, glances))])
 
     def ended(self, scene: Scene, finished: bool) -> None:
+        if self._seen:
+            DISPATCHER.feeds.all()  # raises what ended the counting, too
         for track, seen in self._seen.items():
             if seen.equal and seen.fact is not None and seen.looks >= _LOOKS:
                 scene.emit(_with_loader(seen, seen.fact, track.steps, scene.row))

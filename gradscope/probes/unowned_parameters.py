@@ -9,6 +9,7 @@ import torch
 
 from gradscope.events import Site
 from gradscope.facts.loop import UnownedParameter
+from gradscope.hooks.sharding import is_part
 from gradscope.probes.base import Probe, Scene, sample
 from gradscope.recording.naming import Named
 from gradscope.recording.track import Track
@@ -34,6 +35,9 @@ class UnownedParametersProbe(Probe):
     def before_backward(self, scene: Scene, roots: Sequence[torch.Tensor], site: Site) -> None:
         survey = scene.survey()
         if survey is None or not scene.tracks:
+            return
+        if any(map(is_part, scene.tracks[0].parameters)):
+            scene.unseen("UnownedParametersProbe", "the graph holds parameters put together from those of all ranks")
             return
         self._look_again(scene)
         owned = scene.owned()

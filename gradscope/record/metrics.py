@@ -25,8 +25,8 @@ class Metric:
 
     Values that came at the same row are one reading, their mean. `count` # (readings,) are how many values each stands
     for. `source`: "log" (`scope.log`), "tensorboard" (`add_scalar`), "plateau" (given to ReduceLROnPlateau),
-    "evaluation" (the loss function's mean over a pass in eval mode). `optimizers` are the numbers of those that train
-    the model it is about; (): not said. `site`: of the call, by number.
+    "evaluation" (the loss function's mean over a pass in eval mode), "ranks" (of a rank). `optimizers` are the numbers
+    of those that train the model it is about; (): not said. `site`: of the call, by number.
     """
 
     number: int

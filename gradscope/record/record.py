@@ -15,6 +15,7 @@ from gradscope.record.blocks import Blocks
 from gradscope.record.metrics import Metric
 
 Array = npt.NDArray[Any]
+ONE_PROCESS = "one process only"  # why nothing was compared between ranks
 T = TypeVar("T")
 
 
@@ -140,6 +141,8 @@ class Meta:
     argv: tuple[str, ...] = ()
     status: str = "running"  # running, finished, crashed, interrupted
     exit_code: int | None = None
+    rank: int | None = None  # of the processes that train together: which one this is; None where it is alone,
+    world: int | None = None  # and how many they are
     torch: str = ""
     gradscope: str = ""
     optimizers: list[str] = field(default_factory=list)  # the kind of each, by number, also of those that never step

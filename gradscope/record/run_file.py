@@ -70,14 +70,7 @@ class RunFile:
     @property
     def meta(self) -> Meta:
         """What is known of the run as a whole: a new copy."""
-        try:
-            data = json.loads(self._meta.decode("utf-8"))
-            if data["schema"] > SCHEMA:
-                raise DamagedRecord(f"{self.folder} was written by a newer gradscope (schema {data['schema']})")
-            return _meta(data)
-        except (*UNREADABLE, RecursionError):
-            what = f"{self.folder / META} is missing or damaged"
-            raise DamagedRecord(f"{what}: this is not a readable gradscope run") from None
+        return _parsed(self._meta, self.folder)
 
     @property
     def record(self) -> Record:
@@ -97,6 +90,25 @@ class RunFile:
                 self._meta, self._meta_seen = (self.folder / META).read_bytes(), seen
         except OSError:
             self._meta, self._meta_seen = b"", (0, 0, 0)
+
+
+def read_meta(folder: Path) -> Meta:
+    """What is known of a run as a whole. DamagedRecord."""
+    try:
+        return _parsed((folder / META).read_bytes(), folder)
+    except OSError:
+        return _parsed(b"", folder)
+
+
+def _parsed(text: bytes, folder: Path) -> Meta:
+    try:
+        data = json.loads(text.decode("utf-8"))
+        if data["schema"] > SCHEMA:
+            raise DamagedRecord(f"{folder} was written by a newer gradscope (schema {data['schema']})")
+        return _meta(data)
+    except (*UNREADABLE, RecursionError):
+        what = f"{folder / META} is missing or damaged"
+        raise DamagedRecord(f"{what}: this is not a readable gradscope run") from None
 
 
 class StoredFindings(GrowingLines):
@@ -125,7 +137,8 @@ def _meta(data: Mapping[str, Any]) -> Meta:
         setattr(meta, name, str(data.get(name, "")))
     meta.argv = tuple(str(a) for a in data["argv"])
     meta.rows, meta.backwards = int(data.get("rows", 0)), int(data.get("backwards", 0))
-    meta.exit_code = None if data.get("exit_code") is None else int(data["exit_code"])
+    for name in ("exit_code", "rank", "world"):
+        setattr(meta, name, None if data.get(name) is None else int(data[name]))
     meta.overhead, meta.seconds = float(data.get("overhead", 0.0)), float(data.get("seconds", 0.0))
     meta.budget = float(data.get("budget", 0.0))
     meta.optimizers = [str(kind) for kind in data.get("optimizers", ())]

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import time
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from gradscope.record.chunks import DATA, FINDINGS, INDEX, META
 
 FILES = (META, INDEX, DATA, FINDINGS)
+PART = re.compile(r"rank(0|[1-9][0-9]{0,6})")  # the part of one process, where several make one run
 MOST_FOLDERS, MOST_ENTRIES, DEEPEST, SECONDS = 20_000, 400_000, 12, 2.0  # looked at, and for so long
 
 
@@ -23,10 +25,31 @@ def is_run(folder: Path) -> bool:
     return (META in found or INDEX in found) and all(found.values())
 
 
+def part_of(folder: Path, rank: int) -> Path:
+    """Where the process of this rank writes."""
+    return folder / f"rank{rank}"
+
+
+def parts_of(folder: Path) -> dict[int, Path]:
+    """The parts of a run folder that hold a record, by rank; none where one process has made it."""
+    try:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries if PART.fullmatch(entry.name)]
+    except (OSError, ValueError):
+        return {}
+    ranks = sorted(int(name[4:]) for name in names)
+    return {rank: part_of(folder, rank) for rank in ranks if _is_part(part_of(folder, rank))}
+
+
+def _is_part(folder: Path) -> bool:
+    return not folder.is_symlink() and is_run(folder)
+
+
 class Walk:
     """Through folders, the nearest first, within bounds; `whole` is false where these were reached.
 
-    Links are not followed, and a folder is no run where one of its files is a link, or no file.
+    Links are not followed, and a folder is no run where one of its files is a link, or no file. The parts that several
+    processes have made are one run.
     """
 
     def __init__(self) -> None:
@@ -58,19 +81,21 @@ class Walk:
     def _visit(self, root: Path, below: str, deeper: list[str]) -> bool:
         """Whether a folder is a run's; adds the folders in it to `deeper`."""
         self._folders += 1
-        candidate = False
+        candidate = parts = False
         try:
             with os.scandir(root / below) as entries:
                 for entry in entries:
                     self._entries += 1
-                    if entry.is_dir(follow_symlinks=False):
+                    if PART.fullmatch(entry.name) and _is_part(root / below / entry.name):
+                        parts = True
+                    elif entry.is_dir(follow_symlinks=False):
                         deeper.append(f"{below}/{entry.name}" if below else entry.name)
                     candidate = candidate or entry.name in FILES
                     if self._entries >= MOST_ENTRIES:
                         break
         except (OSError, ValueError):
             return False
-        return candidate and is_run(root / below)
+        return parts or candidate and is_run(root / below)
 
 
 def written_at(folder: Path) -> float | None:

@@ -66,6 +66,7 @@ class Evaluations:
         self.open = False
         self._metrics, self._number_of, self._find = metrics, number_of, find
         self._calls = LossCalls(guard, self._loss, failed, spent)
+        self.curtain = self._calls.curtain
         self._root: weakref.ref[nn.Module] | None = None
         self._optimizers: tuple[int, ...] = ()
         self._passes: dict[Hashable, _Pass] = {}

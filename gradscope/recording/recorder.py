@@ -68,6 +68,7 @@ class Recorder:
         self._steady = Steady(self.stage, self.books, self.roster, self._contribute)
         self.rows = Rows(self.stage, self.books, self.roster, self._steady, sampling, self.meta, on_row)
         self.validation = Validation(sink, self.books, self.roster, lambda: self.rows.newest, self.meta.blind)
+        self.stage.draw = self.validation.drawn
         self._fittings, self._divisions = Fittings(self.stage, self.meta.notes.append), Divisions()
         self._unstepped = 0  # backwards since a step
         self._contribution: Contribution | None = None
@@ -142,6 +143,7 @@ class Recorder:
         track.before_step = track.look(measured, measured)
         track.later("closure_returned", track.before_step)
         track.maybe_used = True
+        self.stage.tell("closure_returned", track)
 
     def scaler_created(self, scaler: Any) -> None:
         self.stage.tell("scaler_created", scaler)
@@ -171,6 +173,10 @@ class Recorder:
 
     def evaluating(self, module: Any) -> None:
         self.validation.begins(module)
+
+    def processes_part(self) -> None:
+        self.rows.finish(wait=True)
+        self.stage.tell("processes_part")
 
     def backward_failed(self, error: BaseException, event: Event | None) -> None:
         if event is not None:
@@ -340,7 +346,8 @@ class Recorder:
             self.stage.look_closely()
         self.stage.tell("after_step", track)
         if self._steady.can_begin(track, before, notes):
-            self._steady.begin(track, before, notes, self.sampling.next_measured(self.row + 1))
+            wanted = self.row + 1 + self.stage.next_step(track) - track.steps
+            self._steady.begin(track, before, notes, min(wanted, self.sampling.next_measured(self.row + 1)))
         track.seen = track.reached = 0
         track.left_zero = None
         track.zero_grad_site = track.backward_site = -1
@@ -367,6 +374,7 @@ class Recorder:
         self.rows.unsettle()
         for track in self.tracks:
             track.forget()
+        self.stage.tell("resumed")
 
     def end_run(self, finished: bool) -> None:
         """The loop is over: close what is open, and let probes say what only the end can tell."""

@@ -19,6 +19,7 @@ from gradscope.recording.recorder import Recorder
 from gradscope.recording.stats import measure, on_host
 
 WHAT = "replay"
+COMPILED = "the model is compiled by torch.compile, whose calls cannot be run again"
 
 
 class ReplayingRecorder(Recorder):
@@ -40,6 +41,11 @@ class ReplayingRecorder(Recorder):
             self.calls.stop()
             self.calls = None
 
+    def curtain(self, hide: bool) -> None:
+        """Dynamo compiles otherwise where module calls are patched."""
+        if hide and self.calls is not None:
+            self._over(COMPILED)
+
     def begin(self, event: Event) -> bool:
         done = super().begin(event)
         if self.calls is not None:
@@ -54,7 +60,7 @@ class ReplayingRecorder(Recorder):
         if event.phase is Phase.BACKWARD:
             self.calls.take()
             if self.calls.compiled:
-                self._over("the model is compiled by torch.compile, whose calls cannot be run again")
+                self._over(COMPILED)
             elif self._of_bad_loss is None and _is_bad(event.subject):
                 self._of_bad_loss, self._bad_row = self.calls.newest, self.row
                 if not all(on_host(root) for root in event.subject):

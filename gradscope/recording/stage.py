@@ -1,7 +1,7 @@
 """The stage that probes look at: the row at hand, its graph and module calls, and where their Facts go."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
 
@@ -12,7 +12,7 @@ from gradscope.facts.fact import Fact, FactLog
 from gradscope.hooks.dispatcher import DISPATCHER
 from gradscope.hooks.forward import ForwardTrace
 from gradscope.hooks.graph import Survey, survey
-from gradscope.probes.base import Probe
+from gradscope.probes.base import FAR, Probe
 from gradscope.recording.naming import Names
 from gradscope.recording.roster import Roster
 from gradscope.recording.track import Track
@@ -40,6 +40,7 @@ class Stage:
             lambda: DISPATCHER.seeds.entered(),
         )
         self.triggers: set[str] = set()
+        self.draw: Callable[[str, float, int, int], None] | None = None  # where the curves of ranks go
         self._probes, self._roster, self._blind = list(probes), roster, blind
         self._moments, self._always = _moments(self._probes), _moments(self._probes, always=True)
         self._roots: tuple[torch.Tensor, ...] = ()
@@ -70,6 +71,17 @@ class Stage:
     def emit(self, fact: Fact) -> None:
         self.facts.add(fact)
 
+    def unseen(self, what: str, why: str) -> None:
+        self._blind[what] = why
+
+    def curve(self, name: str, value: float, row: int, optimizer: int) -> None:
+        if self.draw is not None:
+            self.draw(name, value, row, optimizer)
+
+    def next_step(self, track: Track) -> int:
+        """The first step of the optimizer that some probe must be told of, whatever it is like."""
+        return min((probe.next_step(track) for probe in self._moments["next_step"]), default=track.steps + FAR)
+
     def trigger(self, why: str) -> None:
         self.triggers.add(why)
 
@@ -98,14 +110,14 @@ class Stage:
         if self.trace.blind:
             self._blind["module calls"] = self.trace.blind
         self._roots, self._survey = roots, None
-        if self.trace.on:
+        if self.trace.on or self.trace.called:
             for module in self.trace.roots():
                 self.names.add_root(module, self.frame())
 
     def backward_ended(self) -> None:
         """Let go of the graph and of the module calls."""
         self._roots, self._survey = (), None
-        if self.trace.on:
+        if self.trace.on or self.trace.called:
             self.trace.clear()
 
     def tell(self, moment: str, *arguments: Any) -> None:

@@ -50,6 +50,14 @@ class Validation:
         """Look at no evaluation any more."""
         self._evaluations.stop()
 
+    def drawn(self, name: str, value: float, row: int, optimizer: int) -> None:
+        """A value of a rank's: of no validation, kept beside those that are."""
+        self._metrics.take(name, value, row, "ranks", (optimizer,), -1)
+
+    def curtain(self, hide: bool) -> None:
+        """Keep what looks at losses out of the sight of torch.compile, or let it look again."""
+        self._evaluations.curtain(hide)
+
     def given(self, source: str, name: Any, value: Any, scheduler: Any, frame: FrameType) -> None:
         """The loop has given a number to somebody else; those of ours go by "gradscope..."."""
         if source == "tensorboard":

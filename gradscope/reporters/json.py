@@ -23,6 +23,7 @@ def to_dict(report: Report) -> dict[str, Any]:
             "status": meta.status,
             "exit_code": meta.exit_code,
             "steps": meta.rows,
+            **_ranks(report),
             "optimizers": list(meta.optimizers),
             "torch": meta.torch,
             "overhead": _number(round(meta.overhead, 4)),
@@ -32,6 +33,14 @@ def to_dict(report: Report) -> dict[str, Any]:
         "findings": [finding.to_json(report.base) for finding in report.findings],
         "skipped": dict(report.skipped),
     }
+
+
+def _ranks(report: Report) -> dict[str, Any]:
+    """Which of many processes it is of, or all of them; nothing where there was one."""
+    if report.meta.world is None:
+        return {}
+    place = {"rank": report.meta.rank, "world": report.meta.world}
+    return {**place, "ranks": [vars(end) for end in report.ranks]} if report.ranks else place
 
 
 def render(report: Report) -> str:

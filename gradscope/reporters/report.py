@@ -7,7 +7,17 @@ from typing import Mapping, Sequence
 
 from gradscope.findings import Finding
 from gradscope.record.metrics import NONE_LOGGED
-from gradscope.record.record import Meta
+from gradscope.record.record import ONE_PROCESS, Meta
+
+
+@dataclass(frozen=True)
+class RankEnd:
+    """How one of many processes ended: finished, crashed, interrupted, killed, running, unknown (no record)."""
+
+    rank: int
+    status: str
+    exit_code: int | None
+    steps: int
 
 
 @dataclass(frozen=True)
@@ -15,7 +25,7 @@ class Report:
     """A run's findings, causes first, with what could not be checked and what is known of the run.
 
     `folder` is the run folder, if there is one; `base` is the
-    directory that paths are shown relative to.
+    directory that paths are shown relative to. `ranks` are the processes, where it tells of several.
     """
 
     meta: Meta
@@ -25,6 +35,7 @@ class Report:
     base: Path | None = None
     suppressed: int = 0
     notes: tuple[str, ...] = field(default=())
+    ranks: tuple[RankEnd, ...] = ()
 
     def count(self, severity: str) -> int:
         """Findings of this severity that are not consequences of others."""
@@ -35,9 +46,12 @@ class Report:
         return [f for f in self.findings if f.caused_by == finding.code and f.stream == finding.stream]
 
     def whose(self, finding: Finding) -> str:
-        """Which optimizer a finding is about, and which steps: "SGD #1, steps 3-200"."""
+        """Which optimizer a finding is about, which steps, and which ranks: "SGD #1, steps 3-200, ranks 0-3"."""
         first, last = finding.steps
         steps = f"step {first}" if first == last else f"steps {first}-{last}"
+        if finding.ranks:
+            here = sum(end.status != "unknown" for end in self.ranks)
+            steps += f", {ranks_told(finding.ranks)}{' only' if len(finding.ranks) < here else ''}"
         number, optimizers = finding.optimizer, self.meta.optimizers
         if number is None or not 0 <= number < len(optimizers):
             return steps
@@ -56,7 +70,7 @@ class Report:
         """What was not checked, and why: one sentence a reason. What nobody has asked for is not told of."""
         codes: dict[str, list[str]] = {}
         for code, why in self.skipped.items():
-            if why != NONE_LOGGED:
+            if why not in (NONE_LOGGED, ONE_PROCESS):
                 codes.setdefault(why, []).append(code)
         return [f"{', '.join(c)} {_verb(c)} not checked: {why}" for why, c in codes.items()]
 
@@ -71,6 +85,18 @@ def how_it_ended(meta: Meta, since: float | None = None) -> str:
         return told if since is None else f"{told}: it was last written {_span(since)} before this report"
     how = {"crashed": "the run crashed", "interrupted": "the run was interrupted"}.get(meta.status, "")
     return f"{how} (exit code {meta.exit_code})" if how and meta.exit_code else how
+
+
+def ranks_told(ranks: Sequence[int]) -> str:
+    """Ranks as people tell them: "rank 2", "ranks 0-3, 6"."""
+    spans: list[list[int]] = []
+    for rank in sorted(ranks):
+        if spans and rank == spans[-1][-1] + 1:
+            spans[-1][1:] = [rank]
+        else:
+            spans.append([rank])
+    told = ", ".join(f"{span[0]}-{span[-1]}" if len(span) > 1 else f"{span[0]}" for span in spans)
+    return f"rank{'' if len(ranks) == 1 else 's'} {told}"
 
 
 def _verb(names: Sequence[str]) -> str:

@@ -23,7 +23,14 @@ def render(report: Report, width: int = 100, color: bool = False) -> str:
     """The report as text, without a trailing blank line; `width` columns."""
     text = io.StringIO()
     console = Console(
-        file=text, width=width, force_terminal=color, no_color=not color, highlight=False, emoji=False, soft_wrap=False
+        file=text,
+        width=width,
+        force_terminal=color,
+        force_jupyter=False,  # in a notebook it would print into the cell instead
+        no_color=not color,
+        highlight=False,
+        emoji=False,
+        soft_wrap=False,
     )
     for finding in report.findings:
         if finding.caused_by is None:
@@ -43,7 +50,7 @@ def size(stream: IO[str]) -> tuple[int, bool]:
     """How many columns a stream has, and whether it is a terminal (where not, 100)."""
     try:
         terminal = stream.isatty()
-        return (Console(file=stream).width if terminal else 100), terminal
+        return (Console(file=stream, force_jupyter=False).width if terminal else 100), terminal
     except (OSError, ValueError, AttributeError):
         return 100, False
 
@@ -121,7 +128,8 @@ def _summary(console: Console, report: Report) -> None:
             sentence = f"no optimizer step was seen in {meta.backwards} backwards: nothing to diagnose"
         console.print(Text(f"gradscope: {sentence}."), soft_wrap=True)
     else:
-        sentence = f"{report.tally()} in {plural(meta.rows, 'step')} ({_bill(meta)})."
+        ranks = f" on {len(report.ranks)} ranks" if report.ranks else ""
+        sentence = f"{report.tally()} in {plural(meta.rows, 'step')}{ranks} ({_bill(meta)})."
         hints = [f"gradscope explain {report.findings[0].code}"] if report.findings else []
         if report.folder is not None and report.findings:
             hints.append(f"gradscope report {shorten(str(report.folder), report.base)}")

@@ -59,8 +59,8 @@ def render(
     """
     moment = moment_of(record, step, None if every_parameter else MOST_LINES)
     text = io.StringIO()
-    console = Console(file=text, width=max(NARROWEST, width), force_terminal=color, no_color=not color, highlight=False,
-                      emoji=False)  # fmt: skip
+    console = Console(file=text, width=max(NARROWEST, width), force_terminal=color, force_jupyter=False,
+                      no_color=not color, highlight=False, emoji=False)  # fmt: skip
     one_loss = _head(console, moment)
     shown: set[str] = set()
     for optimizer in moment.optimizers:

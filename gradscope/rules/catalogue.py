@@ -49,6 +49,8 @@ from gradscope.rules.numerics.clip_before_unscale import ClipBeforeUnscale
 from gradscope.rules.numerics.low_precision_gradient_underflow import LowPrecisionGradientUnderflow
 from gradscope.rules.numerics.low_precision_update_lost import LowPrecisionUpdateLost
 from gradscope.rules.numerics.scaler_skips_steps import ScalerSkipsSteps
+from gradscope.rules.ranks.gradients_not_synchronized import GradientsNotSynchronized
+from gradscope.rules.ranks.ranks_diverged import RanksDiverged
 
 RULES: tuple[Rule, ...] = (
     MissingZeroGrad(),
@@ -94,6 +96,8 @@ RULES: tuple[Rule, ...] = (
     ClipBeforeUnscale(),
     ScalerSkipsSteps(),
     LowPrecisionGradientUnderflow(),
+    RanksDiverged(),
+    GradientsNotSynchronized(),
     Overfitting(),
 )
 

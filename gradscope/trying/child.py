@@ -58,7 +58,7 @@ class Child(Launch):
     def __init__(self, plan: Plan) -> None:
         config = read_config(Path.cwd())
         rules = select(codes(plan.select) or config.select, (*codes(plan.ignore), *config.ignore))
-        options = Options(rules, plan.record, limits=config.limits(None, None, None, None))
+        options = Options(rules, plan.record, limits=config.limits(None, plan.every, None, None))
         super().__init__(plan.target, tuple(plan.arguments), plan.as_module, options)
         self.plan = plan
         self._interventions: list[Intervention] = []

@@ -25,6 +25,7 @@ class Plan:
     ignore: str = ""
     treatment: list[dict[str, Any]] = field(default_factory=list)
     linked: list[str] = field(default_factory=list)
+    every: int | None = None  # measure norms at every k-th step
 
     def write(self) -> Path:
         """Write it into its folder."""

@@ -13,6 +13,7 @@
       this.remember = remember;
       this.state = {
         run: null,
+        rank: null, // of many processes
         stream: null,
         stat: 'gradient',
         finding: null,
@@ -20,7 +21,7 @@
         step: null,
         ...this.recalled(),
       };
-      this.shown = null; // {run, stream} of the pictures; `state` runs ahead while another run is read
+      this.shown = null; // {run, rank, stream} of the pictures; `state` runs ahead while another run is read
       this.turns = {};
       this.axis = new g.StepAxis();
       this.plots = new g.Plots(plotly || Promise.reject(new Error('no plotly')));
@@ -42,6 +43,7 @@
       this.header = new g.Header(
         {
           run: (name) => this.openRun(name),
+          rank: (n) => this.openRank(n),
           stream: (n) => this.openStream(n),
           stat: (stat) => this.setStat(stat),
           refresh: () => this.refresh(true),
@@ -188,8 +190,14 @@
     recalled() {
       if (!this.remember) return {};
       try {
-        const {run, stream, stat} = JSON.parse(sessionStorage.getItem(MEMORY)) || {};
-        return {run: run || null, stream: stream === undefined ? null : stream, stat: g.WHAT[stat] ? stat : 'gradient'};
+        const {run, rank, stream, stat} = JSON.parse(sessionStorage.getItem(MEMORY)) || {};
+        const known = (number) => (number === undefined ? null : number);
+        return {
+          run: run || null,
+          rank: known(rank),
+          stream: known(stream),
+          stat: g.WHAT[stat] ? stat : 'gradient',
+        };
       } catch {
         return {};
       }
@@ -198,8 +206,8 @@
     keep() {
       if (!this.remember) return;
       try {
-        const {run, stream, stat} = this.state;
-        sessionStorage.setItem(MEMORY, JSON.stringify({run, stream, stat}));
+        const {run, rank, stream, stat} = this.state;
+        sessionStorage.setItem(MEMORY, JSON.stringify({run, rank, stream, stat}));
       } catch {
         /* a browser that keeps nothing */
       }

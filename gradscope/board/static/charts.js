@@ -85,7 +85,7 @@
       let values;
       if (panel.course) {
         values = [panel.course.low, panel.course.high, panel.course.mean].map((list) => this.seen(list));
-        traces.push(...g.banded(x, panel.course, g.color(panel.color), on));
+        traces.push(...this.otherRanks(panel.id, on), ...g.banded(x, panel.course, g.color(panel.color), on));
         if (panel.course.held) {
           const {edges} = this.curves;
           traces.push(...g.heldLine(x, panel.course, edges[edges.length - 1], g.color(panel.color), on));
@@ -125,6 +125,18 @@
       else panel.log = panel.rates ? g.ratesNeedLog(values) : g.needsLog(values, panel.id === 'norm');
       layout[`xaxis${suffix}`] = g.xAxis(this.axis, {anchor: on.yaxis});
       layout[`yaxis${suffix}`] = g.yAxis(values, panel.log, most, {domain, anchor: on.xaxis});
+    }
+
+    // The same of other ranks, behind that of the chosen one.
+    otherRanks(id, on) {
+      const others = (this.curves.others || []).filter((other) => id in other);
+      return others.map((other) => {
+        const line = {width: 1, color: g.color(`series-${other.rank % 6}`), dash: other.rank % 12 > 5 ? 'dot' : 'solid'};
+        const x = g.middles(other.edges, other.rows);
+        const at = [...x.keys()].filter((i) => id === 'loss' || Number.isFinite(other.norm[i])); // of those measured
+        const [across, y] = [x, other[id]].map((all) => at.map((i) => all[i]));
+        return {...on, type: 'scatter', mode: 'lines', hoverinfo: 'skip', x: across, y, line, opacity: 0.6};
+      });
     }
 
     // Of a list by columns, those in view.

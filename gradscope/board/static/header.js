@@ -9,7 +9,7 @@
     ['state', 'State'],
   ];
 
-  // `act`: {run(name), stream(number), stat(name), refresh()}
+  // `act`: {run(name), rank(number), stream(number), stat(name), refresh()}
   class Header {
     constructor(act, live) {
       this.act = act;
@@ -24,6 +24,12 @@
         'aria-label': 'Optimizer stream',
         hidden: true,
         onchange: () => act.stream(Number(this.streams.value)),
+      });
+      this.ranks = g.el('select', {
+        'data-testid': 'rank-select',
+        'aria-label': 'Rank',
+        hidden: true,
+        onchange: () => act.rank(Number(this.ranks.value)),
       });
       this.badge = g.el('span.badge', {hidden: true});
       this.tally = g.el('span.tally', {role: 'status'});
@@ -63,7 +69,7 @@
       this.node = g.el(
         'header.top',
         {},
-        g.el('div.picks', {}, this.runs, this.only, this.streams, this.badge),
+        g.el('div.picks', {}, this.runs, this.only, this.ranks, this.streams, this.badge),
         this.tally,
         g.el('div.tools', {}, this.stats, this.refresh),
       );
@@ -111,13 +117,16 @@
     setRun(run, stream) {
       this.badge.hidden = !run;
       this.streams.hidden = !run || run.streams.length < 2;
+      this.ranks.hidden = !run || !run.ranks || run.ranks.length < 2;
       g.fill(this.tally);
       if (!run) return;
       const {status, steps} = run.meta;
       const alive = status !== 'running' || isRunning(run);
       this.badge.textContent = statusOf(run);
       this.badge.className = `badge ${!alive ? 'silent' : /^\w+$/.test(status) ? status : ''}`;
-      g.fill(this.tally, `${run.tally} in ${g.plural(steps, 'step')}`);
+      const of = this.ranks.hidden ? '' : ` on ${run.ranks.length} ranks`;
+      g.fill(this.tally, `${run.tally} in ${g.plural(steps, 'step')}${of}`);
+      if (!this.ranks.hidden) this.setRanks(run);
       g.fill(
         this.streams,
         run.streams.map((one) =>
@@ -125,6 +134,17 @@
         ),
       );
       if (stream !== null) this.streams.value = String(stream);
+    }
+
+    setRanks(run) {
+      g.fill(
+        this.ranks,
+        run.ranks.map(({rank, status, found}) => {
+          const notes = [status === 'finished' ? '' : status, found && g.plural(found, 'finding')].filter(Boolean);
+          return g.el('option', {value: rank}, `rank ${rank}${notes.length ? ` — ${notes.join(', ')}` : ''}`);
+        }),
+      );
+      this.ranks.value = String(run.rank);
     }
 
     busy(on) {

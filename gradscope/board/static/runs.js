@@ -32,7 +32,7 @@
 
       async openRun(name, anew = true) {
         if (anew && name !== this.state.run)
-          Object.assign(this.state, {stream: null, finding: null, node: null, step: null});
+          Object.assign(this.state, {rank: null, stream: null, finding: null, node: null, step: null});
         this.state.run = name;
         this.busy(true);
         this.header.setRuns(this.runs, name);
@@ -43,12 +43,28 @@
           return;
         }
         try {
-          const run = await this.ask('run', 'run', {run: name});
+          const run = await this.askRun(name);
           if (run) this.showRun(run, true);
         } catch (error) {
           this.closed();
           this.wholeMessage(error.message, () => this.openRun(name, false));
         }
+      }
+
+      // The chosen rank of it; the first one where there is no such rank any more.
+      async askRun(name) {
+        try {
+          return await this.ask('run', 'run', {run: name, rank: this.state.rank});
+        } catch (error) {
+          if (this.state.rank === null) throw error;
+          this.state.rank = null;
+          return this.ask('run', 'run', {run: name});
+        }
+      }
+
+      openRank(rank) {
+        Object.assign(this.state, {rank, step: null});
+        this.openRun(this.state.run, false);
       }
 
       showRun(run, anew) {
@@ -83,8 +99,9 @@
       }
 
       showStream(stream, anew) {
-        this.shown = {run: this.run.run, stream: stream.number};
-        const sign = `${this.run.run}\n${stream.number}\n${stream.parameters.map((p) => p.name).join('\n')}`;
+        const rank = this.run.ranks ? this.run.rank : null;
+        this.shown = {run: this.run.run, rank, stream: stream.number};
+        const sign = `${this.run.run}\n${rank}\n${stream.number}\n${stream.parameters.map((p) => p.name).join('\n')}`;
         const other = sign !== this.sign;
         this.stream = stream;
         if (other) {
@@ -125,7 +142,7 @@
         try {
           await this.readRuns(!this.run);
           if (!this.run) return;
-          const run = await this.ask('run', 'run', {run: this.state.run});
+          const run = await this.askRun(this.state.run);
           const other = run && this.run && (run.run !== this.run.run || run.revision !== this.run.revision);
           if (run && this.run && (other || asked)) this.showRun(run, false);
           else if (run && this.run) this.header.setRun(Object.assign(this.run, {meta: run.meta}), this.state.stream);
