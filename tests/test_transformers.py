@@ -173,3 +173,32 @@ def test_a_checkpoint_is_resumed(tmp_path: Path) -> None:
     trainer(tmp_path, made(), again).train(resume_from_checkpoint=True)
     assert (20, 20) == (callback.scope.record.meta.rows, again.scope.record.meta.rows)
     assert () == again.findings
+
+
+def accelerated(watched: bool) -> list[torch.Tensor]:
+    """accelerate's loop, two batches a step; the weights it ends with."""
+    torch.manual_seed(0)
+    accelerate = pytest.importorskip("accelerate")
+    accelerate.state.AcceleratorState._reset_state(True)
+    accelerator, net = accelerate.Accelerator(cpu=True, gradient_accumulation_steps=2), made()
+    loader = torch.utils.data.DataLoader(Samples(320), 32, shuffle=True)
+    model, optimizer, loader = accelerator.prepare(net, torch.optim.AdamW(net.parameters(), lr=3e-3), loader)
+    scope = gradscope.watch(model, optimizer) if watched else None
+    for _ in range(4):
+        for batch in loader:
+            with accelerator.accumulate(model):
+                accelerator.backward(model(**batch)["loss"])
+                accelerator.clip_grad_norm_(model.parameters(), 1.0)
+                optimizer.step()
+                optimizer.zero_grad()
+    if scope is not None:
+        scope.close()
+        losses = scope.record.optimizers[0].scalars["loss"]
+        assert 20 == len(losses) and 1.2 < losses[0] < 2.0
+        assert [] == [f for f in scope.findings if f.severity != "info"]
+    return [parameter.detach().clone() for parameter in net.parameters()]
+
+
+def test_accelerates_wrapped_optimizer_can_be_watched() -> None:
+    """What `prepare` returns stands for the optimizer inside; the weights are the same to the bit."""
+    assert all(torch.equal(a, b) for a, b in zip(accelerated(False), accelerated(True)))
