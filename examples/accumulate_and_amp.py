@@ -1,8 +1,8 @@
 """Gradients accumulated over several batches, in mixed precision: bfloat16 on a CPU, float16 and a GradScaler on a GPU.
 
-Gradients that are added up on purpose are no missing zero_grad: the report says nothing of it, and its losses are those
-before they were divided and scaled. With --clip-before-unscale the gradients are clipped while they are still scaled,
-which holds back every step (the scaler is used on the CPU, too, then).
+Gradients that are added up on purpose are no missing zero_grad, and a scaled loss is no explosion: the report says
+nothing of either. With --clip-before-unscale the gradients are clipped while they are still scaled, so that next to
+nothing is left of them (the scaler is used on the CPU, too, then).
 
 python examples/accumulate_and_amp.py [--clip-before-unscale]
 """
@@ -28,7 +28,7 @@ def main() -> None:
     images = torch.tensor(digits.data, dtype=torch.float32, device=device) / 16
     labels = torch.tensor(digits.target, device=device)
     model = nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 10)).to(device)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.3, momentum=0.9)
     scaler = torch.amp.GradScaler(device, enabled=device == "cuda" or options.clip_before_unscale)
     dtype = torch.float16 if device == "cuda" else torch.bfloat16
     with gradscope.watch(model, optimizer) as scope:

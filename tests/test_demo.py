@@ -75,8 +75,12 @@ def test_without_scikit_learn_it_says_what_to_install(tmp_path: Path, monkeypatc
         (["wrap_existing_loop.py", "--forget-zero-grad"], "GS101 missing-zero-grad"),
         (["wrap_existing_loop.py", "--forget-zero-grad"], "1 error, 0 warnings"),  # all else is folded under it
         (["tutorial_cifar10.py", "--epochs", "1", "--data", "in the way/data"], "0 errors, 0 warnings, 1 note"),
+        (["gan.py", "--steps", "300"], "no errors, no warnings in 600 steps"),
+        (["gan.py", "--steps", "100", "--forget-zero-grad"], "1 error, 0 warnings"),
+        (["accumulate_and_amp.py"], "no errors, no warnings in 56 steps"),
+        (["accumulate_and_amp.py", "--clip-before-unscale"], "warning GS702 clip-before-unscale"),
     ],
-    ids=["wrapped", "wrapped, zero_grad forgotten", "one alarm", "tutorial"],
+    ids=["wrapped", "wrapped, zero_grad forgotten", "one alarm", "tutorial", "gan", "sick gan", "amp", "sick amp"],
 )
 def test_the_examples_run(command: list[str], expected: str, tmp_path: Path) -> None:
     """As they stand, from anywhere, and without CIFAR-10."""

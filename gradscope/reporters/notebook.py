@@ -43,8 +43,10 @@ def _finding(finding: Finding, report: Report) -> str:
     place = "" if finding.where is None else f"{shorten(finding.where.file, report.base)}:{finding.where.line}: "
     color, code = _COLORS[finding.severity], _text(f"{finding.severity} {finding.code}")
     head = f'<b>{_text(place)}<span style="color:{color}">{code}</span> {_text(finding.name)}</b>'
-    parts = [f"<div>{head} ({_text(report.whose(finding))})</div>"]
-    parts.append(f'<div style="margin-left:1.5em">{_lines(finding.text)}</div>')
+    parts = [
+        f"<div>{head} ({_text(report.whose(finding))})</div>",
+        f'<div style="margin-left:1.5em">{_lines(finding.text)}</div>',
+    ]
     if finding.source and finding.where is not None:
         parts.append(f'<div style="{_MONO}">{_source(finding, finding.where.line)}</div>')
     for advice in finding.advice:
