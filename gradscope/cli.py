@@ -193,7 +193,8 @@ def report(
             for o in record.optimizers
         ]
         shown = read_report(folder, None, lambda _: (), Path.cwd())
-        shown = replace(shown, findings=again, skipped=dict(diagnosis.skipped), notes=(*shown.notes, *held))
+        found = {"findings": again, "skipped": dict(diagnosis.skipped)}
+        shown = replace(shown, meta=record.meta, notes=(*shown.notes, *held), **found)
     else:
         shown = read_report(folder, rank, lambda findings: fold(findings, RULES), Path.cwd())
     size = None if html_file is None else _write_page(html_file, chosen(folder, rank), shown)
