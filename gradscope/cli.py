@@ -193,8 +193,8 @@ def report(
             for o in record.optimizers
         ]
         shown = read_report(folder, None, lambda _: (), Path.cwd())
-        found = {"findings": again, "skipped": dict(diagnosis.skipped)}
-        shown = replace(shown, meta=record.meta, notes=(*shown.notes, *held), **found)
+        notes, skipped = (*shown.notes, *held), dict(diagnosis.skipped)
+        shown = replace(shown, meta=record.meta, findings=again, skipped=skipped, notes=notes)
     else:
         shown = read_report(folder, rank, lambda findings: fold(findings, RULES), Path.cwd())
     size = None if html_file is None else _write_page(html_file, chosen(folder, rank), shown)
