@@ -66,6 +66,7 @@ class GradientAllZero(Rule):
     code = "GS404"
     name = "gradient-all-zero"
     severity = "warning"
+    needs = ("norms",)
     message = "the gradient of {which} is {exactly}0 since step {since}: {why}"
     explains = ("GS204", "GS302", "GS403")
 

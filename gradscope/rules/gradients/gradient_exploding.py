@@ -79,6 +79,7 @@ class GradientExploding(Jumps, Hopeless, Rule):
     code = "GS402"
     name = "gradient-exploding"
     severity = "warning"
+    needs = ("norms",)
     message = (
         "the gradient norm {how} at step {at}, most of it in {where}, and the loss went from "
         "{level} to {loss}"

@@ -48,6 +48,7 @@ class GradientVanishing(Rule):
     code = "GS403"
     name = "gradient-vanishing"
     severity = "warning"
+    needs = ("norms",)
     message = (
         "the gradients vanish on their way back: {first} gets {ratio} of what {last} gets, relative to their weights "
         "(a factor of {factor} a layer), and the loss has stayed at {now} for {rows} steps"
