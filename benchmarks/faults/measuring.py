@@ -5,10 +5,10 @@ import json
 import math
 import os
 import re
-import resource
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -88,16 +88,20 @@ def tried(program: Program) -> list[float]:
 def _run(command: Sequence[str], program: Program, folder: Path) -> Outcome:
     (folder / "train.py").write_text(program.source, encoding="utf-8")
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-    before, start = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, time.perf_counter()
-    try:
-        done = subprocess.run(
-            [*program.command, *command], cwd=folder, env=environment, capture_output=True, text=True, timeout=LIMIT
+    start = time.perf_counter()
+    with open(folder / "stdout", "w+") as output_file, open(folder / "stderr", "w+") as errors_file:
+        process = subprocess.Popen(
+            [*program.command, *command], cwd=folder, env=environment, stdout=output_file, stderr=errors_file
         )
-        code, output, errors = done.returncode, done.stdout, done.stderr
-    except subprocess.TimeoutExpired:
-        code, output, errors = 124, "", f"still running after {LIMIT:.0f} s"
-    seconds = time.perf_counter() - start
-    memory = max(before, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) * 1024.0
+        limit = threading.Timer(LIMIT, process.kill)
+        limit.start()
+        _, status, usage = os.wait4(process.pid, 0)  # this one's memory, not the most that any child has had
+        limit.cancel()
+        process.returncode = code = os.waitstatus_to_exitcode(status)
+        seconds, memory = time.perf_counter() - start, usage.ru_maxrss * 1024.0
+        output_file.seek(0)
+        errors_file.seek(0)
+        output, errors = output_file.read(), errors_file.read()
     numbers = {name: _float(number) for name, number in _NUMBER.findall(output)}
     return Outcome(
         code, numbers.get("start", math.nan), numbers.get("result", math.nan), seconds, memory, output, errors

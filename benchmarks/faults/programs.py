@@ -4,8 +4,8 @@ A host is `hosts/<name>.py`, a whole training script that prints `start: x` and,
 held-out loss (or what stands for it: lower is better). `hosts/<name>.toml` lists changes of its text: `[[fault]]`s and
 `[[healthy]]` variants. `old` must stand in the host exactly once, and becomes `new`; `then` are further pairs that the
 one change needs. A fault has the `code` of the rule that is to find it, and `also` those that name the same root;
-`hurts` says what is worse: "result" (the default), "memory" or "time". A healthy variant is `hard` where the way it is
-trained looks like a fault.
+`hurts` says what is worse: "result" (the default), "memory" or "time"; `dies` that the program is meant to end with
+torch's own error. A healthy variant is `hard` where the way it is trained looks like a fault.
 
 The untouched part are the hosts with sha256(name) mod 3 == 0: no threshold is ever set by what they show.
 """
@@ -27,7 +27,7 @@ HOSTS = Path(__file__).parent / "hosts"
 PARTS = ("tuning", "untouched", "all")
 HURTS = ("result", "memory", "time")
 _KEYS = {
-    "fault": {"name", "code", "also", "old", "new", "then", "hurts", "command"},
+    "fault": {"name", "code", "also", "old", "new", "then", "hurts", "dies", "command"},
     "healthy": {"name", "hard", "old", "new", "then", "command"},
 }
 
@@ -42,6 +42,7 @@ class Program:
     codes: tuple[str, ...] = ()
     hard: bool = False
     hurts: str = "result"
+    dies: bool = False
     command: tuple[str, ...] = field(default=())  # before the script: torchrun's options, say
 
     @property
@@ -93,6 +94,5 @@ def _changed(host: str, source: str, kind: str, change: Mapping[str, Any]) -> Pr
     hurts = change.get("hurts", "result")
     if hurts not in HURTS:
         raise ValueError(f"{place}: hurts is {hurts!r}, not one of {', '.join(HURTS)}")
-    return Program(
-        host, change["name"], source, codes, bool(change.get("hard")), hurts, tuple(change.get("command", ()))
-    )
+    flags = {"hard": bool(change.get("hard")), "dies": bool(change.get("dies"))}
+    return Program(host, change["name"], source, codes, hurts=hurts, command=tuple(change.get("command", ())), **flags)

@@ -68,9 +68,12 @@ def main() -> None:
     parser.add_argument("--no-try", action="store_true", help="do not apply the advice")
     parser.add_argument("--json", type=Path, help="all figures of all programs")
     given = parser.parse_args()
-    chosen = [p for p in programs(given.part) if given.only in p.key]
+    every = list(programs(given.part))
+    chosen = [p for p in every if given.only in p.key]
     if not chosen:
         parser.error("there is no such program")
+    judged = {p.host for p in chosen if p.faulty}  # by their twins
+    chosen += [p for p in every if p.host in judged and not p.name and p not in chosen]
     if given.part != "tuning" and not given.verify:
         _log(given.part, given.only)
 
@@ -102,12 +105,17 @@ def verified(rows: Iterable[Row], twins: dict[str, measuring.Outcome]) -> list[s
     """What is wrong with the programs themselves."""
     complaints = []
     for row in rows:
-        program, bare, twin = row.program, row.bare, twins.get(row.program.host)
+        program, bare = row.program, row.bare
         if not program.faulty:
             if bare.code != 0 or not learns(bare.start, bare.result):
                 complaints.append(f"{program.key} does not learn ({bare.start:.4g} -> {bare.result:.4g}) {bare.errors}")
-        elif twin is not None and program.hurts == "result" and bare.code == 0 and not worse(bare.result, twin.result):
-            complaints.append(f"{program.key} does no worse than its twin ({bare.result:.4g}, {twin.result:.4g})")
+        elif program.dies != (bare.code != 0):
+            complaints.append(f"{program.key} ended with {bare.code} {bare.errors}")
+        elif program.dies or program.hurts != "result":
+            continue
+        elif not worse(bare.result, twins[program.host].result):
+            told = f"{bare.result:.4g}, {twins[program.host].result:.4g}"
+            complaints.append(f"{program.key} does no worse than its twin ({told})")
     return complaints
 
 
