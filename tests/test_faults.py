@@ -35,7 +35,7 @@ def test_every_change_fits_its_host(programs: ModuleType, host: str) -> None:
     for one in made:
         compile(one.source, one.key, "exec")
         assert set(one.codes) <= known, one.key
-        assert "\nprint(f\"start: " in one.source and "print(f\"result: " in one.source, one.key
+        assert "print(f\"start: " in one.source and "print(f\"result: " in one.source, one.key
 
 
 def test_a_change_that_does_not_fit_is_told(
