@@ -174,9 +174,9 @@ def test_two_checks_running_make_a_difference() -> None:
     assert [] == pair.at(made(16, [5, 6], [5, 6], SYNCED), made(16, [5, 8], [5, 6], SYNCED))
 
 
-@pytest.mark.parametrize("aside", [Flag.LOCAL, Flag.HOOKED, Flag.AVERAGED])
+@pytest.mark.parametrize("aside", [Flag.LOCAL, Flag.HOOKED, Flag.AVERAGED, Flag.UNEVEN])
 def test_ranks_that_go_apart_on_purpose_are_silent(aside: Flag) -> None:
-    """Steps under no_sync, a communication hook of the loop's own, averaged parameters."""
+    """Steps under no_sync, a communication hook of the loop's own, averaged parameters, unequal numbers of batches."""
     pair = Pair(held=True)
     flags = aside | (Flag(0) if aside is Flag.LOCAL else SYNCED)
     for step in range(6):
