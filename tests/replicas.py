@@ -267,6 +267,16 @@ def sharded_parameters(me: Place) -> None:
     train(me, model, after_backward=whole)
 
 
+def tensor_parallel(me: Place) -> None:
+    """Two layers are shared out among the ranks, the last one is not: both kinds of parameters in one optimizer."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
+
+    mesh, model = init_device_mesh("cpu", (me.world,)), net()
+    parallelize_module(model, mesh, {"0": ColwiseParallel(), "2": RowwiseParallel()})
+    train(Place(0, me.world), model)
+
+
 def uneven_data(me: Place) -> None:
     model = DistributedDataParallel(net())
     with model.join():
@@ -337,8 +347,8 @@ def by_closure(me: Place) -> None:
 
 HEALTHY = (
     replicas, unwatched, by_hand, accumulation, local_sgd, local_sgd_by_hand, post_local_sgd, own_trainings, own_rates,
-    parts_of_a_model, sharded_optimizer, sharded_parameters, uneven_data, uneven_epochs, two_players,
-    frozen_and_normed, a_pause_on_one, by_closure,
+    parts_of_a_model, sharded_optimizer, sharded_parameters, tensor_parallel, uneven_data, uneven_epochs,
+    two_players, frozen_and_normed, a_pause_on_one, by_closure,
 )  # fmt: skip
 
 # -- running them -----------------------------------------------------------------------------------------------------
