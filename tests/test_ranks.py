@@ -282,9 +282,10 @@ def test_two_processes(tmp_path: Path) -> None:
     assert expected == roots
     for name, run in found.items():
         assert [0, 2] == run["place"]
-        if name not in ("sharded_parameters", "two_players"):
+        if name not in ("sharded_parameters", "tensor_parallel", "two_players"):
             assert {"GS901"} == run["skipped"].keys(), name
     sharded = found["sharded_parameters"]
+    assert sharded["skipped"].keys() == found["tensor_parallel"]["skipped"].keys()  # it is watched to the end
     (norms,) = sharded["shards"]
     np.testing.assert_allclose(norms["norms"], sharded["exact"][norms["row"]], rtol=1e-6)
     np.testing.assert_allclose(
