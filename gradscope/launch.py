@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -18,7 +19,7 @@ from gradscope.plain import sentence
 from gradscope.progress import Progress
 from gradscope.ranks.gathering import gather
 from gradscope.ranks.joining import Part, join, launched
-from gradscope.ranks.leaving import WAIT, WAIT_AFTER_A_CRASH, leave
+from gradscope.ranks.leaving import WAIT, WAIT_AFTER_A_CRASH, WAIT_FOR_WORKERS, leave, wait_for
 from gradscope.record.record import Meta
 from gradscope.record.search import parts_of
 from gradscope.reporters import json, terminal
@@ -155,7 +156,9 @@ class Launch:
             session.recorder.meta.notes += self._notes
             session.close(outcome.status, outcome.exit_code)
             report = session.report()
-        if report.folder is not None and parts_of(report.folder):
+        if report.folder is not None and (parts := parts_of(report.folder)):
+            if outcome.status != "finished" and outcome.exit_code != 128 + signal.SIGTERM:  # that ends workers later
+                wait_for(parts.values(), WAIT_FOR_WORKERS)
             report = self._gathered(report.folder, {}, report)
         if self._process is not None:
             together = self._together(report, {self._process.rank: report})

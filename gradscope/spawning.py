@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gradscope.session import Session
 
 _TERMINATED = 128 + signal.SIGTERM
+_ENDS = {0: "finished", 128 + signal.SIGINT: "interrupted"}  # by exit code
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Worker:
                 run(function, index, *more)
             except SystemExit as exit_:
                 code = exit_.code if isinstance(exit_.code, int) else int(exit_.code is not None)
-                outcome = ("crashed" if code else "finished", code)
+                outcome = (_ENDS.get(code, "crashed"), code)
                 raise
             except BaseException:
                 outcome = ("crashed", 1)

@@ -267,10 +267,29 @@ def sharded_parameters(me: Place) -> None:
     train(me, model, after_backward=whole)
 
 
+def tensor_parallel(me: Place) -> None:
+    """Two layers are shared out among the ranks, the last one is not: both kinds of parameters in one optimizer."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
+
+    mesh, model = init_device_mesh("cpu", (me.world,)), net()
+    parallelize_module(model, mesh, {"0": ColwiseParallel(), "2": RowwiseParallel()})
+    train(Place(0, me.world), model)
+
+
 def uneven_data(me: Place) -> None:
     model = DistributedDataParallel(net())
     with model.join():
         train(me, model, steps=STEPS - 4 * me.rank)
+
+
+def uneven_epochs(me: Place) -> None:
+    """Rank 1 has more data: from the second epoch on, each step of its is another one than rank 0's of the number."""
+    model = DistributedDataParallel(net())
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    for _ in range(2):
+        with model.join():
+            train(me, model, optimizer, steps=STEPS + 2 * me.rank)
 
 
 def two_players(me: Place) -> None:
@@ -328,8 +347,8 @@ def by_closure(me: Place) -> None:
 
 HEALTHY = (
     replicas, unwatched, by_hand, accumulation, local_sgd, local_sgd_by_hand, post_local_sgd, own_trainings, own_rates,
-    parts_of_a_model, sharded_optimizer, sharded_parameters, uneven_data, two_players, frozen_and_normed,
-    a_pause_on_one, by_closure,
+    parts_of_a_model, sharded_optimizer, sharded_parameters, tensor_parallel, uneven_data, uneven_epochs,
+    two_players, frozen_and_normed, a_pause_on_one, by_closure,
 )  # fmt: skip
 
 # -- running them -----------------------------------------------------------------------------------------------------

@@ -83,6 +83,14 @@ def test_a_learning_rate_of_zero_updates_nothing(tmp_path: Path) -> None:
     assert found["the loss starts near that of a blind guess"] is None
 
 
+def test_a_sum_of_losses_has_no_blind_guess(tmp_path: Path) -> None:
+    """Three cross entropies in one loss start above twice ln C, and nothing is wrong with that."""
+    one = "nn.functional.cross_entropy(model(inputs), labels)"
+    code, told, document = checked(tmp_path, SCRIPT.replace(one, f"{one} + 2 * {one}"), "--steps", "4")
+    assert 0 == code and verdicts(document)["the loss starts near that of a blind guess"] is None, told
+    assert "more than one mean cross entropy" in told
+
+
 def test_a_script_that_dies(tmp_path: Path) -> None:
     """Before its first step: exit code 2, with its own traceback. Later: 1. Without any step: 1."""
     early = cli(tmp_path, "check", write(tmp_path, SCRIPT.replace("SETUP = None", "raise ValueError('no data')")))

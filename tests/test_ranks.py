@@ -174,9 +174,9 @@ def test_two_checks_running_make_a_difference() -> None:
     assert [] == pair.at(made(16, [5, 6], [5, 6], SYNCED), made(16, [5, 8], [5, 6], SYNCED))
 
 
-@pytest.mark.parametrize("aside", [Flag.LOCAL, Flag.HOOKED, Flag.AVERAGED])
+@pytest.mark.parametrize("aside", [Flag.LOCAL, Flag.HOOKED, Flag.AVERAGED, Flag.UNEVEN])
 def test_ranks_that_go_apart_on_purpose_are_silent(aside: Flag) -> None:
-    """Steps under no_sync, a communication hook of the loop's own, averaged parameters."""
+    """Steps under no_sync, a communication hook of the loop's own, averaged parameters, unequal numbers of batches."""
     pair = Pair(held=True)
     flags = aside | (Flag(0) if aside is Flag.LOCAL else SYNCED)
     for step in range(6):
@@ -282,9 +282,10 @@ def test_two_processes(tmp_path: Path) -> None:
     assert expected == roots
     for name, run in found.items():
         assert [0, 2] == run["place"]
-        if name not in ("sharded_parameters", "two_players"):
+        if name not in ("sharded_parameters", "tensor_parallel", "two_players"):
             assert {"GS901"} == run["skipped"].keys(), name
     sharded = found["sharded_parameters"]
+    assert sharded["skipped"].keys() == found["tensor_parallel"]["skipped"].keys()  # it is watched to the end
     (norms,) = sharded["shards"]
     np.testing.assert_allclose(norms["norms"], sharded["exact"][norms["row"]], rtol=1e-6)
     np.testing.assert_allclose(

@@ -1,8 +1,15 @@
 """Workers of ``torch.multiprocessing.spawn`` under ``gradscope run``."""
 from __future__ import annotations
 
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
+
+import pytest
 
 from tests.shell import MANY, cli, plain, watched, write
 
@@ -54,6 +61,22 @@ def test_each_worker_is_a_rank(tmp_path: Path) -> None:
     assert [("GS101", [0])] == [(one["code"], one["ranks"]) for one in done.report["findings"]]
     assert ("crashed", 1) == (done.report["run"]["status"], done.report["run"]["exit_code"])
     assert "rank 0 only)" in cli(tmp_path, "report", "runs").stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="process groups and Ctrl-C are of another kind there")
+def test_ctrl_c_is_told_of_each_worker(tmp_path: Path) -> None:
+    """The terminal sends it to all: the report waits until the workers have closed their parts, and holds all steps."""
+    there = f"    open(r'{tmp_path}/' + str(rank), 'w')\n    if rank > 1:"
+    script = write(tmp_path, WORKERS.replace("    if rank == 1:\n        time", f"{there}\n        time"))
+    command = [sys.executable, "-m", "gradscope", "run", script]
+    run = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    until = time.monotonic() + MANY
+    while time.monotonic() < until and not ((tmp_path / "0").exists() and (tmp_path / "1").exists()):
+        time.sleep(0.1)
+    os.killpg(run.pid, signal.SIGINT)
+    told = run.communicate(timeout=MANY)[1]
+    assert "12 steps on 2 ranks" in told, told
+    assert "still running" not in told and "crashed" not in told, told
 
 
 def steady(text: str) -> str:

@@ -43,6 +43,10 @@ class Replica:
         """Whether the newest forward was one after which backward reduces: not within `no_sync`."""
         return bool(getattr(self.wrapper(), "require_forward_param_sync", False))
 
+    def joining(self) -> object:
+        """What `Join`, for ranks with unequal numbers of batches, has told it: another object after each that ended."""
+        return getattr(self.wrapper(), "_join_config", None)
+
     def by_hooks_of_its_own(self) -> bool:
         """Whether gradients are reduced by a function that may do something else than to average them."""
         hooks = getattr(self.wrapper(), "_comm_hooks", ())

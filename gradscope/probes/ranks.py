@@ -49,6 +49,7 @@ class _Followed:
     sticky: Flag = Flag(0)
     synced: bool = False  # the newest backward was one that DDP reduces after
     replicas: list[Replica] = field(default_factory=list)
+    joining: list[object] = field(default_factory=list)  # of each replica, as of the first check
     addresses: set[int] = field(default_factory=set)  # of the parameters, as of the newest check
     making: list[Measuring] = field(default_factory=list)
     own: dict[int, Own] = field(default_factory=dict)  # by step, the newest
@@ -97,6 +98,7 @@ class RanksProbe(Probe):
         if first:  # a search through all objects there are
             mine.replicas = _covering(track, find_replicas())
             mine.synced = all(replica.reduces() for replica in mine.replicas)
+            mine.joining = [replica.joining() for replica in mine.replicas]
         if mine.replicas and not mine.synced:
             mine.sticky |= Flag.LOCAL
         if is_check(track.steps):
@@ -160,6 +162,8 @@ class RanksProbe(Probe):
             mine.sticky |= Flag.AVERAGED
         if any(replica.by_hooks_of_its_own() for replica in mine.replicas):
             mine.sticky |= Flag.HOOKED
+        if any(replica.joining() is not first for replica, first in zip(mine.replicas, mine.joining)):
+            mine.sticky |= Flag.UNEVEN
         flags = mine.sticky | (Flag.SYNCED if held and mine.synced else Flag(0))
         mine.making.append(Measuring(scene.row, track.steps, flags, self._pauses, columns, set(handed.reduced), track))
 

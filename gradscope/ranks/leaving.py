@@ -6,12 +6,15 @@ longer it leaves, and the last one to leave reports. Whoever was killed has left
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
+from pathlib import Path
 
 from gradscope.ranks.claim import REPORTED, State, first_to_make, state_of
 from gradscope.ranks.joining import Part
 from gradscope.record.search import part_of
 
 WAIT, WAIT_AFTER_A_CRASH = 10.0, 1.0  # seconds
+WAIT_FOR_WORKERS = 2.0  # which hear a Ctrl-C when their parent does
 STARTING = 20.0  # seconds since this process began, in which others may still begin
 _NAPS = (0.02, 0.3)  # seconds between two looks: at first, and in the end
 
@@ -36,6 +39,16 @@ def leave(part: Part, age: float, patience: float) -> bool:
         nap = min(_NAPS[1], 1.3 * nap)
     part.claim.say(State.LEFT)
     return False
+
+
+def wait_for(parts: Iterable[Path], patience: float) -> None:
+    """Until nobody writes there any more, for `patience` seconds at most."""
+    began, waiting = time.monotonic(), list(parts)
+    while time.monotonic() - began < patience:
+        waiting = [part for part in waiting if state_of(part) is State.RUNNING]
+        if not waiting:
+            return
+        time.sleep(_NAPS[0])
 
 
 class Others:

@@ -18,7 +18,8 @@ Bools = npt.NDArray[np.bool_]
 _ALIKE = 0.5  # of the gradients to compare: they are reduced
 _SETTLED = 4  # steps: a rank that counts otherwise has shown itself by then
 _IN_OPTIMIZER = np.uint32(1)
-_STEPS_ASIDE = Flag.LOCAL | Flag.HOOKED | Flag.AVERAGED
+_GRADIENTS_ASIDE = Flag.HOOKED | Flag.AVERAGED | Flag.UNEVEN
+_STEPS_ASIDE = Flag.LOCAL | _GRADIENTS_ASIDE
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ class Comparison:
     def _gradients(self, columns: _Columns, mine: Flag, other: Flag, alike_first: Bools) -> tuple[Bools, str]:
         """Which gradients differ and must not, and what shows it."""
         differ = columns.other_gradients
-        if mine & other & Flag.SYNCED and not (mine | other) & (Flag.HOOKED | Flag.AVERAGED):
+        if mine & other & Flag.SYNCED and not (mine | other) & _GRADIENTS_ASIDE:
             if (differ & columns.held).any():
                 return differ & columns.held, "ddp"
         if (mine | other) & Flag.REDUCED:

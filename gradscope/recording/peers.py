@@ -37,6 +37,7 @@ class Flag(enum.IntFlag):
     AVERAGED = 16  # * parameters were handed to a collective after the first step
     TALKS = 32  # * ranks hand each other something else, too: parts of a model may lie on different ones
     NOT_FINITE = 64  # a parameter or a gradient is NaN or infinite
+    UNEVEN = 128  # * a `join` of DDP's has ended: a rank with less data has taken fewer steps than the others
 
 
 def is_check(step: int) -> bool:

@@ -90,8 +90,8 @@ class Norms:
 
 def measure(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
     """The L2 norm of each tensor, stacked, without synchronising # (tensors,)."""
-    if hasattr(tensors[0], "to_local"):  # DTensor: this rank's part, without a collective
-        tensors = [t.to_local() for t in tensors]
+    if any(hasattr(kind, "to_local") for kind in {type(t) for t in tensors}):  # DTensor: this rank's part of those that
+        tensors = [t.to_local() if hasattr(t, "to_local") else t for t in tensors]  # are shared out; no collective
     with torch.no_grad():
         try:
             norms = torch._foreach_norm(tensors, 2, dtype=torch.float32)

@@ -81,17 +81,22 @@ def _finite(record: Record) -> Verdict:
 
 
 def _start(record: Record) -> Verdict:
-    name, told = "the loss starts near that of a blind guess", []
+    name, told, summed = "the loss starts near that of a blind guess", list[str](), list[str]()
     for stream in record.streams:
         rows, losses = _losses(stream)
         classes = chances(record, stream) if _classifies(record, stream) else ()
         if len(classes) != 1 or not len(losses) or not math.isfinite(losses[0]):
             continue
         first, guess = float(losses[0]), math.log(classes[0])
-        if first > FACTOR * guess:
+        if first > FACTOR * guess and not _alone(record, stream):
+            summed.append(f"it is {show(first)}, and more than one mean cross entropy")
+        elif first > FACTOR * guess:
             why = f"it is {show(first)}, more than {FACTOR:g} times ln {classes[0]} = {show(guess)}"
             return Verdict(name, False, why)
-        told.append(f"{show(first)}, and ln {classes[0]} = {show(guess)}")
+        else:
+            told.append(f"{show(first)}, and ln {classes[0]} = {show(guess)}")
+    if summed:
+        return Verdict(name, None, "; ".join(summed))
     if not told:
         return Verdict(name, None, "no classification loss of torch's was seen")
     return Verdict(name, True, "; ".join(told))
@@ -109,6 +114,14 @@ def _classifies(record: Record, stream: Stream) -> bool:
     numbers = {optimizer.number for optimizer in stream.optimizers}
     facts = [f for f in newest_of(record.facts.of(LossFunction)) if f.optimizer in numbers]
     return bool(facts) and all(f.function.endswith("cross-entropy") for f in facts)
+
+
+def _alone(record: Record, stream: Stream) -> bool:
+    """Whether the loss is one cross entropy and nothing else: of a sum (of tokens, of two halves of a batch, with
+    a second head's) it is not known what guessing costs."""
+    numbers = {optimizer.number for optimizer in stream.optimizers}
+    facts = [f for f in newest_of(record.facts.of(LossFunction)) if f.optimizer in numbers]
+    return all(fact.alone for fact in facts)
 
 
 def _losses(stream: Stream) -> tuple[np.ndarray, np.ndarray]:
