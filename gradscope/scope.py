@@ -16,7 +16,7 @@ from gradscope.findings import Finding
 from gradscope.record.record import Record
 from gradscope.reporters import notebook
 from gradscope.reporters.notebook import Shown
-from gradscope.reporters.report import Report
+from gradscope.reporters.report import Report, plural
 from gradscope.session import Session
 
 
@@ -127,7 +127,8 @@ class Scope:
 
     def __repr__(self) -> str:
         state = "open" if self._open else "closed"
-        return f"<gradscope.Scope {state}, {self._session.recorder.meta.rows} steps, {len(self.findings)} findings>"
+        steps, findings = self._session.recorder.meta.rows, len(self.findings)
+        return f"<gradscope.Scope {state}, {plural(steps, 'step')}, {plural(findings, 'finding')}>"
 
     def _repr_html_(self) -> str:
         """What a notebook shows where a cell ends with the scope: the report as it stands."""

@@ -308,6 +308,13 @@ def two_players(me: Place) -> None:
         first.step()
 
 
+def tuned_apart(me: Place) -> None:
+    """After the training each rank tunes the module inside of the wrapper on data of its own."""
+    model = DistributedDataParallel(net())
+    train(me, model, torch.optim.SGD(model.parameters(), lr=0.05))
+    train(me, model.module, torch.optim.SGD(model.parameters(), lr=0.01))
+
+
 def frozen_and_normed(me: Place) -> None:
     """A frozen part that differs, BatchNorm's running averages, and the EMA of each rank's own."""
     inner = nn.Sequential(net()[:4], nn.BatchNorm1d(16), nn.Linear(16, 1))
@@ -348,7 +355,7 @@ def by_closure(me: Place) -> None:
 HEALTHY = (
     replicas, unwatched, by_hand, accumulation, local_sgd, local_sgd_by_hand, post_local_sgd, own_trainings, own_rates,
     parts_of_a_model, sharded_optimizer, sharded_parameters, tensor_parallel, uneven_data, uneven_epochs,
-    two_players, frozen_and_normed, a_pause_on_one, by_closure,
+    two_players, tuned_apart, frozen_and_normed, a_pause_on_one, by_closure,
 )  # fmt: skip
 
 # -- running them -----------------------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ from gradscope.recording.stats import on_host
 from gradscope.recording.track import Track
 
 MOST_OPTIMIZERS = 8
+LATE = 8  # steps of another optimizer, and one that begins on the same parameters comes after it, not beside it
 CURVES = 16  # ranks whose losses and gradient norms go into the record
 NAMES = 20
 
@@ -47,6 +48,7 @@ class _Followed:
 
     scope: str
     sticky: Flag = Flag(0)
+    late: bool = False  # another optimizer has trained these before
     synced: bool = False  # the newest backward was one that DDP reduces after
     replicas: list[Replica] = field(default_factory=list)
     joining: list[object] = field(default_factory=list)  # of each replica, as of the first check
@@ -84,7 +86,7 @@ class RanksProbe(Probe):
         handed = DISPATCHER.handed
         handed.reduced.clear()
         for track, mine in self._of.items():
-            mine.synced = bool(mine.replicas) and all(replica.reduces() for replica in mine.replicas)
+            mine.synced = bool(mine.replicas) and not mine.late and all(r.reduces() for r in mine.replicas)
             if track.steps and not handed.spread.isdisjoint(mine.addresses):
                 mine.sticky |= Flag.AVERAGED
 
@@ -97,13 +99,22 @@ class RanksProbe(Probe):
         first = not mine.own and not mine.making
         if first:  # a search through all objects there are
             mine.replicas = _covering(track, find_replicas())
-            mine.synced = all(replica.reduces() for replica in mine.replicas)
+            mine.late = self._late(track, mine)
+            mine.synced = not mine.late and all(replica.reduces() for replica in mine.replicas)
             mine.joining = [replica.joining() for replica in mine.replicas]
         if mine.replicas and not mine.synced:
             mine.sticky |= Flag.LOCAL
         if is_check(track.steps):
             mine.site = scene.site(scene.frame()) or mine.site
             self._measure(scene, track, mine)
+
+    def _late(self, track: Track, mine: _Followed) -> bool:
+        """Whether another optimizer has trained what the wrapper holds: each rank may now tune the module inside of it
+        by itself.
+        """
+        wrappers = {replica.wrapper for replica in mine.replicas}
+        others = (known for one, known in self._of.items() if one is not track and one.steps > LATE)
+        return any(replica.wrapper in wrappers for known in others for replica in known.replicas)
 
     def _follow(self, track: Track) -> _Followed | None:
         """What is known of an optimizer; of those that are gone, only as long as there is room."""

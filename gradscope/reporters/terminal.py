@@ -107,8 +107,11 @@ def _quote(console: Console, finding: Finding) -> None:
 
 
 def _bill(meta: Meta) -> str:
-    """What watching took: a share, or seconds where it was less than one; and how much was measured."""
-    took = f"{meta.seconds:.1g} s" if 0 < meta.seconds < 0.95 else f"{100 * meta.overhead:.1f} %"
+    """What watching took: a share, or seconds where they were few, or most of the run; and how much was measured."""
+    if 0 < meta.seconds < 0.95:
+        took = f"{meta.seconds:.1g} s"
+    else:
+        took = f"{100 * meta.overhead:.1f} %" if meta.overhead < 1 else f"{meta.seconds:.1f} s"
     if meta.stride == 1:
         sampled = ""
     elif not meta.measured:
