@@ -6,9 +6,12 @@ from typing import Iterator
 
 import pytest
 import torch
+from hypothesis import settings
 
 import gradscope
 
+settings.register_profile("untimed", deadline=None)  # how long an example takes says nothing on a busy machine
+settings.load_profile("untimed")
 torch.set_num_threads(1)  # the tests run side by side: more threads only get into each other's way
 
 GOLDEN = Path(__file__).parent / "golden"

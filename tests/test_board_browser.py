@@ -235,7 +235,7 @@ def test_in_tensorboard(tab: Tab, tmp_path: Path) -> None:
     tab.page.get_by_role("tab", name="gradscope").or_(tab.page.get_by_text("GRADSCOPE", exact=True)).first.wait_for()
     tab.page.wait_for_selector("iframe")
     frame = next(f for f in iter_frames(tab.page) if "plugin_entry" in f.url)
-    frame.wait_for_selector("[data-testid=run-select]")
+    frame.wait_for_selector("[data-testid=run-select] option", state="attached")
     names = frame.locator("[data-testid=run-select] option").evaluate_all("all => all.map(one => one.value)")
     frame.select_option("[data-testid=run-select]", names[0])
     frame.wait_for_selector("[data-testid=finding][data-code=GS101]")

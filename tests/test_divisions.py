@@ -46,9 +46,11 @@ def test_what_is_divided_for_another_reason_stays() -> None:
 
 
 def test_the_number_is_read_off_the_graph() -> None:
-    """Whole numbers alone, through several divisions; not what a tensor divides by."""
+    """Whole numbers alone, through several divisions; not what a tensor divides by. Other numbers only scale."""
     loss = torch.ones(3, requires_grad=True).sum()
     made = loss.grad_fn
     assert (made, 8) == divided((loss / 4 / 1.0 * 0.5).grad_fn)
-    for other in (loss / 2.5, loss / torch.tensor(4.0), loss / loss, loss * 4, loss / 0, loss + 4):
+    for scaled in (loss / 2.5, loss * 4, loss / 0, loss * 0):
+        assert (made, 1) == divided(scaled.grad_fn)
+    for other in (loss / torch.tensor(4.0), loss / loss, loss + 4):
         assert (other.grad_fn, 1) == divided(other.grad_fn)

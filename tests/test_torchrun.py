@@ -53,7 +53,8 @@ def test_one_report_of_all_ranks(tmp_path: Path) -> None:
     """Findings once, with the ranks that have them; parts of one folder, which report and timeline read."""
     done = launch(tmp_path, 2, write(tmp_path, TRAINING), "--fail-on", "error")
     assert 1 == done.reports and done.code != 0, done.stderr
-    assert ["rank 0 is done", "rank 1 is done"] == sorted(done.stdout.splitlines())
+    said = done.stdout.replace("\n", "")  # two processes write at once, and print writes its newline by itself
+    assert said in ("rank 0 is donerank 1 is done", "rank 1 is donerank 0 is done")
     assert done.report is not None
     ranks = {finding["code"]: finding["ranks"] for finding in done.report["findings"]}
     assert [1] == ranks["GS101"] and [0, 1] == ranks["GS102"]

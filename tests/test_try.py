@@ -753,7 +753,10 @@ def test_stopped(number: signal.Signals, code: int, tmp_path: Path) -> None:
     temporary.mkdir()
     command = [sys.executable, "-m", "gradscope", "try", "train.py", str(diary)]
     env = shell_environment(TMPDIR=str(temporary))
-    with subprocess.Popen(command, cwd=folder, env=env, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, cwd=folder, env=env, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # `&` has it ignored
+    ) as process:  # fmt: skip
         start = time.monotonic()
         while not (diary.exists() and len(diary.read_text().splitlines()) == 3):
             assert process.poll() is None and time.monotonic() - start < TIMEOUT

@@ -11,7 +11,7 @@ import os
 import time
 import zlib
 from pathlib import Path
-from typing import IO, Any, Mapping
+from typing import IO, Any, Mapping, Sequence
 
 import numpy as np
 
@@ -51,7 +51,7 @@ class ChunkWriter:
 
     def line(self, data: Mapping[str, Any], file: str = INDEX) -> None:
         """Write one JSON line at once."""
-        self._attempt(lambda: self._line(data, file))
+        self._attempt(lambda: self._lines([data], file))
 
     def row(self, table: str, row: Mapping[str, Any], number: int, size: int, width: int) -> None:
         """Keep one row (of `size` bytes) of a table for the next chunk; rows of the same `width` have the same shapes.
@@ -106,7 +106,7 @@ class ChunkWriter:
     def arrays(self, table: str, arrays: Mapping[str, Array]) -> None:
         """Write whole arrays now (counters: the newest chunk of a table replaces the older ones)."""
         before = self.written
-        self._attempt(lambda: self._chunk(table, arrays))
+        self._attempt(lambda: self._lines([self._chunk(table, arrays)], INDEX))
         self._whole_bytes += self.written - before
 
     def meta(self, meta: Meta) -> None:
@@ -138,21 +138,25 @@ class ChunkWriter:
         except OSError as error:
             self.broken = f"{error.strerror or error} ({self.folder})"
 
-    def _line(self, data: Mapping[str, Any], file: str) -> None:
-        text = json.dumps(data, separators=(",", ":")) + "\n"
+    def _lines(self, lines: Sequence[Mapping[str, Any]], file: str) -> None:
+        """In one piece: who reads meanwhile sees all of them or none."""
+        text = "".join(json.dumps(data, separators=(",", ":")) + "\n" for data in lines)
         self._files[file].write(text)
         self._files[file].flush()
         self.written += len(text)
 
     def _flush(self, columns: Mapping[str, Mapping[str, tuple[Any, tuple[int, ...]]]]) -> None:
+        lines = []
         for table, waiting in self._pending.items():
             dtypes = {name: dtype for name, (dtype, _) in columns[table].items()}
             # Rows before and after add_param_group have other shapes: one chunk each.
             for _, part in itertools.groupby(waiting, key=lambda entry: entry[0]):
                 parts = [(count, rows) for _, count, rows in part]
-                self._chunk(table, {name: _joined(parts, name, dtype) for name, dtype in dtypes.items()})
+                lines.append(self._chunk(table, {n: _joined(parts, n, dtype) for n, dtype in dtypes.items()}))
+        self._lines(lines, INDEX)
 
-    def _chunk(self, table: str, arrays: Mapping[str, Array]) -> None:
+    def _chunk(self, table: str, arrays: Mapping[str, Array]) -> dict[str, Any]:
+        """Write the bytes; returns the line that is to say where they are."""
         file = self._files[DATA]
         at = file.tell()
         blob = b"".join(np.ascontiguousarray(a).tobytes() for a in arrays.values())
@@ -160,7 +164,7 @@ class ChunkWriter:
         file.flush()
         self.written += len(blob)
         layout = [[name, a.dtype.str, list(a.shape)] for name, a in arrays.items()]
-        self._line({"chunk": table, "at": at, "bytes": len(blob), "crc": zlib.crc32(blob), "columns": layout}, INDEX)
+        return {"chunk": table, "at": at, "bytes": len(blob), "crc": zlib.crc32(blob), "columns": layout}
 
 
 def _joined(parts: list[tuple[int, Mapping[str, Any]]], name: str, dtype: Any) -> Array:

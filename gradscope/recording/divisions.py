@@ -43,7 +43,8 @@ class Divisions:
 
 
 def divided(node: Any) -> tuple[Any, int]:
-    """The operation that has made a loss, and the whole number it was divided by afterwards (1: by none).
+    """The operation that has made a loss, whatever numbers scaled it afterwards, and the whole number that these divide
+    it by (1: by none).
 
     `node` is the loss's own: `loss / 4`, or `loss * 0.25`. Trainers divide by 1, too, and one after the other.
     """
@@ -57,7 +58,7 @@ def divided(node: Any) -> tuple[Any, int]:
 
 
 def _number(node: Any) -> int:
-    """The whole number that an operation divides by; 0: it does something else."""
+    """The whole number that an operation divides by, 1 for any other number; 0: it does something else."""
     name = node.name()
     if name != _DIVISION and name != _PRODUCT or node.next_functions[0][0] is None:
         return 0
@@ -69,4 +70,4 @@ def _number(node: Any) -> int:
     value = other.item()
     by = value if name == _DIVISION else 1 / value if value else 0.0
     whole = round(by) if 1 <= by < _LARGEST else 0
-    return whole if abs(by - whole) < 1e-6 * whole else 0
+    return whole if whole and abs(by - whole) < 1e-6 * whole else 1
