@@ -67,7 +67,7 @@ def _number(node: Any) -> int:
         return 0
     if other.dtype not in (torch.float64, torch.int64):  # as torch keeps Python's numbers
         return 0
-    value = other.item()
+    value = other.tolist()  # item() fails on such a number under any TorchDispatchMode of the user's
     by = value if name == _DIVISION else 1 / value if value else 0.0
     whole = round(by) if 1 <= by < _LARGEST else 0
     return whole if whole and abs(by - whole) < 1e-6 * whole else 1
