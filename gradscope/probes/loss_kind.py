@@ -146,7 +146,7 @@ def constants(node: Any, depth: int = 6) -> tuple[float, ...]:
             for name in ("_saved_other", "_saved_alpha"):
                 value = getattr(one, name, None)
                 if isinstance(value, torch.Tensor):
-                    value = value.item() if _is_plain_number(value) else None
+                    value = value.tolist() if _is_plain_number(value) else None  # item() fails in a dispatch mode
                 if isinstance(value, (int, float)):
                     found.append(float(value))
             following.extend(after for after, _ in one.next_functions)
