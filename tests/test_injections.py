@@ -20,11 +20,11 @@ FOREVER = SICK.replace("for _ in range(12):", "for _ in range(10**9):")
 
 
 def test_every_function_fails_in_turn() -> None:
-    """One in twelve of those that are called while a loop trains (all: `python -m tests.injecting`): no failure reaches
+    """One in forty of those that are called while a loop trains (all: `python -m tests.injecting`): no failure reaches
     the loop, changes a bit of its result, or stays unsaid.
     """
     done = subprocess.run(
-        [sys.executable, "-m", "tests.injecting", "--share", "12"],
+        [sys.executable, "-m", "tests.injecting", "--share", "40"],
         cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=900,
     )  # fmt: skip
     assert 0 == done.returncode, done.stdout + done.stderr
