@@ -317,7 +317,7 @@ def test_writing_fails_at_the_end(
     assert 1 == capsys.readouterr().err.count(PLANTED)
 
 
-@pytest.mark.parametrize("method", ["_line", "_chunk"])
+@pytest.mark.parametrize("method", ["_lines", "_chunk"])
 def test_disk_is_full(
     method: str,
     untouched: list[float],
