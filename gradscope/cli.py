@@ -1,11 +1,11 @@
-"""The command line: `gradscope run | try | report | timeline | demo | explain | rules`."""
+"""The command line: `gradscope run | try | check | report | timeline | demo | explain | rules`."""
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -14,6 +14,8 @@ from gradscope.errors import GradscopeError
 from gradscope.findings import SEVERITIES
 from gradscope.plain import sentence
 from gradscope.version import __version__
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -91,16 +93,25 @@ def run(
     return Launch(script, arguments, as_module, options).run()
 
 
+def _in_a_copy(command: _Command) -> _Command:
+    """What commands take that run a script in a copy of its directory."""
+    for take in (
+        click.argument("arguments", nargs=-1, type=click.UNPROCESSED),
+        click.argument("script"),
+        click.option("--show-output", is_flag=True, help="Show what the script prints."),
+        click.option("--in-place", is_flag=True, help="Run in this directory itself, not in a copy of it."),
+        click.option("-m", "as_module", is_flag=True, help="Run a module, as `python -m` does."),
+    ):
+        command = take(command)
+    return command
+
+
 @commands.command("try", context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})
-@click.option("-m", "as_module", is_flag=True, help="Run a module, as `python -m` does.")
+@_in_a_copy
 @click.option("--steps", type=click.IntRange(min=1), metavar="N", help="End each run after N steps.")
-@click.option("--in-place", is_flag=True, help="Run in this directory itself, not in a copy of it.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the receipt as JSON, too.")
 @click.option("--select", "selected", default="", metavar="CODES", help="Try what these rules say only (GS101,GS2).")
 @click.option("--ignore", "ignored", default="", metavar="CODES", help="Do not try what these rules say.")
-@click.option("--show-output", is_flag=True, help="Show what the script prints.")
-@click.argument("script")
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def try_(
     as_module: bool,
     steps: int | None,
@@ -118,25 +129,22 @@ def try_(
     run has the same seed and a fresh copy of this directory.
     """
     from gradscope.rules.catalogue import select
-    from gradscope.trying.attempt import Attempt, Options, check
+    from gradscope.trying.attempt import Attempt
+    from gradscope.trying.call import Options, check_target
 
     config = read_config(Path.cwd())
     rules = select(codes(selected) or config.select, (*codes(ignored), *config.ignore))
-    check(script, as_module)
+    check_target(script, as_module)
     options = Options(rules, selected, ignored, steps, in_place, show_output, json_file)
     return Attempt(script, arguments, as_module, options).run()
 
 
 @commands.command("check", context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})
-@click.option("-m", "as_module", is_flag=True, help="Run a module, as `python -m` does.")
+@_in_a_copy
 @click.option("--steps", type=click.IntRange(min=1), default=20, show_default=True, metavar="N", help="How many steps.")
-@click.option("--in-place", is_flag=True, help="Run in this directory itself, not in a copy of it.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the verdicts as JSON, too.")
 @click.option("--select", "selected", default="", metavar="CODES", help="Run these rules only (GS101,GS2).")
 @click.option("--ignore", "ignored", default="", metavar="CODES", help="Do not run these rules.")
-@click.option("--show-output", is_flag=True, help="Show what the script prints.")
-@click.argument("script")
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def check(
     as_module: bool,
     steps: int,
@@ -154,8 +162,8 @@ def check(
     finds an error. Exit code 0: all of that; 1: not; 2: the script ended before its first step.
     """
     from gradscope.rules.catalogue import select
-    from gradscope.trying.attempt import check as check_target
-    from gradscope.trying.checking import Check, Options
+    from gradscope.trying.call import Options, check_target
+    from gradscope.trying.checking import Check
 
     config = read_config(Path.cwd())
     rules = select(codes(selected) or config.select, (*codes(ignored), *config.ignore))

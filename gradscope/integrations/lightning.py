@@ -5,13 +5,10 @@ For `lightning` as well as for `pytorch_lightning`, 2.2 or newer.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from gradscope.findings import Finding
-from gradscope.integrations.watched import Watched
-from gradscope.scope import Scope
+from gradscope.integrations.watched import Watching
 
 if TYPE_CHECKING:
     Callback = object
@@ -26,7 +23,7 @@ else:
 _VALIDATION = ("val", "valid", "validation", "dev", "eval")  # how the names of validation metrics begin
 
 
-class GradscopeCallback(Callback):
+class GradscopeCallback(Watching, Callback):
     """Watches `fit`, from its first step to its last, and says what is wrong: as warnings while it goes on, and in a
     report on stderr at its end.
 
@@ -37,37 +34,6 @@ class GradscopeCallback(Callback):
     `log`: whether to write to the trainer's loggers. `report`: whether to print the report. All else is as for
     `gradscope.watch`: with `log_dir` there is a run folder that `gradscope report` reads.
     """
-
-    def __init__(
-        self,
-        *,
-        log_dir: str | Path | None = None,
-        budget: float | None = None,
-        every: int | None = None,
-        memory_mb: float | None = None,
-        disk_mb: float | None = None,
-        ignore: Iterable[str] | str = (),
-        select_codes: Iterable[str] | str = (),
-        replay: bool | None = None,
-        log: bool = True,
-        report: bool = True,
-    ) -> None:
-        super().__init__()
-        self._log = log
-        self._watched = Watched(
-            report, log_dir=log_dir, budget=budget, every=every, memory_mb=memory_mb, disk_mb=disk_mb, ignore=ignore,
-            select_codes=select_codes, replay=replay,
-        )  # fmt: skip
-
-    @property
-    def scope(self) -> Scope | None:
-        """The scope of the fit at hand, or of the newest one: its record, its timeline, its report."""
-        return self._watched.last
-
-    @property
-    def findings(self) -> tuple[Finding, ...]:
-        """What has been found in that fit so far, causes first."""
-        return self._watched.findings if self._watched.scope is None else self._watched.scope.findings
 
     # -- Lightning's hooks ------------------------------------------------------------------------------------------
 

@@ -2,15 +2,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from gradscope.findings import Finding
 from gradscope.hooks.sites import variables
-from gradscope.integrations.watched import Watched
-from gradscope.scope import Scope
+from gradscope.integrations.watched import Watching
 
 if TYPE_CHECKING:
     TrainerCallback = object
@@ -20,7 +17,7 @@ else:
 _NO_METRICS = ("_runtime", "_per_second", "_time", "epoch")  # how the names of other things end
 
 
-class GradscopeCallback(TrainerCallback):
+class GradscopeCallback(Watching, TrainerCallback):
     """Watches `train`, from its first step to its last, and says what is wrong: as warnings while it goes on, and in a
     report on stderr at its end.
 
@@ -32,40 +29,10 @@ class GradscopeCallback(TrainerCallback):
     with `log_dir` there is a run folder that `gradscope report` reads.
     """
 
-    def __init__(
-        self,
-        *,
-        log_dir: str | Path | None = None,
-        budget: float | None = None,
-        every: int | None = None,
-        memory_mb: float | None = None,
-        disk_mb: float | None = None,
-        ignore: Iterable[str] | str = (),
-        select_codes: Iterable[str] | str = (),
-        replay: bool | None = None,
-        log: bool = True,
-        report: bool = True,
-    ) -> None:
-        super().__init__()
-        self._log = log
-        self._trainer: Any = None
-        self._watched = Watched(
-            report, log_dir=log_dir, budget=budget, every=every, memory_mb=memory_mb, disk_mb=disk_mb, ignore=ignore,
-            select_codes=select_codes, replay=replay,
-        )  # fmt: skip
+    _trainer: Any = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_trainer": None}
-
-    @property
-    def scope(self) -> Scope | None:
-        """The scope of the training at hand, or of the newest one: its record, its timeline, its report."""
-        return self._watched.last
-
-    @property
-    def findings(self) -> tuple[Finding, ...]:
-        """What has been found in that training so far, causes first."""
-        return self._watched.findings if self._watched.scope is None else self._watched.scope.findings
 
     # -- the Trainer's hooks ----------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ import atexit
 import math
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -97,6 +98,41 @@ class Watched:
 
     def _at_exit(self) -> None:
         self.end(getattr(sys, "last_value", None))
+
+
+class Watching:
+    """What the callbacks of all trainers are made with, and tell."""
+
+    def __init__(
+        self,
+        *,
+        log_dir: str | Path | None = None,
+        budget: float | None = None,
+        every: int | None = None,
+        memory_mb: float | None = None,
+        disk_mb: float | None = None,
+        ignore: Iterable[str] | str = (),
+        select_codes: Iterable[str] | str = (),
+        replay: bool | None = None,
+        log: bool = True,
+        report: bool = True,
+    ) -> None:
+        super().__init__()
+        self._log = log
+        self._watched = Watched(
+            report, log_dir=log_dir, budget=budget, every=every, memory_mb=memory_mb, disk_mb=disk_mb, ignore=ignore,
+            select_codes=select_codes, replay=replay,
+        )  # fmt: skip
+
+    @property
+    def scope(self) -> Scope | None:
+        """The scope of the training at hand, or of the newest one: its record, its timeline, its report."""
+        return self._watched.last
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What has been found in that training so far, causes first."""
+        return self._watched.findings if self._watched.scope is None else self._watched.scope.findings
 
 
 def _print(scope: Scope) -> None:

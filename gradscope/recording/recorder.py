@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
-from math import isfinite
 from types import FrameType
 from typing import Any
 
@@ -19,23 +18,21 @@ from gradscope.facts.loop import SkippedStep
 from gradscope.hooks.clipping import ClipCall
 from gradscope.probes.base import Probe
 from gradscope.record.record import Meta, Record
-from gradscope.recording.alarm import LossAlarm
 from gradscope.recording.books import Books, Sink
-from gradscope.recording.divisions import Divisions, divided
+from gradscope.recording.contributions import Contributions
 from gradscope.recording.finishing import StepNotes
 from gradscope.recording.fittings import Fittings
 from gradscope.recording.ledger import Contribution
 from gradscope.recording.look import Look, release
-from gradscope.recording.losses import ScaledLosses
 from gradscope.recording.memory import room_for_copies
 from gradscope.recording.naming import variable_name
 from gradscope.recording.roster import Roster
 from gradscope.recording.rows import Rows
 from gradscope.recording.sampling import Sampling
 from gradscope.recording.stage import Stage
-from gradscope.recording.stats import UNSCALED, Readable, Scale, on_host
+from gradscope.recording.stats import UNSCALED, Scale
 from gradscope.recording.steady import Steady
-from gradscope.recording.track import LossCell, Track, holds
+from gradscope.recording.track import Track, holds
 from gradscope.recording.validation import Validation
 
 READ_OUT_EVERY = 64  # backwards without a step, so that waiting looks do not pile up
@@ -63,13 +60,14 @@ class Recorder:
         self.stage = Stage(probes, self.roster, self.meta.blind)
         self.books = Books(self.roster, sink, memory)
         self._on_failure = on_failure
-        self._scaled = ScaledLosses()
-        self._alarm = LossAlarm()
-        self._steady = Steady(self.stage, self.books, self.roster, self._contribute)
+        self._fittings = Fittings(self.stage, self.meta.notes.append)
+        self._contributions = Contributions(
+            self.stage, self.books, self.meta, self._fittings, lambda: self.rows.suspect()
+        )
+        self._steady = Steady(self.stage, self.books, self.roster, self._contributions.of)
         self.rows = Rows(self.stage, self.books, self.roster, self._steady, sampling, self.meta, on_row)
         self.validation = Validation(sink, self.books, self.roster, lambda: self.rows.newest, self.meta.blind)
         self.stage.draw = self.validation.drawn
-        self._fittings, self._divisions = Fittings(self.stage, self.meta.notes.append), Divisions()
         self._unstepped = 0  # backwards since a step
         self._contribution: Contribution | None = None
         self._scale = UNSCALED
@@ -130,7 +128,7 @@ class Recorder:
         self._on_failure(error)
 
     def loss_scaled(self, scaled: Any, loss: Any) -> None:
-        self._scaled.scaled(scaled, loss)
+        self._contributions.loss_scaled(scaled, loss)
 
     def closure_returned(self, optimizer: torch.optim.Optimizer) -> None:
         self.rows.unsettle()
@@ -222,7 +220,7 @@ class Recorder:
         if self._unstepped % READ_OUT_EVERY == 0:
             self.rows.finish()
         self.stage.backward_begins(event.subject)
-        self._contribution, waiting, self._scale = self._contribute(event)
+        self._contribution, waiting, self._scale = self._contributions.of(event)
         measured = self.rows.measured()
         for track in self.tracks:
             track.read_parameters()
@@ -236,28 +234,6 @@ class Recorder:
                 track.maybe_used = False
             track.expect(waiting)
         self.stage.tell("before_backward", event.subject, event.site)
-
-    def _contribute(self, event: Event) -> tuple[Contribution, Sequence[Readable], Scale]:
-        """The backward at hand; what of it is still on its way; the scale of the gradients to come."""
-        number = self.meta.backwards = self.stage.backwards
-        roots, site = event.subject, self.books.site(event.site)
-        node, by = (None, 1) if not roots or roots[0].grad_fn is None else divided(self._scaled.node(roots[0]))
-        course = self.books.course(site, "" if node is None else node.name())
-        root = roots[0] if len(roots) == 1 and event.plain else None
-        if root is None or root.numel() != 1 or root.is_complex():
-            return Contribution(number, site, False, course), (), UNSCALED
-        shares = self._fittings.shares()
-        division = self._divisions.of(course, max(shares, by) if shares else by, shares > 0)
-        contribution = Contribution(number, site, True, course, division=division)
-        loss, scale = self._scaled.unscaled(root)
-        if on_host(loss):
-            contribution.loss = loss.item()
-            if self._alarm.stands_out(course, contribution.loss):
-                self.rows.suspect()
-            if not isfinite(contribution.loss):
-                self.stage.tell("loss_not_finite", roots, event.site)
-            return contribution, (), scale
-        return contribution, (scale, LossCell(loss, contribution)), scale
 
     def _backward_ends(self, event: Event) -> None:
         reached = []

@@ -24,6 +24,12 @@ class Apart:
     which: str
     where: Site | None
 
+    def evidence(self, **more: object) -> dict[str, object]:
+        """What is told of every such difference, and `more`."""
+        fact = self.fact
+        told = {"who": self.who, "rank": fact.rank, "since": fact.since, "how": fact.how, "ranks": list(fact.ranks)}
+        return {**told, "world": fact.world, "parameters": fact.count, "of": fact.of, **more}
+
 
 def apart(record: Record, what: str, verbs: tuple[str, str]) -> Iterator[Apart]:
     """Where ranks differ in "parameters" or "gradients"; `verbs` for one of them, and for several."""

@@ -5,20 +5,16 @@ import contextlib
 import math
 import os
 import shutil
-import signal
 import sys
-import tempfile
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from gradscope.findings import shorten
 from gradscope.plain import sentence
 from gradscope.reporters import chart, terminal
 from gradscope.reporters.report import plural
-from gradscope.rules.base import Rule
 from gradscope.trying import children
+from gradscope.trying.call import Options, in_scratch
 from gradscope.trying.judging import judge, loss_at_end
 from gradscope.trying.plan import Plan
 from gradscope.trying.receipt import Receipt, Trial
@@ -27,19 +23,6 @@ from gradscope.trying.treatments import Treatment, choose
 from gradscope.trying.workplace import environment
 
 WIDTH = 70  # of a chart
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the command line asked for. `select`, `ignore`: as given; `rules`: the rules that this comes to."""
-
-    rules: tuple[Rule, ...]
-    select: str = ""
-    ignore: str = ""
-    steps: int | None = None
-    in_place: bool = False
-    show_output: bool = False
-    json_file: Path | None = None
 
 
 class Attempt:
@@ -52,17 +35,8 @@ class Attempt:
 
     def run(self) -> int:
         """Run everything and print the receipt; returns the exit code. Nothing is left behind, however it ends."""
-        with contextlib.ExitStack() as stack:
-            try:
-                stack.enter_context(children.stoppable())
-                scratch = Path(os.path.realpath(tempfile.mkdtemp(prefix="gradscope-try-")))
-                stack.callback(_remove, scratch)
-                return self._run(scratch)
-            except children.Stopped as stopped:
-                for number in (signal.SIGINT, signal.SIGTERM):
-                    signal.signal(number, signal.SIG_IGN)  # not while cleaning up
-                _say("stopped; the copies are removed" if not self._options.in_place else "stopped")
-                return 128 + stopped.number
+        told = "stopped" if self._options.in_place else "stopped; the copies are removed"
+        return in_scratch("try", self._run, lambda: _say(told))
 
     def _run(self, scratch: Path) -> int:
         setting = Setting(self._target, self._as_module, scratch, self._options.in_place)
@@ -180,23 +154,6 @@ def _shown(receipt: Receipt, trial: Trial) -> str:
     told = sentence(trial.sentence())
     parts = [receipt.heading(trial.treatment.finding), help_, "", *([drawn, ""] if drawn else []), told]
     return "\n".join(parts) + notes
-
-
-def check(target: str, as_module: bool) -> None:
-    """UsageError where there is no such script."""
-    from gradscope.runner import check_script
-
-    if not as_module:
-        check_script(target)
-
-
-def _remove(folder: Path) -> None:
-    """Also where something that was killed is still at work."""
-    for _ in range(20):
-        shutil.rmtree(folder, ignore_errors=True)
-        if not folder.exists():
-            return
-        time.sleep(0.1)
 
 
 def _put(text: str) -> None:

@@ -1,15 +1,9 @@
 """`gradscope check`, composed: the first steps of a script in a copy of its directory, and verdicts on them."""
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import shutil
-import signal
 import sys
-import tempfile
-import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +12,8 @@ from gradscope.plain import printable, sentence
 from gradscope.reporters import terminal
 from gradscope.reporters.json import sound
 from gradscope.reporters.report import plural
-from gradscope.rules.base import Rule
 from gradscope.trying import children
+from gradscope.trying.call import Options, in_scratch
 from gradscope.trying.plan import Plan
 from gradscope.trying.setting import Setting
 from gradscope.trying.treatments import roots
@@ -27,21 +21,7 @@ from gradscope.trying.verdicts import Verdict, verdicts
 from gradscope.trying.workplace import environment
 
 SCHEMA = 1
-STEPS = 20
 _MARKS = {True: "ok", False: "FAILED", None: "-"}
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the command line asked for. `select`, `ignore`: as given; `rules`: the rules that this comes to."""
-
-    rules: tuple[Rule, ...]
-    select: str = ""
-    ignore: str = ""
-    steps: int = STEPS
-    in_place: bool = False
-    show_output: bool = False
-    json_file: Path | None = None
 
 
 class Check:
@@ -53,16 +33,7 @@ class Check:
 
     def run(self) -> int:
         """Run it and print the verdicts; returns the exit code. Nothing is left behind, however it ends."""
-        with contextlib.ExitStack() as stack:
-            try:
-                stack.enter_context(children.stoppable())
-                scratch = Path(os.path.realpath(tempfile.mkdtemp(prefix="gradscope-check-")))
-                stack.callback(_remove, scratch)
-                return self._run(scratch)
-            except children.Stopped as stopped:
-                for number in (signal.SIGINT, signal.SIGTERM):
-                    signal.signal(number, signal.SIG_IGN)  # not while cleaning up
-                return 128 + stopped.number
+        return in_scratch("check", self._run, lambda: None)
 
     def _run(self, scratch: Path) -> int:
         options = self._options
@@ -145,12 +116,3 @@ def _verdicts(ran: children.Ran) -> tuple[Verdict, ...]:
     if ran.record is None or not ran.steps:
         return (ended,)
     return (ended, *verdicts(ran.record, ran.findings))
-
-
-def _remove(folder: Path) -> None:
-    """Also where something that was killed is still at work."""
-    for _ in range(20):
-        shutil.rmtree(folder, ignore_errors=True)
-        if not folder.exists():
-            return
-        time.sleep(0.1)

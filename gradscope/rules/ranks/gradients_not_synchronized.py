@@ -83,17 +83,7 @@ class GradientsNotSynchronized(Rule):
         why = _WHY.get(fact.how, _WHY["ddp"]).format(which=found.which, them=them)
         return self.finding(
             found.steps,
-            evidence={
-                "who": found.who,
-                "rank": fact.rank,
-                "since": fact.since,
-                "why": why,
-                "how": fact.how,
-                "ranks": list(fact.ranks),
-                "world": fact.world,
-                "parameters": fact.count,
-                "of": fact.of,
-            },
+            evidence=found.evidence(why=why),
             stream=found.stream,
             optimizer=fact.optimizer,
             parameters=fact.parameters,

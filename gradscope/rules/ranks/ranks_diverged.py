@@ -71,19 +71,7 @@ class RanksDiverged(Rule):
         before = f". They were the same at step {fact.last_alike}" if fact.last_alike >= 0 else ""
         return self.finding(
             found.steps,
-            evidence={
-                "who": found.who,
-                "rank": fact.rank,
-                "since": fact.since,
-                "which": found.which,
-                "before": before,
-                "how": fact.how,
-                "ranks": list(fact.ranks),
-                "world": fact.world,
-                "parameters": fact.count,
-                "of": fact.of,
-                "last_alike": fact.last_alike,
-            },
+            evidence=found.evidence(which=found.which, before=before, last_alike=fact.last_alike),
             stream=found.stream,
             optimizer=fact.optimizer,
             parameters=fact.parameters,
