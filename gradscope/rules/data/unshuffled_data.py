@@ -181,9 +181,9 @@ class UnshuffledData(Rule):
 
 
 def _sharp(blocks: list[Block]) -> bool:
-    """Whether the beginning of the newest block is known well enough, for blocks that long."""
+    """Whether the beginning of the newest block is known well enough, for blocks that long: none may hide there."""
     lengths = [new.first - old.first for old, new in zip(blocks, blocks[1:])]
-    return blocks[-1].first - blocks[-1].since <= max(2.0, float(np.median(lengths)) / 2)
+    return blocks[-1].first - blocks[-1].since <= max(2.0, min(float(np.median(lengths)) / 2, min(lengths)))
 
 
 def _told(block: Block) -> str:

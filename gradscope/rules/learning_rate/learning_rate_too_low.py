@@ -66,6 +66,17 @@ class LearningRateTooLow(Rule):
     def not_judged(self, record: Record) -> str:
         return skipped(record)
 
+    def over(self, finding: Finding, record: Record) -> bool:
+        """Once found it stays while the loss is worse than a blind guess, unless the learning rate has been raised."""
+        stream = record.stream(finding.stream)
+        mine = [o for o in (stream.optimizers if stream is not None else ()) if o.number == finding.optimizer]
+        if stream is None or not mine:
+            return True
+        steps = steps_of(record, stream, mine[0])
+        newest = steps.finite[-steps.window(self.rows // 4) :]
+        raised = bool(len(steps.lr)) and float(steps.lr[-1]) > self.raised * float(finding.evidence["lr"])
+        return raised or not (len(newest) > 0 and float(newest.mean()) > steps.chance)
+
     def _judge(self, steps: Steps) -> Finding | None:
         losses, lr = steps.finite, steps.lr
         if len(losses) < self.rows or not steps.level > 0 or lr[-1] < 0.5 * lr.max():

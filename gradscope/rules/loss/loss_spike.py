@@ -67,7 +67,9 @@ class LossSpike(Rule):
     recurring: int = 3
     of_start: float = 1.5  # a peak beyond it is worse than the untrained model
     far: float = 10.0  # times the start: then they need not leave a trace,
-    share: float = 0.05  # being at most so many of the rows
+    share: float = 0.05  # being at most so many of the rows;
+    share_apart: float = 0.2  # more, and from the first rows on, where they stand
+    apart: float = 30.0  # times all others
     small: float = 0.3  # of the start: a peak below it is not told
     spacing: float = 12.0  # above the next largest losses, in mean spacings of the tail
 
@@ -145,21 +147,23 @@ class LossSpike(Rule):
         Not those of the run's first rows, nor in one burst. `first` is the place of the first loss in the run.
         """
         high = np.flatnonzero(loss > self.far * start)
-        if not self.recurring <= len(high) <= self.share * len(loss) or first + high[0] < self.before_rows:
+        later = high[high + first >= self.before_rows]
+        if not self.recurring <= len(later) <= len(high) <= self.share_apart * len(loss):
             return []
-        if (np.diff(high) > self.worse).sum() < self.recurring - 1:
+        if (np.diff(later) > self.worse).sum() < self.recurring - 1:
             return []
         others = np.delete(loss, high)
         others = others[np.isfinite(others) & (others > 0)]
         gap = float(loss[high].min() / others.max(initial=0.0)) if len(others) > 32 else 0.0
-        if gap < self.times:
+        often = len(later) < len(high) or len(high) > self.share * len(loss)
+        if gap < (self.apart if often else self.times):
             return []
         others = others[max(0, self.before_rows - first) :]  # the fall from the start is no tail
         tail = np.log(np.sort(np.partition(others, -17)[-17:]))
         if np.log(gap) < self.spacing * max(0.02, float(tail[1:].mean() - tail[0])):
             return []
         middle = median(others)
-        return [Spike(int(at), middle, float(loss[at]), 0) for at in high]
+        return [Spike(int(at), middle, float(loss[at]), 0) for at in later]
 
     def _recurs(self, loss: Array, spikes: list[Spike], start: float) -> bool:
         """Three that threw the model below its start, and no new tasks: those fall from a start of their own, and at
