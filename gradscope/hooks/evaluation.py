@@ -65,7 +65,8 @@ def patches(dispatcher: Dispatcher) -> list[Patch]:
 
 
 class LossCalls:
-    """Torch's loss functions, watched from `start` to `stop`: `told(kind, loss, samples, frame)` of each scalar one.
+    """Torch's loss functions, watched from `start` to `stop`: `told(kind, loss, samples, frame)` of each one: the mean
+    where there is one for each sample.
 
     Exact as ever: what torch itself looks up by name (a tensor subclass's `__torch_function__`, torch.jit.script) finds
     the function as it was.
@@ -116,9 +117,12 @@ class LossCalls:
             result = original(*args, **kwargs)
             start = time.perf_counter()
             try:
-                if type(result) is torch.Tensor and result.numel() == 1 and not result.requires_grad and args:
+                if type(result) is torch.Tensor and not result.requires_grad and args:
                     samples = int(args[0].shape[0]) if args[0].dim() else 1
-                    self._told(kind, result, samples, sys._getframe(1))
+                    if result.numel() == 1:
+                        self._told(kind, result, samples, sys._getframe(1))
+                    elif result.dim() and len(result) == samples:  # reduction="none"
+                        self._told(kind, result.mean(), samples, sys._getframe(1))
             except Exception as error:
                 self._failed(error)
             finally:

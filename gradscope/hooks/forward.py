@@ -58,6 +58,7 @@ class Call:
     depth: int
     grad_enabled: bool
     has_parameters: bool = False
+    training: bool = True  # the module's mode, then
     inputs: list[Glimpse] = field(default_factory=list)
     outputs: list[Glimpse] = field(default_factory=list)
 
@@ -165,7 +166,7 @@ class ForwardTrace:
                 return
             self.clear()  # a long evaluation: only what follows can belong to the next backward
         has_parameters = any(p.requires_grad for p in module._parameters.values() if p is not None)
-        call = Call(module, len(self._stack), torch.is_grad_enabled(), has_parameters)
+        call = Call(module, len(self._stack), torch.is_grad_enabled(), has_parameters, module.training)
         self.calls.append(call)
         self._stack.append(call)
 

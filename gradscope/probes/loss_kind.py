@@ -62,7 +62,7 @@ class LossKindProbe(Probe):
         frozen = self._frozen_features(roots_called, scene.owned())
         trained = [c.module for c in roots_called if any(o.reached for o in c.outputs)]
         self._aside = any([self._is_aside(c, trained) for c in roots_called if id(c) not in frozen]) or self._aside
-        self._counts.append(len(roots_called))
+        self._counts.append(sum(c.training or any(o.reached for o in c.outputs) for c in roots_called))
         names = {node.name().rstrip("0123456789") for node in survey.nodes}
         self._policy = self._policy or _RATIO <= names
         self._compare_weights(scene, roots)

@@ -5,6 +5,7 @@ from gradscope.facts.fact import newest_of
 from gradscope.facts.loss import LossKind, SharedLoss
 from gradscope.record.record import Record, Stream
 
+_BELOW_ZERO = "its loss goes below zero (a likelihood, an adversarial or a reinforcement-learning loss may rise)"
 _BECAUSE = {
     "moving-target": "another network without gradient takes part in each step (a target network, or a policy that "
     "acts): such a loss may rise",
@@ -19,7 +20,7 @@ _BECAUSE = {
 def not_judged(record: Record, stream: Stream) -> str:
     """Why the course of this stream's loss says nothing about its health; "" where it does."""
     if any(blocks["low"].min(initial=0.0) < 0 for blocks in stream.courses.values()):
-        return "its loss goes below zero (a likelihood, an adversarial or a reinforcement-learning loss may rise)"
+        return _BELOW_ZERO
     mine = {o.number for o in stream.optimizers}
     for fact in newest_of(record.facts.of(SharedLoss)):
         if (fact.optimizer in mine) != (fact.other in mine):
@@ -33,6 +34,16 @@ def not_judged(record: Record, stream: Stream) -> str:
 def judged(record: Record) -> list[Stream]:
     """The streams whose loss is meant to fall. What acts in turns with one that is not, is not judged either."""
     return [stream for stream in record.streams if not _why(record, stream)]
+
+
+def annealed(record: Record) -> list[Stream]:
+    """The streams of which nothing else speaks against it than that the weight of a term changes."""
+    return [stream for stream in record.streams if _why(record, stream) == _BECAUSE["changing-weights"]]
+
+
+def below_zero(record: Record) -> list[Stream]:
+    """The streams whose loss goes below zero, which is asked first: what else may be said of them is not known."""
+    return [stream for stream in record.streams if not_judged(record, stream) == _BELOW_ZERO]
 
 
 def skipped(record: Record) -> str:

@@ -45,6 +45,7 @@ class Signs:
     in_a_row: int = 3
     lasting: int = 16
     growing: float = 1.3
+    at_once: int = 5
     driven_ratio: float = 0.1
     driven_fall: float = 0.5
     dead: float = 1e-3
@@ -131,11 +132,17 @@ class Signs:
         if born_of_itself(steps.record, steps.stream, int(steps.rows[first])):
             if not (before[-1] > self.far_above * steps.start and self._driven(steps)):
                 return None
-        elif not self._grew(steps, before):
+        elif not self._grew(steps, before) and not self._at_once(steps, first):
             return None  # of itself, as far as is known
-        sign = f"the loss is no number since step {int(steps.rows[first])}, after it grew to {float(before[-1]):.4g}"
+        grew = float(before[-1]) > self.slightly_above * steps.start
+        after = f"it grew to {float(before[-1]):.4g}" if grew else "steps as large as the weights"
+        sign = f"the loss is no number since step {int(steps.rows[first])}, after {after}"
         beyond = np.append(before > self.above * steps.start, True)
         return Trouble(int(np.argmax(beyond)), "error", sign, {"start": steps.start}, self.healed * steps.start)
+
+    def _at_once(self, steps: Steps, first: int) -> bool:
+        """Whether the weights were replaced by the first few steps, and the loss was no number then."""
+        return steps.adaptive and first <= self.at_once and self.share(steps) > self.bold_share
 
     def _grew(self, steps: Steps, before: Floats) -> bool:
         """Whether the losses before the first that is no number had grown beyond what was noise until then."""

@@ -84,12 +84,15 @@ def stuck(steps: Steps, rows: int, kept: float) -> Level | None:
     """Where no window of the run lies below `kept` of that level (as far as noise tells), for `rows` rows or more.
 
     Where the level is not known, it is the median of the first 16. A run that begins below it (fine-tuning) is not
-    stuck. A learning rate that is 0, or still rises, or has been brought down, says nothing.
+    stuck. A learning rate that is 0, or still rises, says nothing, nor do rows after it has been brought down.
     """
     losses, lr = steps.losses, steps.lr
     if len(losses) < max(rows, 32) or not np.isfinite(losses).all() or not steps.level > 0:
         return None
-    if not lr.max() > 0 or lr[-1] > 1.02 * lr[: -len(lr) // 4].max(initial=0.0) or lr[-1] < 0.1 * lr.max():
+    if not lr.max() > 0 or lr[-1] > 1.02 * lr[: -len(lr) // 4].max(initial=0.0):
+        return None
+    tells = int(np.flatnonzero(lr >= 0.1 * lr.max())[-1]) + 1  # what comes after the schedule's end does not
+    if tells < max(rows, 32):
         return None
     first = median(losses[:16])
     level = guess(steps.record, steps.stream) or first

@@ -126,7 +126,7 @@ class ClippingAlwaysActive(Rule):
         if steps.stream not in judged(record) or len(steps.finite) < self.rows or not steps.level > 0:
             return 0.0
         lr = steps.lr
-        if lr[-1] < 0.5 * lr.max() or lr[: -self.rows // 2].min(initial=lr[-1]) * 1.02 < lr[-1]:
+        if (lr >= 0.5 * lr.max()).sum() < self.rows // 2 or lr[: -self.rows // 2].min(initial=lr[-1]) * 1.02 < lr[-1]:
             return 0.0
         if len(steps.finite) < 2 * steps.window(self.rows // 4) or not steps.started_high():
             return 0.0

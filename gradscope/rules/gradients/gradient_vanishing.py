@@ -53,7 +53,7 @@ class GradientVanishing(Rule):
         "the gradients vanish on their way back: {first} gets {ratio} of what {last} gets, relative to their weights "
         "(a factor of {factor} a layer), and the loss has stayed at {now} for {rows} steps"
     )
-    explains = ("GS204", "GS302")
+    explains = ("GS204", "GS302", "GS501")
 
     ratio: float = 1e-3
     adaptive: float = 1e-4

@@ -12,7 +12,7 @@ from gradscope.rules.advice import change_lr, decade_down, peaks, settings
 from gradscope.rules.base import Rule
 from gradscope.rules.estimates import Estimates
 from gradscope.rules.hopeless import Hopeless
-from gradscope.rules.judged import judged, skipped
+from gradscope.rules.judged import annealed, judged, skipped
 from gradscope.rules.jumps import Jumps
 from gradscope.rules.middle import median
 from gradscope.rules.norms import norms
@@ -70,6 +70,11 @@ class LearningRateTooHigh(Jumps, Hopeless, Signs, Estimates, Rule):
             trouble = self.trouble(steps) or self._suspicion(steps)
             if trouble is not None and not self._thrown_by_one_step(steps, trouble):
                 yield self._finding(steps, trouble)
+        for stream in annealed(record):
+            steps = self._boldest(record, stream)
+            trouble = None if steps is None else self._not_finite(steps)
+            if steps is not None and trouble is not None:
+                yield self._finding(steps, trouble)
 
     def not_judged(self, record: Record) -> str:
         return skipped(record)
@@ -81,7 +86,7 @@ class LearningRateTooHigh(Jumps, Hopeless, Signs, Estimates, Rule):
         if stream is None or steps is None:
             return False
         if stream not in judged(record):
-            return True
+            return stream not in annealed(record) or self._not_finite(steps) is None
         newest = steps.finite[-min(steps.window(self.lasting), 4 * self.lasting) :]
         return bool(median(newest) < float(finding.evidence["forgiven_below"]))
 

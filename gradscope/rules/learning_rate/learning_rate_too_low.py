@@ -6,9 +6,9 @@ from typing import Iterator
 
 from gradscope.findings import Advice, Finding
 from gradscope.record.record import Record
-from gradscope.rules.advice import change_lr, grid_1_3_10, nearest_1_3_10, peaks
+from gradscope.rules.advice import change_lr, grid_1_3_10, nearest_1_3_10, peaks, settings
 from gradscope.rules.base import Rule
-from gradscope.rules.judged import judged, skipped
+from gradscope.rules.judged import annealed, judged, skipped
 from gradscope.rules.steps import Steps, steps_of
 
 
@@ -18,8 +18,9 @@ class LearningRateTooLow(Rule):
 
     What it finds
         In `rows` steps at a constant or falling lr the loss has fallen by less than a tenth, while each step has moved
-        the weights by less than `ratio` of themselves (adaptive optimizers: lr below `share` of the weights' rms). So
-        all steps together moved them by a percent at the most.
+        the weights by less than `ratio` of themselves (adaptive optimizers: lr below `share` of the weights' rms, or an
+        eps above `large_eps` that leaves less than `still` of them). So all steps together moved them by a percent at
+        the most. A warning where there was much to learn, or the lr is below `nothing` of the rms.
     Why it matters
         The run looks as if the model could not learn. It would only take a hundred times as long.
     Sick
@@ -30,8 +31,8 @@ class LearningRateTooLow(Rule):
         Raise the learning rate: for adaptive optimizers to a tenth of the weights' rms, else to where a step moves
         the weights by some thousandths of themselves; then watch the loss.
     Silent on
-        Warm-up (an lr that rises); a loss that started low, as in fine-tuning, or that has fallen already (info at the
-        most); noise that hides a fall; steps too large to be the reason; losses that may rise.
+        Warm-up (an lr that rises); a loss that started low, as in fine-tuning, or that has fallen below that of a blind
+        guess since (info at the most); noise that hides a fall; steps too large to be the reason; losses that may rise.
     Known at
         `rows` steps, later under noise. Thresholds: {thresholds}.
     References
@@ -51,6 +52,9 @@ class LearningRateTooLow(Rule):
     kept: float = 0.9
     ratio: float = 1e-4
     share: float = 3e-4
+    nothing: float = 3e-6  # nobody's choice, not for fine-tuning either
+    large_eps: float = 0.01
+    still: float = 1e-7
     low_start: float = 0.7
     aligned: float = 0.1
     advised_ratio: float = 3e-3
@@ -58,7 +62,7 @@ class LearningRateTooLow(Rule):
     raised: float = 1.02
 
     def check(self, record: Record) -> Iterator[Finding]:
-        for stream in judged(record):
+        for stream in (*judged(record), *annealed(record)):
             found = [self._judge(steps_of(record, stream, o)) for o in stream.optimizers if len(o.rows) >= self.rows]
             if found and all(found):  # of optimizers that step together, all must be too slow
                 yield from (finding for finding in found[:1] if finding is not None)
@@ -79,8 +83,8 @@ class LearningRateTooLow(Rule):
 
     def _judge(self, steps: Steps) -> Finding | None:
         losses, lr = steps.finite, steps.lr
-        if len(losses) < self.rows or not steps.level > 0 or lr[-1] < 0.5 * lr.max():
-            return None  # what a schedule has brought down is another matter
+        if len(losses) < self.rows or not steps.level > 0 or (lr >= 0.5 * lr.max()).sum() < self.rows // 2:
+            return None  # what a schedule has brought down at once is another matter
         window = steps.window(self.rows // 4)
         if len(losses) < 2 * window:
             return None
@@ -92,15 +96,25 @@ class LearningRateTooLow(Rule):
         ratio = steps.ratio()
         tiny = steps.share < self.share if steps.adaptive else ratio < self.ratio
         warming = lr[: -self.rows // 2].min(initial=lr[-1]) * self.raised < lr[-1]
+        if self._damped(steps, ratio) and not warming:
+            return self._finding(steps, start, now, ratio, "warning")
         if not 0 < ratio or not tiny or warming:
             return None
-        high = steps.started_high(self.low_start, self.aligned)
+        high = steps.started_high(self.low_start, self.aligned) or steps.adaptive and steps.share < self.nothing
         return self._finding(steps, start, now, ratio, "warning" if high else "info")
+
+    def _damped(self, steps: Steps, ratio: float) -> bool:
+        """Whether an adaptive optimizer divides by its eps, not by the size of the gradients."""
+        eps = settings(steps.record, steps.optimizer).get("eps")
+        return steps.adaptive and isinstance(eps, float) and eps >= self.large_eps and ratio < self.still
 
     def _finding(self, steps: Steps, start: float, now: float, ratio: float, severity: str) -> Finding:
         lr, optimizer = float(steps.lr.max()), steps.optimizer
         if not lr > 0:
             advice: tuple[Advice, ...] = (Advice("give the optimizer an lr above 0 (a division of integers gives 0)"),)
+        elif self._damped(steps, ratio):
+            eps = settings(steps.record, optimizer)["eps"]
+            advice = (Advice(f"set eps to 1e-8 (it is {eps:g}): the gradients are divided by it, not by their size"),)
         elif steps.adaptive:
             to = nearest_1_3_10(self.advised_share * lr / steps.share)
             advice = change_lr(optimizer, peaks(steps.record, optimizer), to)

@@ -9,7 +9,7 @@ import numpy as np
 from gradscope.findings import Advice, Finding
 from gradscope.record.record import Array, Record, Stream
 from gradscope.rules.base import Rule
-from gradscope.rules.judged import judged, skipped
+from gradscope.rules.judged import below_zero, judged, skipped
 from gradscope.rules.middle import median
 
 
@@ -19,7 +19,8 @@ class LossExploding(Rule):
 
     What it finds
         Losses that stay more than `times` times above the level of the run's start (the median of its first losses)
-        over `sustained` rows, or that grow a hundredfold within a few rows and then are no numbers any more.
+        over `sustained` rows, or that grow a hundredfold within a few rows and then are no numbers any more. Of losses
+        that go below zero: those that fall without end, to `plunged` times their start and beyond.
     Why it matters
         The weights have been thrown far away; what had been learned is gone, and NaN is often next.
     Sick
@@ -31,7 +32,7 @@ class LossExploding(Rule):
     Silent on
         A single outlier, or a few rows that heal; noise, however heavy its tail (medians are compared); a loss that is
         on its way down again (new classes); another loss, from another line or of another kind; losses that may rise
-        (adversarial, reinforcement learning, below zero, with weights that change).
+        (adversarial, reinforcement learning, with weights that change), and those below zero that keep within bounds.
     Known at
         16 rows after the losses have left their scale; 5 where they are a hundred times beyond it. Thresholds:
         {thresholds}.
@@ -50,6 +51,7 @@ class LossExploding(Rule):
     fast_times: float = 100.0
     fast_sustained: int = 5
     start_rows: int = 16
+    plunged: float = 1e6  # and of 1
 
     def check(self, record: Record) -> Iterator[Finding]:
         for stream in judged(record):
@@ -60,6 +62,11 @@ class LossExploding(Rule):
                 if found is not None:
                     at, *levels = found
                     yield self._finding(record, stream, int(mine[at]), int(mine[-1]), *levels)
+        for stream in below_zero(record):
+            found = self._plunged(stream.loss)
+            if found is not None:
+                at, *levels = found
+                yield self._finding(record, stream, at, len(stream.loss) - 1, *levels)
 
     def not_judged(self, record: Record) -> str:
         return skipped(record)
@@ -67,6 +74,9 @@ class LossExploding(Rule):
     def over(self, finding: Finding, record: Record) -> bool:
         """Once found it stays, until the losses are back at three times the start, or are not to be judged."""
         stream = record.stream(finding.stream)
+        if stream is not None and stream in below_zero(record):
+            newest = stream.loss[np.isfinite(stream.loss)][-self.sustained :]
+            return bool(median(newest) > 0.01 * float(finding.evidence["now"]))
         if stream is None or stream not in judged(record):
             return stream is not None
         newest = stream.loss[stream.optimizers[0].scalars["course"] == finding.evidence["course"]][-self.sustained :]
@@ -98,6 +108,17 @@ class LossExploding(Rule):
             return self._left(known, at, first, 2.0), first, float(known[-1])
         return None
 
+    def _plunged(self, loss: Array) -> tuple[int, float, float] | None:
+        """The same of losses that fall below zero, further and further."""
+        known = loss[np.isfinite(loss)]
+        if len(known) < 2 * self.sustained:
+            return None
+        start, newest = median(known[: self.start_rows]), known[-self.sustained :]
+        bound = -self.plunged * max(1.0, abs(start))
+        if not newest.max() < bound or median(newest) > median(known[-2 * self.sustained : -self.sustained]):
+            return None
+        return int(np.argmax(loss < bound)), start, median(newest)
+
     @staticmethod
     def _left(known: Array, at: Array, start: float, times: float) -> int:
         """Where the losses went beyond `times` the start to stay there (but for one in ten)."""
@@ -108,12 +129,15 @@ class LossExploding(Rule):
     def _finding(self, record: Record, stream: Stream, at: int, last: int, start: float, now: float) -> Finding:
         optimizer = stream.optimizers[0]
         lr = float(np.max(optimizer.lr[at], initial=0.0))
+        cure = f"lower the learning rate (it is {lr:.3g}); if single batches do this, clip gradients"
+        if now < 0:
+            cure = "nothing bounds this loss from below: look for a term with the wrong sign, or clamp it"
         return self.finding(
             (int(stream.rows[at]), int(stream.rows[last])),
             evidence={
                 "start": start,
                 "now": now,
-                "times": now / start,
+                "times": abs(now / start) if start else np.inf,
                 "since": int(stream.rows[at]),
                 "lr": lr,
                 "course": int(optimizer.scalars["course"][at]),
@@ -122,7 +146,7 @@ class LossExploding(Rule):
             optimizer=optimizer.number,
             where=record.site(int(optimizer.scalars["backward_site"][at])),
             label="this loss",
-            advice=(Advice(f"lower the learning rate (it is {lr:.3g}); if single batches do this, clip gradients"),),
+            advice=(Advice(cure),),
         )
 
 

@@ -71,7 +71,7 @@ class DeadActivations(Rule):
         "{dead} of {units} units of the {function} after {place} have not fired since step {since}, for none of the "
         "{samples} samples last looked at, and the loss is at {now}{reference}"
     )
-    explains = ("GS204", "GS302", "GS403", "GS404")
+    explains = ("GS204", "GS302", "GS404")
 
     most: float = 0.9
     half: float = 0.5
