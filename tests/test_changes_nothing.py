@@ -25,7 +25,8 @@ from torch.utils.checkpoint import checkpoint
 
 import gradscope
 from gradscope.facts.loop import SkippedStep
-from tests.shell import plain, watched, write
+from tests import forks, shell
+from tests.shell import write
 
 STEPS = 40  # beyond the first rows, which are watched more closely
 Trained = tuple[list[nn.Module], list[Optimizer], list[float]]
@@ -633,7 +634,8 @@ def test_a_script_with_workers_comes_out_the_same(method: str, tmp_path: Path) -
     folders = tmp_path / "plain", tmp_path / "watched"
     for folder in folders:
         write(folder, SCRIPT.replace("METHOD", method))
-    expected, got = plain(folders[0], "train.py"), watched(folders[1], "train.py")
+    runs: Any = forks if method == "fork" else shell
+    expected, got = runs.plain(folders[0], "train.py"), runs.watched(folders[1], "train.py")
     assert 0 == expected.code == got.code, expected.stderr + got.stderr
     assert 9 == len(expected.stdout.splitlines())
     assert expected.stdout == got.stdout
