@@ -532,42 +532,6 @@ def test_forks(tmp_path: Path) -> None:
     assert 15 == outcome.report["run"]["steps"]
 
 
-WORKERS = """\
-import sys
-
-import torch
-from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
-
-
-def main():
-    torch.manual_seed(0)
-    data = TensorDataset(torch.randn(16, 4))
-    model = nn.Linear(4, 2)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
-    for context in ("fork", "spawn"):
-        for (x,) in DataLoader(data, batch_size=4, num_workers=1, shuffle=True, multiprocessing_context=context):
-            loss = model(x).square().mean()
-            loss.backward()
-            optimizer.step()
-            print(context, loss.item())
-
-
-if __name__ == "__main__":
-    main()
-"""
-
-
-def test_workers(tmp_path: Path) -> None:
-    """DataLoader workers, forked and spawned, deliver the same batches, and one report is made."""
-    script = write(tmp_path, WORKERS)
-    expected, outcome = plain(tmp_path, script), watched(tmp_path, script)
-    assert 0 == expected.code == outcome.code, expected.stderr + outcome.stderr
-    assert expected.stdout == outcome.stdout
-    one_report(outcome)
-    assert 1 == len(list((tmp_path / "runs").iterdir()))
-
-
 THREAD = SICK.replace("for _ in range(12):\n    print(step())\n", "") + """
 import threading
 import time
