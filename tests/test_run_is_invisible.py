@@ -19,6 +19,7 @@ from tests.forks import cli
 from tests.shell import (
     HEALTHY,
     SICK,
+    TIMEOUT,
     Outcome,
     environment,
     plain,
@@ -228,7 +229,7 @@ def interrupted(command: list[str], folder: Path, number: signal.Signals, wait: 
             printed += line
         time.sleep(wait)
         process.send_signal(number)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=TIMEOUT)
     finally:
         process.kill()
         process.wait()

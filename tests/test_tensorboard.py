@@ -24,7 +24,7 @@ from gradscope.reporters.tensorboard import TensorBoard
 from tests import forks
 from tests.browser import chromium, tensorboard
 from tests.curves import curve, only_run, scalar_tags, texts
-from tests.shell import HEALTHY, SICK, environment, watched, watched_command, write
+from tests.shell import HEALTHY, SICK, TIMEOUT, environment, watched, watched_command, write
 
 
 def train(steps: int = 30, sick: bool = False) -> list[float]:
@@ -98,7 +98,7 @@ def test_kill_leaves_a_readable_file(tmp_path: Path) -> None:
     script = write(tmp_path, HEALTHY.replace("range(12)", "range(10**9)"))
     command = watched_command(script)
     with subprocess.Popen(command, cwd=tmp_path, env=environment(), stdout=subprocess.DEVNULL) as process:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + TIMEOUT
         while not any(f.stat().st_size > 10_000 for f in tmp_path.glob(f"runs/*/{EVENTS}")):
             assert time.monotonic() < deadline
             time.sleep(0.1)
