@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests.shell import TIMEOUT
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
@@ -48,7 +50,7 @@ def tensorboard(logdir: Path, ready: str = "/data/runs") -> Iterator[str]:
 
 
 def _wait_for(address: str) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + TIMEOUT
     while True:
         try:
             with urllib.request.urlopen(address, timeout=5) as answer:

@@ -1,6 +1,7 @@
 """Shared by all tests: the golden files' switch, and no recording that outlives its test."""
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Iterator
 
@@ -13,6 +14,7 @@ import gradscope
 settings.register_profile("untimed", deadline=None)  # how long an example takes says nothing on a busy machine
 settings.load_profile("untimed")
 torch.set_num_threads(1)  # the tests run side by side: more threads only get into each other's way
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the same for the processes that they start
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import collections
 import contextlib
+import gc
 import importlib
 import io
 import os
@@ -194,6 +195,8 @@ def main() -> int:
                 importlib.import_module(module.name)
     importlib.import_module("torch.utils.tensorboard")  # or each fork would
     importlib.import_module("torch._dynamo")
+    gc.collect()
+    gc.freeze()  # or each fork would write into, and so copy, all of it
     alone, counted = in_a_fork(train), in_a_fork(count_calls)
     if isinstance(counted, str) or alone != counted[1].numbers:
         print(f"the training comes out differently, with nothing failing: {counted}")

@@ -14,7 +14,9 @@ import gradscope
 from gradscope.cli import main
 from gradscope.errors import UsageError
 from gradscope.rules.catalogue import RULES
-from tests.shell import SICK, cli, watched, write
+from tests import shell
+from tests.forks import watched
+from tests.shell import SICK, write
 
 Capture = pytest.CaptureFixture[str]
 
@@ -63,7 +65,7 @@ def test_script_is_missing(capsys: Capture, tmp_path: Path, monkeypatch: pytest.
 
 def test_errors_of_a_real_process(tmp_path: Path) -> None:
     """What the shell sees of an error: the exit code, one sentence on stderr, nothing on stdout, no traceback."""
-    outcome = cli(tmp_path, "run", "missing.py")
+    outcome = shell.cli(tmp_path, "run", "missing.py")
     assert (2, "", "gradscope: error: there is no script missing.py\n") == (
         outcome.code,
         outcome.stdout,

@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 
 from tests import forks
-from tests.shell import Outcome, plain
+from tests.shell import Outcome
 
 FOLDER = Path(__file__).parent / "cases"
 CASES = sorted(path.relative_to(FOLDER).as_posix() for path in FOLDER.glob("*/*.py"))
@@ -138,9 +138,8 @@ def printed(what: str, case: str) -> float:
 @pytest.mark.parametrize("case", COMPARED_WITH_PLAIN_PYTHON)
 def test_output_is_that_of_plain_python(case: str, tmp_path: Path) -> None:
     """A watched script prints, to the byte, what it prints under plain python, and ends with the same exit code."""
-    report = str(tmp_path / "r.json")
-    bare = plain(FOLDER, case)
-    outcome = plain(FOLDER, "-m", "gradscope", "run", "--json", report, "--log-dir", str(tmp_path / "runs"), case)
+    bare = forks.plain(FOLDER, case)
+    outcome = run_case(case, tmp_path)
     assert bare.stdout == outcome.stdout, outcome.stderr
     assert bare.code == outcome.code, outcome.stderr
 

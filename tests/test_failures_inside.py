@@ -3,7 +3,6 @@
 import errno
 import json
 import os
-import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -33,8 +32,9 @@ from gradscope.recording.stats import Norms
 from gradscope.recording.track import Track
 from gradscope.rules.catalogue import RULES
 from gradscope.session import Session
+from tests.forks import run, watched
 from tests.records import NO_METRIC
-from tests.shell import SICK, execute, read_report, watched, watched_command, write
+from tests.shell import SICK, execute, read_report, watched_arguments, watched_command, write
 
 STEPS = 20
 PLANTED = "planted failure"
@@ -429,8 +429,7 @@ def test_log_dir_is_a_link_to_nowhere(tmp_path: Path) -> None:
     """`runs` is often a link to a scratch disk; where that is not mounted, the script must still start."""
     (tmp_path / "runs").symlink_to(tmp_path / "not" / "mounted")
     script = write(tmp_path, "import torch; print('started')")
-    command = watched_command(script)
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=30)
+    done = watched(tmp_path, script)
     assert "started\n" == done.stdout
     assert 1 == done.stderr.count("cannot be written")
 
@@ -458,7 +457,7 @@ def test_forked_child_leaves_the_record_alone(tmp_path: Path) -> None:
 def test_json_goes_nowhere(tmp_path: Path) -> None:
     """--json into a folder that is not there: one sentence, and the script's own exit code."""
     script = write(tmp_path, SICK + "raise SystemExit(3)")
-    outcome = execute(watched_command(script, options=("--json", "no/such/folder/r.json")), tmp_path)
+    outcome = run(watched_arguments(script, options=("--json", "no/such/folder/r.json")), tmp_path)
     assert 3 == outcome.code
     assert 1 == outcome.stderr.count("r.json cannot be written (No such file or directory)")
     assert "error GS101" in outcome.stderr

@@ -28,8 +28,9 @@ from gradscope.reporters import json as json_reporter
 from gradscope.reporters import markdown, terminal, timeline, warning
 from gradscope.reporters.report import Report
 from gradscope.rules.catalogue import RULES
+from tests.forks import cli, watched
 from tests.records import record
-from tests.shell import SICK, cli, watched, write
+from tests.shell import SICK, write
 from tests.test_tensorboard import only_run, scalar_tags, texts
 from tests.test_timeline import measured, normal
 

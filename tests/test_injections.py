@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.shell import HEALTHY, SICK, environment, execute, plain, watched_command, write
+from tests import forks
+from tests.shell import HEALTHY, SICK, environment, watched_command, write
 
 ROOT = Path(__file__).parent.parent
 FOREVER = SICK.replace("for _ in range(12):", "for _ in range(10**9):")
@@ -49,7 +50,7 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
         process.kill()
         process.communicate()
         assert -signal.SIGKILL == process.returncode
-        later = execute([sys.executable, "-m", "gradscope", "report", str(folder)], tmp_path)
+        later = forks.cli(tmp_path, "report", str(folder))
         assert later.code in (0, 1), later.stderr
         assert "Traceback" not in later.stderr
         assert "has not ended" in later.stdout if later.code == 0 else 1 == later.stderr.count("\n"), later.stderr
@@ -58,12 +59,9 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
 def test_ten_at_once_into_one_folder(tmp_path: Path) -> None:
     """Runs that start in the same second get folders of their own, and each of them is whole."""
     script = write(tmp_path, HEALTHY)
-    command = [sys.executable, "-m", "gradscope", "run", "--log-dir", "runs", "-q", script]
-    expected = plain(tmp_path, script).stdout
-    running = [
-        subprocess.Popen(command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, text=True) for _ in range(10)
-    ]
-    assert [expected] * 10 == [process.communicate(timeout=300)[0] for process in running]
+    expected = forks.plain(tmp_path, script).stdout
+    ten = forks.together([["-m", "gradscope", "run", "--log-dir", "runs", "-q", script]] * 10, tmp_path)
+    assert [(0, expected)] * 10 == [(one.code, one.stdout) for one in ten]
     folders = sorted(path for path in (tmp_path / "runs").iterdir() if path.is_dir())
     assert 10 == len(folders)
     for folder in folders:
@@ -91,11 +89,10 @@ def test_clock_goes_backwards(clocks: str, tmp_path: Path) -> None:
     """Each time it is asked it is earlier, as on a machine that is set right: same output, same findings."""
     source = BACKWARDS.format(start="real[0]()", patched=f"{clocks} = back") + SICK
     script = write(tmp_path, source)
-    expected = plain(tmp_path, script)
-    outcome = execute(watched_command(script), tmp_path)
+    expected, outcome = forks.plain(tmp_path, script), forks.watched(tmp_path, script)
     assert (expected.code, expected.stdout) == (outcome.code, outcome.stdout)
     assert "GS101" in outcome.stderr and "Traceback" not in outcome.stderr
-    later = execute([sys.executable, "-m", "gradscope", "report", "runs"], tmp_path)
+    later = forks.cli(tmp_path, "report", "runs")
     assert 0 == later.code and "GS101" in later.stdout, later.stderr
 
 
@@ -115,8 +112,7 @@ def test_fork_in_the_middle(tmp_path: Path) -> None:
     """The child trains on, unwatched, and comes out as without gradscope; so does the parent, whose record is whole."""
     source = "import os\n" + SICK.replace("for _ in range(12):\n    print(step())", FORKING)
     script = write(tmp_path, source)
-    expected = plain(tmp_path, script)
-    outcome = execute(watched_command(script), tmp_path)
+    expected, outcome = forks.plain(tmp_path, script), forks.watched(tmp_path, script)
     assert (expected.code, sorted(expected.stdout.split("\n"))) == (outcome.code, sorted(outcome.stdout.split("\n")))
     report = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
     assert (12, ["GS101"]) == (report["run"]["steps"], [f["code"] for f in report["findings"] if not f["caused_by"]])

@@ -18,8 +18,9 @@ from gradscope.record.record import Parameter, Wiring
 from gradscope.record.table import OptimizerTable
 from gradscope.recording.memory import share_memory
 from gradscope.recording.sampling import FIRST_ROWS, MAX_STRIDE, SUSPICIOUS_ROWS, Sampling
+from tests.forks import cli
 from tests.records import NO_METRIC
-from tests.shell import SICK, cli, write
+from tests.shell import SICK, write
 
 X, Y = torch.linspace(-1, 1, 24).reshape(8, 3), torch.linspace(0, 1, 8).reshape(8, 1)
 

@@ -23,8 +23,9 @@ from gradscope.record.reader import read_record
 from gradscope.record.record import Record
 from gradscope.rules.generalization.overfitting import Overfitting
 from tests.curves import curve, only_run
+from tests.forks import cli, watched
 from tests.records import NO_METRIC, metric, optimizer, record
-from tests.shell import cli, watched, write
+from tests.shell import write
 
 RULE = Overfitting()
 FALLING = np.linspace(2, 0.2, 200)  # the training loss of 20 epochs

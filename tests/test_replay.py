@@ -17,7 +17,8 @@ from gradscope.config import read_config
 from gradscope.errors import UsageError
 from gradscope.facts.fact import newest_of
 from gradscope.facts.not_finite import GradientOrigin, LossOrigin
-from tests.shell import plain, watched, write
+from tests.forks import plain, watched
+from tests.shell import write
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::gradscope.GradscopeWarning"),

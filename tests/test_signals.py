@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.shell import environment
+from tests.shell import TIMEOUT, environment
 
 START = """
 import ctypes, os, sys, time
@@ -75,7 +75,7 @@ def run(folder: Path, code: str, pause: float = 0.0) -> tuple[int, set[str]]:
         assert b"ready\n" == process.stdout.readline()
         time.sleep(0.1)
         process.terminate()
-        code_ = process.wait(30)
+        code_ = process.wait(TIMEOUT)
     return code_, {file.name for file in folder.iterdir() if file.read_text() == "whole"}
 
 

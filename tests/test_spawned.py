@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.shell import MANY, cli, plain, watched, write
+from tests.forks import cli
+from tests.shell import MANY, plain, watched, write
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "distributed_ddp.py"
 WORKERS = """\

@@ -21,9 +21,10 @@ from gradscope.record.chunks import ChunkWriter
 from gradscope.record.run_folder import RunFolder
 from gradscope.reporters.event_file import EVENTS, EventFile
 from gradscope.reporters.tensorboard import TensorBoard
+from tests import forks
 from tests.browser import chromium, tensorboard
 from tests.curves import curve, only_run, scalar_tags, texts
-from tests.shell import HEALTHY, SICK, environment, watched, watched_command, write
+from tests.shell import HEALTHY, SICK, TIMEOUT, environment, watched, watched_command, write
 
 
 def train(steps: int = 30, sick: bool = False) -> list[float]:
@@ -84,7 +85,7 @@ def test_without_log_dir_nothing_is_written(tmp_path: Path, monkeypatch: pytest.
 
 def test_run_writes_it(tmp_path: Path) -> None:
     """`gradscope run`: in the run folder, where `tensorboard --logdir runs` finds it."""
-    outcome = watched(tmp_path, write(tmp_path, SICK))
+    outcome = forks.watched(tmp_path, write(tmp_path, SICK))
     assert 0 == outcome.code
     run = only_run(tmp_path / "runs")
     losses = [float(line) for line in outcome.stdout.split()]
@@ -97,7 +98,7 @@ def test_kill_leaves_a_readable_file(tmp_path: Path) -> None:
     script = write(tmp_path, HEALTHY.replace("range(12)", "range(10**9)"))
     command = watched_command(script)
     with subprocess.Popen(command, cwd=tmp_path, env=environment(), stdout=subprocess.DEVNULL) as process:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + TIMEOUT
         while not any(f.stat().st_size > 10_000 for f in tmp_path.glob(f"runs/*/{EVENTS}")):
             assert time.monotonic() < deadline
             time.sleep(0.1)
@@ -363,7 +364,7 @@ def test_import_is_late_and_leaves_no_trace(tmp_path: Path) -> None:
 
 def test_in_the_browser(tmp_path: Path) -> None:
     """Somebody opens TensorBoard: the curves are on the scalar page, the findings on the text page."""
-    watched(tmp_path, write(tmp_path, SICK))
+    forks.watched(tmp_path, write(tmp_path, SICK))
     with chromium() as browser, tensorboard(tmp_path / "runs") as address:
         page = browser.new_page(viewport={"width": 1500, "height": 1100})
         page.goto(f"{address}/#scalars")

@@ -20,10 +20,11 @@ from gradscope.reporters import timeline
 from gradscope.reporters.grid import fit_name
 from gradscope.reporters.grouping import group
 from gradscope.reporters.moments import Moment, moment_of
+from tests.forks import cli, watched
 from tests.records import HEALTHY, optimizer, record
 from tests.shell import HEALTHY as HEALTHY_SCRIPT
 from tests.shell import SICK as SICK_SCRIPT
-from tests.shell import cli, watched, write
+from tests.shell import write
 
 Golden = Callable[[str], None]
 Picture = Mapping[Point, tuple[GradState, float]]

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.shell import MANY, Outcome, cli, execute, read_report, write
+from tests.forks import cli
+from tests.shell import MANY, Outcome, execute, read_report, write
 
 torchrun = pytest.importorskip("torch.distributed.run", reason="torch has been built without torch.distributed")
 
