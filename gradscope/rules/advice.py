@@ -24,6 +24,12 @@ def nearest_1_3_10(value: float) -> float:
     return grid_1_3_10(value * 10**0.25)
 
 
+def damped(record: Record, optimizer: OptimizerRecord, eps: float = 0.01) -> bool:
+    """Whether an optimizer divides by an eps as large as that (1e-8 is usual), not by the size of its gradients."""
+    given = settings(record, optimizer).get("eps")
+    return isinstance(given, (int, float)) and given >= eps
+
+
 def settings(record: Record, optimizer: OptimizerRecord, group: int = 0) -> dict[str, object]:
     """What a parameter group was set to at the optimizer's first step; {} where that is not known."""
     for fact in newest_of(record.facts.of(Hyperparameters)):

@@ -6,7 +6,7 @@ from typing import Iterator
 
 from gradscope.findings import Advice, Finding
 from gradscope.record.record import Record
-from gradscope.rules.advice import change_lr, grid_1_3_10, nearest_1_3_10, peaks, settings
+from gradscope.rules.advice import change_lr, damped, grid_1_3_10, nearest_1_3_10, peaks, settings
 from gradscope.rules.base import Rule
 from gradscope.rules.judged import annealed, judged, skipped
 from gradscope.rules.steps import Steps, steps_of
@@ -19,7 +19,7 @@ class LearningRateTooLow(Rule):
     What it finds
         In `rows` steps at a constant or falling lr the loss has fallen by less than a tenth, while each step has moved
         the weights by less than `ratio` of themselves (adaptive optimizers: lr below `share` of the weights' rms, or an
-        eps above `large_eps` that leaves less than `still` of them). So all steps together moved them by a percent at
+        eps of 0.01 and more that leaves less than `still` of them). So all steps together moved them by a percent at
         the most. A warning where there was much to learn, or the lr is below `nothing` of the rms.
     Why it matters
         The run looks as if the model could not learn. It would only take a hundred times as long.
@@ -53,7 +53,6 @@ class LearningRateTooLow(Rule):
     ratio: float = 1e-4
     share: float = 3e-4
     nothing: float = 3e-6  # nobody's choice, not for fine-tuning either
-    large_eps: float = 0.01
     still: float = 1e-7
     low_start: float = 0.7
     aligned: float = 0.1
@@ -96,23 +95,18 @@ class LearningRateTooLow(Rule):
         ratio = steps.ratio()
         tiny = steps.share < self.share if steps.adaptive else ratio < self.ratio
         warming = lr[: -self.rows // 2].min(initial=lr[-1]) * self.raised < lr[-1]
-        if self._damped(steps, ratio) and not warming:
+        if damped(steps.record, steps.optimizer) and ratio < self.still and not warming:
             return self._finding(steps, start, now, ratio, "warning")
         if not 0 < ratio or not tiny or warming:
             return None
         high = steps.started_high(self.low_start, self.aligned) or steps.adaptive and steps.share < self.nothing
         return self._finding(steps, start, now, ratio, "warning" if high else "info")
 
-    def _damped(self, steps: Steps, ratio: float) -> bool:
-        """Whether an adaptive optimizer divides by its eps, not by the size of the gradients."""
-        eps = settings(steps.record, steps.optimizer).get("eps")
-        return steps.adaptive and isinstance(eps, float) and eps >= self.large_eps and ratio < self.still
-
     def _finding(self, steps: Steps, start: float, now: float, ratio: float, severity: str) -> Finding:
         lr, optimizer = float(steps.lr.max()), steps.optimizer
         if not lr > 0:
             advice: tuple[Advice, ...] = (Advice("give the optimizer an lr above 0 (a division of integers gives 0)"),)
-        elif self._damped(steps, ratio):
+        elif damped(steps.record, optimizer) and ratio < self.still:
             eps = settings(steps.record, optimizer)["eps"]
             advice = (Advice(f"set eps to 1e-8 (it is {eps:g}): the gradients are divided by it, not by their size"),)
         elif steps.adaptive:

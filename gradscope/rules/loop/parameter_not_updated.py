@@ -10,6 +10,7 @@ import numpy as np
 from gradscope.events import Point
 from gradscope.findings import Advice, Finding, list_names
 from gradscope.record.record import Array, OptimizerRecord, Record
+from gradscope.rules.advice import damped
 from gradscope.rules.base import Rule
 from gradscope.rules.middle import median
 
@@ -67,6 +68,8 @@ class ParameterNotUpdated(Rule):
         for optimizer in record.optimizers:
             if "LBFGS" in optimizer.kind or not len(optimizer.measured) or not optimizer.parameters:
                 continue
+            if damped(record, optimizer):
+                continue  # by an eps that leaves nothing of its steps: GS302's
             moved = (optimizer.arrays["update_norm"] > 0).any(axis=0)
             if moved.all():
                 continue

@@ -15,7 +15,7 @@ optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
 for epoch in range(20):
     for batch in torch.randperm(1200).split(48):
         optimizer.zero_grad()
-        loss = nn.functional.mse_loss(model(noisy[batch]), noisy[batch])
+        loss = nn.functional.mse_loss(model(images[batch]), noisy[batch])
         loss.backward()
         optimizer.step()
 with torch.no_grad():

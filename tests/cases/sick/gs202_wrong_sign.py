@@ -1,4 +1,5 @@
 # expect: GS202
+# line: here
 # healed-by: healthy/gs202_wrong_sign_healed.py
 """A VAE that maximizes its KL term: nothing bounds its loss from below."""
 import torch
@@ -27,7 +28,7 @@ for epoch in range(20):
         optimizer.zero_grad()
         reconstruction, kl = losses(images[batch], 1)
         loss = reconstruction - beta * kl
-        loss.backward()
+        loss.backward()  # <- here
         optimizer.step()
 with torch.no_grad():
     print(f"test loss: {sum(losses(images[1500:], 0)):.5f}")

@@ -1,4 +1,5 @@
 # expect: GS206
+# line: here
 # healed-by: healthy/gs206_rows_in_other_units_healed.py
 """A few rows of a small table were never divided: they are in one batch of seven."""
 import torch
@@ -16,8 +17,8 @@ optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
 for epoch in range(20):
     for batch in torch.randperm(1200).split(48):
         optimizer.zero_grad()
-        loss = nn.functional.mse_loss(model(noisy[batch]), noisy[batch])
-        loss.backward()
+        loss = nn.functional.mse_loss(model(images[batch]), noisy[batch])
+        loss.backward()  # <- here
         optimizer.step()
 with torch.no_grad():
     print(f"test loss: {nn.functional.mse_loss(model(images[1200:]), images[1200:]):.5f}")

@@ -1,6 +1,7 @@
 # expect: GS301
 # by-row: 20
 # then: GS201
+# line: here
 # healed-by: healthy/gs301_no_number_at_once_healed.py
 """An annealed VAE whose first steps are as large as its weights: exp overflows."""
 import torch
@@ -30,6 +31,6 @@ for epoch in range(12):
         reconstruction, kl = losses(images[batch], 1)
         loss = reconstruction + beta * kl
         loss.backward()
-        optimizer.step()
+        optimizer.step()  # <- here
 with torch.no_grad():
     print(f"test loss: {sum(losses(images[1500:], 0)):.5f}")

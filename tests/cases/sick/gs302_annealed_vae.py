@@ -1,5 +1,6 @@
 # expect: GS302
 # worse: test loss
+# line: here
 # healed-by: healthy/gs302_annealed_vae_healed.py
 """A VAE whose KL term is annealed, with an lr that moves nothing."""
 import torch
@@ -29,6 +30,6 @@ for epoch in range(12):
         reconstruction, kl = losses(images[batch], 1)
         loss = reconstruction + beta * kl
         loss.backward()
-        optimizer.step()
+        optimizer.step()  # <- here
 with torch.no_grad():
     print(f"test loss: {sum(losses(images[1500:], 0)):.5f}")

@@ -1,4 +1,5 @@
 # expect: GS302
+# line: here
 # healed-by: healthy/gs302_pairs_healed.py
 """Pairs of digits, evaluated after each epoch, with an lr that moves nothing."""
 import torch
@@ -27,7 +28,7 @@ for epoch in range(6):
         optimizer.zero_grad()
         loss = contrastive(first, second)
         loss.backward()
-        optimizer.step()
+        optimizer.step()  # <- here
     encoder.eval()
     with torch.no_grad():
         held_out = contrastive(torch.arange(1400, 1590), torch.arange(1600, 1790))

@@ -1,5 +1,6 @@
 # expect: GS403
 # worse: test loss
+# line: here
 # healed-by: healthy/gs403_relu_after_sigmoids_healed.py
 """Sigmoids one after the other: what they hand on is the same for all samples, and the units of the last ReLU rest."""
 import torch
@@ -17,7 +18,7 @@ for step in range(330):
     batch = torch.randint(1500, (32,))
     optimizer.zero_grad()
     loss = nn.functional.cross_entropy(model(images[batch]), labels[batch])
-    loss.backward()
+    loss.backward()  # <- here
     optimizer.step()
 with torch.no_grad():
     print(f"test loss: {nn.functional.cross_entropy(model(images[1500:]), labels[1500:]):.5f}")

@@ -1,5 +1,6 @@
 # expect: GS405
 # worse: test loss
+# line: here
 # healed-by: healthy/gs405_under_decay_healed.py
 """A clip at a thousandth of the norms, under a rate that decays."""
 import torch
@@ -18,7 +19,7 @@ for epoch in range(6):
         optimizer.zero_grad()
         loss = nn.functional.cross_entropy(model(images[batch]), labels[batch])
         loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1e-4)
+        nn.utils.clip_grad_norm_(model.parameters(), 1e-4)  # <- here
         optimizer.step()
     scheduler.step()
 with torch.no_grad():

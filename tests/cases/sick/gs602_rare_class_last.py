@@ -1,4 +1,5 @@
 # expect: GS602
+# line: here
 # healed-by: healthy/gs602_rare_class_last_healed.py
 """A rare class at the end of the file, and no shuffling: three batches of forty are of it alone."""
 import torch
@@ -21,7 +22,7 @@ for epoch in range(10):
     for x, y in loader:
         optimizer.zero_grad()
         loss = nn.functional.binary_cross_entropy_with_logits(model(x).squeeze(1), y)
-        loss.backward()
+        loss.backward()  # <- here
         optimizer.step()
 model.eval()
 with torch.no_grad():
