@@ -16,6 +16,8 @@ from gradscope.reporters.report import Report, plural
 
 _STYLE = {"error": "bold red", "warning": "bold yellow", "info": "bold cyan"}
 _INDENT = "   "
+HEIGHT = 25  # lines: rich would take it from the environment, and stumble over what it may say there
+_WIDEST = 1000  # columns
 _LONGEST = 240  # columns of a quoted line: what was written by a machine is cut
 
 
@@ -25,6 +27,7 @@ def render(report: Report, width: int = 100, color: bool = False) -> str:
     console = Console(
         file=text,
         width=width,
+        height=HEIGHT,
         force_terminal=color,
         force_jupyter=False,  # in a notebook it would print into the cell instead
         no_color=not color,
@@ -50,7 +53,8 @@ def size(stream: IO[str]) -> tuple[int, bool]:
     """How many columns a stream has, and whether it is a terminal (where not, 100)."""
     try:
         terminal = stream.isatty()
-        return (Console(file=stream, force_jupyter=False).width if terminal else 100), terminal
+        width = Console(file=stream, height=HEIGHT, force_jupyter=False).width if terminal else 100
+        return min(width, _WIDEST), terminal
     except (OSError, ValueError, AttributeError):
         return 100, False
 
