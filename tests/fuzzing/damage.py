@@ -192,7 +192,7 @@ def _changed(value: Any, die: Random) -> Any:
 
 def hostile(value: Any, die: Random) -> Any:
     """Something else in place of a value: near it, or far from it."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and die.random() < 0.6:
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300 and die.random() < 0.6:
         near = (value + 1, value - 1, -value, value * 2, value * 1000, float(value), str(value), value + 0.5)
         return die.choice((*near, *NUMBERS))
     if isinstance(value, str) and die.random() < 0.6:
