@@ -21,6 +21,14 @@ else:
 _MOST = 1e15  # percent, or MB: beyond that it is a slip
 
 
+def here() -> Path:
+    """The current directory; by no name where it has been removed."""
+    try:
+        return Path.cwd()
+    except OSError:
+        return Path(".")
+
+
 @dataclass(frozen=True)
 class Limits:
     """What watching may take.

@@ -17,6 +17,7 @@ WALLS = {
     "events.py": ("torch", "gradscope."),
     "plain.py": ("torch", "gradscope.", "rich"),
     "quoting.py": ("torch", "gradscope.", "rich"),
+    "saying.py": ("torch", "gradscope.", "rich"),
     "diagnosis.py": ("torch", "gradscope.hooks", "gradscope.probes", "gradscope.recording", "gradscope.rules.loop"),
     "record": ("torch", "gradscope.hooks", "gradscope.probes", "gradscope.recording", "gradscope.rules"),
     "rules": ("torch", "gradscope.hooks", "gradscope.probes", "gradscope.recording", "gradscope.reporters"),

@@ -14,6 +14,7 @@ from gradscope.errors import UsageError
 from gradscope.findings import Finding
 from gradscope.hooks.processes import place
 from gradscope.hooks.wrappers import unwrapped
+from gradscope.saying import put
 from gradscope.scope import Scope
 from gradscope.watching import recording_of_run, watch
 
@@ -136,10 +137,7 @@ class Watching:
 
 
 def _print(scope: Scope) -> None:
-    report = scope.report()
-    from gradscope.reporters.terminal import put  # imported by now, without drawing random numbers
-
-    put(report, sys.stderr)
+    put(scope.report(), sys.stderr)
 
 
 def _is_number(value: Any) -> bool:

@@ -1,7 +1,6 @@
 """The report as a compiler would print it: place, severity, what, the user's own line, why, what to do."""
 from __future__ import annotations
 
-import contextlib
 import io
 from typing import IO
 
@@ -13,6 +12,7 @@ from gradscope.plain import lines_of, printable
 from gradscope.record.record import Meta
 from gradscope.reporters.grid import crop
 from gradscope.reporters.report import Report, plural
+from gradscope.saying import put
 
 _STYLE = {"error": "bold red", "warning": "bold yellow", "info": "bold cyan"}
 _INDENT = "   "
@@ -57,14 +57,6 @@ def size(stream: IO[str]) -> tuple[int, bool]:
         return min(width, _WIDEST), terminal
     except (OSError, ValueError, AttributeError):
         return 100, False
-
-
-def put(text: str, stream: IO[str]) -> None:
-    """Write text on a stream, with "?" for signs that it cannot encode. A closed stream is not our business."""
-    encoding, errors = getattr(stream, "encoding", None) or "utf-8", getattr(stream, "errors", None) or "strict"
-    with contextlib.suppress(OSError, ValueError, AttributeError, LookupError):
-        stream.write(text.encode(encoding, "replace").decode(encoding) if errors == "strict" else text)
-        stream.flush()
 
 
 def _finding(console: Console, finding: Finding, report: Report) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 from tests.fuzzing.damage import CANARY
 
 SECONDS = 10.0  # of processor time, for one reader
-WALL = 120.0  # where it waits for something
+WALL = 300.0  # where it waits for something
 MEMORY = 512 << 20  # bytes more than this process has
 NEVER = ("os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "subprocess.Popen", "socket.connect",
          "pickle.find_class", "ctypes.dlopen")  # fmt: skip
