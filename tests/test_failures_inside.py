@@ -20,6 +20,7 @@ from gradscope import watching as scopes
 from gradscope.diagnosis import FindingLog
 from gradscope.hooks.clipping import BY_NORM, BY_VALUE, cell_of
 from gradscope.hooks.dispatcher import DISPATCHER
+from gradscope.hooks.evaluation import LossCalls
 from gradscope.hooks.forward import ForwardTrace
 from gradscope.hooks.sites import SiteFinder
 from gradscope.probes.catalogue import make_probes
@@ -274,6 +275,22 @@ def test_forward_trace_fails(name: str, untouched: list[float], monkeypatch: pyt
         result = train()
     assert untouched == result
     assert PLANTED in scope.report()
+
+
+def test_the_question_whether_to_look_fails() -> None:
+    """What is asked before anything is looked at fails like all the rest: not into the model, nor into its loss."""
+    failures: list[BaseException] = []
+    watching: list[Any] = [
+        ForwardTrace(lambda: 1 // 0 > 0, failures.append, lambda seconds: None, lambda: None),
+        LossCalls(lambda: 1 // 0 > 0, lambda *told: None, failures.append, lambda seconds: None),
+    ]
+    for one in watching:
+        one.start()
+        try:
+            assert 0.0 == nn.functional.mse_loss(nn.Identity()(torch.ones(2)), torch.ones(2)).item()
+        finally:
+            one.stop()
+    assert [ZeroDivisionError] * 2 == [type(failure) for failure in failures]
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.code)
