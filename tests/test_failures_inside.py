@@ -1,6 +1,7 @@
 """When gradscope itself fails, the training does not: same result, one sentence, nothing left behind, not silent."""
 
 import errno
+import importlib
 import json
 import os
 import subprocess
@@ -291,6 +292,19 @@ def test_the_question_whether_to_look_fails() -> None:
         finally:
             one.stop()
     assert [ZeroDivisionError] * 2 == [type(failure) for failure in failures]
+
+
+@pytest.mark.parametrize("trainer, package", [("lightning", "lightning"), ("transformers", "transformers")])
+def test_a_trainers_callback_fails(trainer: str, package: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever its hooks are handed, nothing is raised into the training, and one sentence says so."""
+    pytest.importorskip(package)
+    callback = importlib.import_module(f"gradscope.integrations.{trainer}").GradscopeCallback()
+    hooks = ("on_train_start", "on_train_batch_end") if trainer == "lightning" else ("on_train_begin", "on_step_end")
+    for hook in hooks:
+        given = [object()] * (4 if hook == "on_train_batch_end" else 2 if trainer == "lightning" else 3)
+        getattr(callback, hook)(*given, **({"batch_idx": 0} if hook == "on_train_batch_end" else {}))
+    said = capsys.readouterr().err
+    assert 1 == said.count("gradscope: the callback failed: AttributeError") and 1 == said.count("\n")
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.code)
