@@ -6,6 +6,7 @@ import enum
 import errno
 import os
 import socket
+import stat
 from pathlib import Path
 
 try:
@@ -56,6 +57,8 @@ class Claim:
 def state_of(part: Path) -> State:
     """How far the process of a part has come; not to be asked of one's own (that would open its lock)."""
     try:
+        if not stat.S_ISREG(os.stat(part / SIGN).st_mode):
+            return State.ABSENT
         file = os.open(part / SIGN, os.O_RDONLY | _CLOSE_ON_EXEC | _NOT_WAITING)
     except OSError:
         return State.ABSENT
@@ -72,7 +75,7 @@ def state_of(part: Path) -> State:
 def _text(file: int) -> str:
     try:
         return os.pread(file, 200, 0).decode("ascii", "replace")
-    except OSError:  # it is no file
+    except OSError:  # the disk fails
         return ""
 
 
