@@ -9,10 +9,11 @@ from typing import Any, TypeVar
 
 import click
 
-from gradscope.config import codes, read_config
-from gradscope.errors import GradscopeError
+from gradscope.config import codes, here, read_config
+from gradscope.errors import GradscopeError, UsageError
 from gradscope.findings import SEVERITIES
 from gradscope.plain import sentence
+from gradscope.saying import put
 from gradscope.version import __version__
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -86,7 +87,7 @@ def run(
     from gradscope.launch import Launch, Options
     from gradscope.rules.catalogue import select
 
-    config = read_config(Path.cwd())
+    config = read_config(here())
     rules = select(codes(selected) or config.select, (*codes(ignored), *config.ignore))
     limits = config.limits(budget, every, memory, disk, replay)
     options = Options(rules, log_dir, json_file, fail_on, limits, quiet)
@@ -132,7 +133,7 @@ def try_(
     from gradscope.trying.attempt import Attempt
     from gradscope.trying.call import Options, check_target
 
-    config = read_config(Path.cwd())
+    config = read_config(_start())
     rules = select(codes(selected) or config.select, (*codes(ignored), *config.ignore))
     check_target(script, as_module)
     options = Options(rules, selected, ignored, steps, in_place, show_output, json_file)
@@ -165,7 +166,7 @@ def check(
     from gradscope.trying.call import Options, check_target
     from gradscope.trying.checking import Check
 
-    config = read_config(Path.cwd())
+    config = read_config(_start())
     rules = select(codes(selected) or config.select, (*codes(ignored), *config.ignore))
     check_target(script, as_module)
     options = Options(rules, selected, ignored, steps, in_place, show_output, json_file)
@@ -200,18 +201,18 @@ def report(
             "steps whole"
             for o in record.optimizers
         ]
-        shown = read_report(folder, None, lambda _: (), Path.cwd())
+        shown = read_report(folder, None, lambda _: (), here())
         notes, skipped = (*shown.notes, *held), dict(diagnosis.skipped)
         shown = replace(shown, meta=record.meta, findings=again, skipped=skipped, notes=notes)
     else:
-        shown = read_report(folder, rank, lambda findings: fold(findings, RULES), Path.cwd())
+        shown = read_report(folder, rank, lambda findings: fold(findings, RULES), here())
     size = None if html_file is None else _write_page(html_file, chosen(folder, rank), shown)
     if json_file is not None:
         _write_json(json_file, shown)
     terminal.write(shown, sys.stdout)
     if size is not None:
         told = f"gradscope: {html_file} is written ({size / 1e6:.1f} MB): open it in a browser"
-        terminal.put(sentence(told) + "\n", sys.stdout)
+        put(sentence(told) + "\n", sys.stdout)
     return 0
 
 
@@ -231,8 +232,8 @@ def timeline(run_folder: Path, step: int | None, every_parameter: bool, rank: in
 
     columns, color = terminal.size(sys.stdout)
     record = read_record(chosen(find_run(run_folder), rank))
-    text = timeline.render(record, step, columns, color, Path.cwd(), every_parameter, "--all shows each")
-    terminal.put(text, sys.stdout)
+    text = timeline.render(record, step, columns, color, here(), every_parameter, "--all shows each")
+    put(text, sys.stdout)
     return 0
 
 
@@ -266,6 +267,14 @@ def rules() -> int:
     for rule in RULES:
         click.echo(f"{rule.code}  {rule.severity:<8} {rule.name:<{width}} {rule.page().splitlines()[0]}")
     return 0
+
+
+def _start() -> Path:
+    """The directory that is to be copied. UsageError."""
+    try:
+        return Path.cwd()
+    except OSError:
+        raise UsageError("the current directory has been removed: there is nothing to copy") from None
 
 
 def _write_page(file: Path, folder: Path, shown: Any) -> int:

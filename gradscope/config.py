@@ -10,11 +10,23 @@ from pathlib import Path
 from typing import Any
 
 from gradscope.errors import UsageError
+from gradscope.plain import cropped
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+
+_MOST = 1e15  # percent, or MB: beyond that it is a slip
+
+
+def here() -> Path:
+    """The current directory; by no name where it has been removed."""
+    try:
+        return Path.cwd()
+    except OSError:
+        return Path(".")
 
 
 @dataclass(frozen=True)
@@ -74,9 +86,9 @@ class Config:
 def _number(name: str, value: Any, least: float) -> float | None:
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value < float("inf"):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= _MOST:
         unit = "percent of the loop's time" if name == "budget" else "MB"
-        raise UsageError(f"{name} must be a number of {unit}, {least:g} or more, not {value!r}")
+        raise UsageError(f"{name} must be a number of {unit}, {least:g} or more, not {as_given(value)}")
     return float(value)
 
 
@@ -88,8 +100,8 @@ def read_config(directory: Path) -> Config:
         parser = configparser.ConfigParser(interpolation=None)
         try:
             parser.read(setup, encoding="utf-8")
-        except (configparser.Error, UnicodeDecodeError) as error:
-            raise UsageError(f"setup.cfg cannot be read: {str(error).splitlines()[0]}") from None
+        except (configparser.Error, UnicodeDecodeError, OSError) as error:
+            raise UsageError(f"setup.cfg cannot be read: {_first_line(error)}") from None
         if parser.has_section("tool:gradscope"):
             section = parser["tool:gradscope"]
             settings.update({key: section[key] for key in section if key not in parser.defaults()})
@@ -97,8 +109,8 @@ def read_config(directory: Path) -> Config:
     if pyproject.is_file():
         try:
             data = tomllib.loads(pyproject.read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise UsageError(f"pyproject.toml cannot be read: {error}") from None
+        except (ValueError, RecursionError, OSError) as error:  # of numbers and brackets beyond all bounds, too
+            raise UsageError(f"pyproject.toml cannot be read: {_first_line(error)}") from None
         tool = data.get("tool", {})
         table = tool.get("gradscope", {}) if isinstance(tool, dict) else {}
         if not isinstance(table, dict):
@@ -107,12 +119,24 @@ def read_config(directory: Path) -> Config:
     known = [field.name for field in fields(Config)]
     unknown = sorted(set(settings) - set(known))
     if unknown:
-        raise UsageError(f"unknown gradscope setting {unknown[0]!r} (there are: {', '.join(known)})")
+        raise UsageError(f"unknown gradscope setting {as_given(unknown[0])} (there are: {', '.join(known)})")
     numbers = {name: _parsed(settings[name]) for name in ("budget", "memory", "disk") if name in settings}
     switches = {"replay": _switch(settings["replay"])} if "replay" in settings else {}
     config = Config(codes(settings.get("select", "")), codes(settings.get("ignore", "")), **numbers, **switches)
     config.limits(None, None, None, None)
     return config
+
+
+def _first_line(error: Exception) -> str:
+    return cropped((str(error).splitlines() or [type(error).__name__])[0])
+
+
+def as_given(value: Any) -> str:
+    """A value as it was given, as far as one wants to read it."""
+    try:
+        return cropped(repr(value))
+    except ValueError:  # python refuses to write out numbers of thousands of digits
+        return "a number that is too large"
 
 
 def _parsed(value: Any) -> Any:
@@ -130,7 +154,7 @@ def _switch(value: Any) -> bool:
         return value
     if isinstance(value, str) and value.lower() in known:
         return known[value.lower()]
-    raise UsageError(f"replay must be true or false, not {value!r}")
+    raise UsageError(f"replay must be true or false, not {as_given(value)}")
 
 
 def codes(value: Any) -> tuple[str, ...]:

@@ -2,12 +2,14 @@
 from __future__ import annotations
 
 import functools
-import linecache
 import re
 from dataclasses import dataclass, field, replace
 from typing import Iterable, Mapping, Sequence
 
+import numpy as np
+
 from gradscope.findings import SEVERITIES, Finding
+from gradscope.quoting import line_of
 from gradscope.record.record import Record
 from gradscope.rules.base import Rule
 from gradscope.trainers import reword
@@ -35,9 +37,10 @@ def diagnose(record: Record, rules: Sequence[Rule]) -> Diagnosis:
             skipped[rule.code] = "; ".join(blind)
             continue
         try:
-            findings.extend(rule.check(record))
-            if reason := rule.not_judged(record):
-                skipped[rule.code] = reason
+            with np.errstate(all="ignore"):  # whatever the loop has set for its own numbers
+                findings.extend(rule.check(record))
+                if reason := rule.not_judged(record):
+                    skipped[rule.code] = reason
         except Exception as error:
             skipped[rule.code] = f"the rule failed: {type(error).__name__}: {error}"
     return Diagnosis(fold(reword(findings, record.facts), rules), skipped)
@@ -184,7 +187,8 @@ class FindingLog:
         try:
             if rule is None or finding.code in diagnosis.skipped and not rule.not_judged(record):
                 return rule is None
-            return rule.over(finding, record)
+            with np.errstate(all="ignore"):
+                return rule.over(finding, record)
         except Exception:  # it is not known: what was found stays
             return False
 
@@ -201,7 +205,7 @@ def is_ignored(finding: Finding) -> bool:
     """Whether the cited line says `# gradscope: ignore[CODE]` (or, without codes, ignores everything)."""
     if finding.where is None:
         return False
-    match = _IGNORE.search(linecache.getline(finding.where.file, finding.where.line))
+    match = _IGNORE.search(line_of(finding.where.file, finding.where.line))
     if match is None:
         return False
     codes = match.group(1)

@@ -1,7 +1,6 @@
 """What gradscope tells: a Finding, its Advice, and how both become JSON. No torch."""
 from __future__ import annotations
 
-import linecache
 import math
 import os
 from dataclasses import dataclass, field, replace
@@ -10,6 +9,7 @@ from typing import Any, Mapping
 
 from gradscope.events import Site
 from gradscope.plain import printable, sentence
+from gradscope.quoting import line_of
 
 SEVERITIES = ("error", "warning", "info")  # from worst to mildest
 MAX_NAMES = 20
@@ -157,7 +157,7 @@ def shorten(file: str, base: Path | None) -> str:
             return str(real.relative_to(base.resolve()))
         straight = os.path.normpath(file) if file else file
         return straight if Path(straight).resolve() == real else file  # a/.. is elsewhere where a is a link
-    except (ValueError, OSError):
+    except (ValueError, OSError, RuntimeError):  # the last: links in a circle
         return file
 
 
@@ -200,5 +200,5 @@ def _plain(value: Any) -> Any:
 def _source(where: Site | None) -> tuple[tuple[int, str], ...]:
     if where is None:
         return ()
-    lines = ((n, linecache.getline(where.file, n).rstrip("\n")) for n in range(where.line - 1, where.line + 1))
+    lines = ((n, line_of(where.file, n).rstrip("\n")) for n in range(where.line - 1, where.line + 1))
     return tuple((n, text) for n, text in lines if n > 0 and text.strip())

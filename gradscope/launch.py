@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from gradscope import runner
-from gradscope.config import Limits
+from gradscope.config import Limits, here
 from gradscope.diagnosis import fold
 from gradscope.findings import SEVERITIES
 from gradscope.plain import sentence
@@ -25,6 +25,7 @@ from gradscope.record.search import parts_of
 from gradscope.reporters import json, terminal
 from gradscope.reporters.report import Report
 from gradscope.rules.base import Rule
+from gradscope.saying import put
 from gradscope.spawning import Settings, spawned
 from gradscope.version import __version__
 
@@ -52,7 +53,7 @@ class Launch:
     """
 
     def __init__(self, target: str, arguments: tuple[str, ...], as_module: bool, options: Options) -> None:
-        self.options, self.base = options, Path.cwd()
+        self.options, self.base = options, here()
         self.program = runner.Program(target, arguments, as_module)
         self._stem = target.rpartition(".")[2] if as_module else Path(target).stem
         self._meta = Meta(script=target, argv=arguments, gradscope=__version__)
@@ -225,9 +226,7 @@ class Launch:
         if self._mute:
             self._notes.append(told)
             return
-        with contextlib.suppress(OSError, ValueError, AttributeError):
-            self._stderr.write(f"gradscope: {sentence(told)}\n")
-            self._stderr.flush()
+        put(f"gradscope: {sentence(told)}\n", self._stderr)
 
 
 def _is_terminal(stream: IO[str] | None) -> bool:

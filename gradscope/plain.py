@@ -18,6 +18,11 @@ def sentence(text: str) -> str:
     return " ".join(line.strip() for line in lines_of(text.strip()))
 
 
+def cropped(text: str, most: int = 200) -> str:
+    """Its beginning and its end where it has more signs than that."""
+    return text if len(text) <= most else f"{text[: most - 43]} ... {text[-38:]}"
+
+
 def encodable(text: str) -> str:
     """`text` with lone surrogates replaced (names of files that are no UTF-8): all else can be encoded."""
     return text if text.isascii() else "".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in text)

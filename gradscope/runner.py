@@ -53,7 +53,7 @@ class Program:
             path = check_script(target)
             self.path0 = os.path.dirname(os.path.realpath(path))
             self.argv = [target, *arguments]
-            file = os.path.join(os.getcwd(), target)
+            file = os.path.join("" if os.path.isabs(target) else os.getcwd(), target)
             loader = importlib.machinery.SourceFileLoader("__main__", file)
             self.main.__dict__.update(__file__=file, __loader__=loader, __cached__=None)
             self._code: Callable[[], CodeType] = lambda: _compile(file)

@@ -9,7 +9,7 @@ from typing import Any, Iterable, Iterator
 
 import torch
 
-from gradscope.config import codes, read_config
+from gradscope.config import codes, here, read_config
 from gradscope.errors import UsageError
 from gradscope.findings import Finding
 from gradscope.hooks.dispatcher import DISPATCHER
@@ -20,6 +20,7 @@ from gradscope.ranks.telling import Teller
 from gradscope.record.run_folder import new_run_folder
 from gradscope.reporters import warning
 from gradscope.rules.catalogue import RULES, select
+from gradscope.saying import put
 from gradscope.scope import Scope
 from gradscope.session import Session
 from gradscope.unwatched import Unwatched
@@ -123,7 +124,7 @@ def _watch(
     if writer is not None and not all(callable(getattr(writer, name, None)) for name in _WRITES):
         raise UsageError(f"writer must be a SummaryWriter, not {type(writer).__name__}")
     selected, ignored = codes(select_codes), codes(ignore)
-    config = read_config(Path.cwd())
+    config = read_config(here())
     rules = select(selected or config.select, (*ignored, *config.ignore))
     percent = 100 * budget if isinstance(budget, (int, float)) and not isinstance(budget, bool) else budget
     limits = config.limits(percent, *bounds)
@@ -135,7 +136,7 @@ def _watch(
     session = _PROCESS.session
     if session is None:
         folder = None if log_dir is None else _folder(Path(log_dir))
-        session = Session(rules, folder, limits, base=Path.cwd(), tell=_say, announce=_warn_later, writer=writer)
+        session = Session(rules, folder, limits, base=here(), tell=_say, announce=_warn_later, writer=writer)
         session.recorder.roster.restrict(optimizers)
         _PROCESS.session = session
         _PROCESS.teller.begin()
@@ -250,4 +251,4 @@ def _folder(directory: Path) -> Path | None:
 
 def _say(told: str) -> None:
     with contextlib.suppress(Exception):
-        print(f"gradscope: {sentence(told)}", file=sys.stderr)
+        put(f"gradscope: {sentence(told)}\n", sys.stderr)

@@ -38,6 +38,7 @@ import gradscope
 
 OWN = os.path.dirname(os.path.abspath(gradscope.__file__)) + os.sep
 PLANTED = "planted failure"
+Training = Callable[[], list[str]]
 CONTAINMENT = {
     "hooks/dispatcher.py": (
         "Dispatcher.listening", "Dispatcher.hears", "Dispatcher.begin", "Dispatcher.end", "Dispatcher.send",
@@ -46,6 +47,7 @@ CONTAINMENT = {
     ),
     "hooks/loader.py": ("Feeds.attempt",),
     "hooks/clipping.py": ("_call",),  # calls torch's function, as a wrapper does
+    "integrations/watched.py": ("Watched.__init__", "Watched.failed"),  # the first: before the training
 }  # fmt: skip
 
 
@@ -81,6 +83,80 @@ def train() -> list[str]:
     return [*map(repr, values + told + torch.rand(2).tolist())]
 
 
+def several() -> list[str]:
+    """Optimizers that take turns, a group more on the way, a closure, and several backwards for one step."""
+    torch.manual_seed(0)
+    generator, critic = nn.Linear(4, 4), nn.Linear(4, 1)
+    one = torch.optim.Adam(generator.parameters(), lr=0.1)
+    other = torch.optim.SGD(critic.parameters(), lr=0.1)
+    told = []
+    for step in range(12):
+        for optimizer in (one, other):
+            optimizer.zero_grad()
+            loss = critic(generator(torch.randn(8, 4))).square().mean()
+            loss.backward()
+            optimizer.step()
+            told.append(loss.item())
+        if step == 5:
+            other.add_param_group({"params": [nn.Parameter(torch.ones(3))], "lr": 0.01})
+    model = nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 1))
+    searching, x = torch.optim.LBFGS(model.parameters(), max_iter=3), torch.randn(16, 4)
+
+    def closure() -> torch.Tensor:
+        searching.zero_grad()
+        loss = (model(x) - 1).square().mean()
+        loss.backward()
+        return loss
+
+    told += [float(searching.step(closure)) for _ in range(4)]
+    last = torch.optim.AdamW(model.parameters(), lr=0.01)
+    for _ in range(6):
+        for _ in range(3):
+            (model(torch.randn(8, 4)).square().mean() / 3).backward()
+        last.step()
+        last.zero_grad()
+    weights = [p for part in (generator, critic, model) for p in part.parameters()]
+    values = [value for p in weights for value in p.flatten().tolist()]
+    return [*map(repr, values + told + torch.rand(2).tolist())]
+
+
+def lightning() -> list[str]:
+    """A Trainer with our callback; without it where nothing is watched."""
+    import lightning.pytorch as pl
+
+    from gradscope.integrations.lightning import GradscopeCallback
+
+    class Module(pl.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(4, 2)
+
+        def training_step(self, batch: Any, number: int) -> torch.Tensor:
+            return self.layer(batch[0]).square().mean()
+
+        def validation_step(self, batch: Any, number: int) -> None:
+            self.log("val_loss", self.layer(batch[0]).square().mean())
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.SGD(self.parameters(), lr=0.1)
+
+        def optimizer_zero_grad(self, *given: Any) -> None:
+            """A fault."""
+
+    torch.manual_seed(0)
+    loader, module = DataLoader(TensorDataset(torch.randn(24, 4)), batch_size=4), Module()
+    names = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
+    quiet: dict[str, Any] = dict.fromkeys(names, False)
+    callbacks = [] if sys.getprofile() is None else [GradscopeCallback()]
+    trainer = pl.Trainer(accelerator="cpu", max_epochs=2, callbacks=callbacks, **quiet)
+    trainer.fit(module, loader, loader)
+    values = [value for p in module.parameters() for value in p.flatten().tolist()]
+    return [*map(repr, values + torch.rand(2).tolist())]
+
+
+TRAININGS = {"one": train, "several": several, "lightning": lightning}
+
+
 @dataclass(frozen=True)
 class Trained:
     """The training under watch: its numbers, what was found, and whether gradscope said that it had failed itself."""
@@ -91,7 +167,7 @@ class Trained:
     stderr: str = ""
 
 
-def watched(profile: Callable[[FrameType, str, Any], None]) -> Trained:
+def watched(training: Training, profile: Callable[[FrameType, str, Any], None]) -> Trained:
     """Train under `watch`, with a run folder, while `profile` sees all calls."""
     stderr = io.StringIO()
     with tempfile.TemporaryDirectory() as place, contextlib.redirect_stderr(stderr):
@@ -99,7 +175,7 @@ def watched(profile: Callable[[FrameType, str, Any], None]) -> Trained:
         try:
             scope = gradscope.watch(log_dir=Path(place))
             try:
-                numbers = train()
+                numbers = training()
             finally:
                 scope.close()
         finally:
@@ -118,7 +194,7 @@ def _ours(frame: FrameType | None) -> bool:
     return frame is not None and frame.f_code.co_filename.startswith(OWN)
 
 
-def count_calls() -> tuple[dict[str, int], Trained]:
+def count_calls(training: Training) -> tuple[dict[str, int], Trained]:
     """Function -> how often another function of ours calls it; and the training, nothing failing."""
     counts: collections.Counter[str] = collections.Counter()
 
@@ -126,7 +202,7 @@ def count_calls() -> tuple[dict[str, int], Trained]:
         if event == "call" and _ours(frame) and _ours(frame.f_back):
             counts[name_of(frame.f_code)] += 1
 
-    trained = watched(profile)
+    trained = watched(training, profile)
     return {name: count for name, count in counts.items() if not _contains(name)}, trained
 
 
@@ -135,7 +211,7 @@ def _contains(name: str) -> bool:
     return qualified in CONTAINMENT.get(place.rpartition(":")[0].replace(os.sep, "/"), ())
 
 
-def failing(name: str, call: int) -> Trained:
+def failing(training: Training, name: str, call: int) -> Trained:
     """Train while that call of the function raises."""
     seen, short = 0, name.rpartition(".")[2].rpartition(" ")[2]
 
@@ -147,7 +223,7 @@ def failing(name: str, call: int) -> Trained:
                 if seen == call:
                     raise ArithmeticError(PLANTED)
 
-    return watched(profile)
+    return watched(training, profile)
 
 
 def in_a_fork(work: Callable[[], Any]) -> Any:
@@ -171,9 +247,9 @@ def in_a_fork(work: Callable[[], Any]) -> Any:
     return pickle.loads(given) if given else "the process died"
 
 
-def complaints(expected: Trained, name: str, call: int) -> Iterator[str]:
+def complaints(training: Training, expected: Trained, name: str, call: int) -> Iterator[str]:
     """What is wrong when that call fails."""
-    trained = in_a_fork(lambda: failing(name, call))
+    trained = in_a_fork(lambda: failing(training, name, call))
     if not isinstance(trained, Trained):
         yield f"{name}, call {call}: {trained}"
     elif trained.numbers != expected.numbers:
@@ -186,7 +262,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Each function of gradscope raises in turn.")
     parser.add_argument("--share", type=int, default=1, help="one in so many functions, chosen by their names")
     parser.add_argument("--only", default="", help="functions whose file or name has this in it")
+    parser.add_argument("--loop", choices=TRAININGS, default="one", help="which training (default: one)")
     given = parser.parse_args()
+    training = TRAININGS[given.loop]
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     for module in pkgutil.walk_packages(gradscope.__path__, "gradscope."):
@@ -197,7 +275,7 @@ def main() -> int:
     importlib.import_module("torch._dynamo")
     gc.collect()
     gc.freeze()  # or each fork would write into, and so copy, all of it
-    alone, counted = in_a_fork(train), in_a_fork(count_calls)
+    alone, counted = in_a_fork(training), in_a_fork(lambda: count_calls(training))
     if isinstance(counted, str) or alone != counted[1].numbers:
         print(f"the training comes out differently, with nothing failing: {counted}")
         return 1
@@ -208,7 +286,7 @@ def main() -> int:
             continue
         for call in sorted({1, (count + 1) // 2}):
             tried += 1
-            for complaint in complaints(expected, name, call):
+            for complaint in complaints(training, expected, name, call):
                 wrong += 1
                 print(complaint, flush=True)
     print(f"{tried} failures in {len(counts)} functions, {wrong} of them not contained")

@@ -1,6 +1,7 @@
 """When gradscope itself fails, the training does not: same result, one sentence, nothing left behind, not silent."""
 
 import errno
+import importlib
 import json
 import os
 import sys
@@ -19,6 +20,7 @@ from gradscope import watching as scopes
 from gradscope.diagnosis import FindingLog
 from gradscope.hooks.clipping import BY_NORM, BY_VALUE, cell_of
 from gradscope.hooks.dispatcher import DISPATCHER
+from gradscope.hooks.evaluation import LossCalls
 from gradscope.hooks.forward import ForwardTrace
 from gradscope.hooks.sites import SiteFinder
 from gradscope.probes.catalogue import make_probes
@@ -274,6 +276,35 @@ def test_forward_trace_fails(name: str, untouched: list[float], monkeypatch: pyt
         result = train()
     assert untouched == result
     assert PLANTED in scope.report()
+
+
+def test_the_question_whether_to_look_fails() -> None:
+    """What is asked before anything is looked at fails like all the rest: not into the model, nor into its loss."""
+    failures: list[BaseException] = []
+    watching: list[Any] = [
+        ForwardTrace(lambda: 1 // 0 > 0, failures.append, lambda seconds: None, lambda: None),
+        LossCalls(lambda: 1 // 0 > 0, lambda *told: None, failures.append, lambda seconds: None),
+    ]
+    for one in watching:
+        one.start()
+        try:
+            assert 0.0 == nn.functional.mse_loss(nn.Identity()(torch.ones(2)), torch.ones(2)).item()
+        finally:
+            one.stop()
+    assert [ZeroDivisionError] * 2 == [type(failure) for failure in failures]
+
+
+@pytest.mark.parametrize("trainer, package", [("lightning", "lightning"), ("transformers", "transformers")])
+def test_a_trainers_callback_fails(trainer: str, package: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever its hooks are handed, nothing is raised into the training, and one sentence says so."""
+    pytest.importorskip(package)
+    callback = importlib.import_module(f"gradscope.integrations.{trainer}").GradscopeCallback()
+    hooks = ("on_train_start", "on_train_batch_end") if trainer == "lightning" else ("on_train_begin", "on_step_end")
+    for hook in hooks:
+        given = [object()] * (4 if hook == "on_train_batch_end" else 2 if trainer == "lightning" else 3)
+        getattr(callback, hook)(*given, **({"batch_idx": 0} if hook == "on_train_batch_end" else {}))
+    said = capsys.readouterr().err
+    assert 1 == said.count("gradscope: the callback failed: AttributeError") and 1 == said.count("\n")
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.code)

@@ -16,6 +16,8 @@ WALLS = {
     "findings.py": ("torch", "gradscope.recording", "gradscope.hooks", "gradscope.rules", "gradscope.probes"),
     "events.py": ("torch", "gradscope."),
     "plain.py": ("torch", "gradscope.", "rich"),
+    "quoting.py": ("torch", "gradscope.", "rich"),
+    "saying.py": ("torch", "gradscope.", "rich"),
     "diagnosis.py": ("torch", "gradscope.hooks", "gradscope.probes", "gradscope.recording", "gradscope.rules.loop"),
     "record": ("torch", "gradscope.hooks", "gradscope.probes", "gradscope.recording", "gradscope.rules"),
     "rules": ("torch", "gradscope.hooks", "gradscope.probes", "gradscope.recording", "gradscope.reporters"),

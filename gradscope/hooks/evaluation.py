@@ -109,7 +109,14 @@ class LossCalls:
     def _wrap(self, kind: str, original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
-            if torch.compiler.is_compiling() or torch.jit.is_tracing() or not self._patches or not self._guard():
+            if torch.compiler.is_compiling() or torch.jit.is_tracing() or not self._patches:
+                return original(*args, **kwargs)
+            watched = False
+            try:
+                watched = self._guard()
+            except Exception as error:
+                self._failed(error)
+            if not watched:
                 return original(*args, **kwargs)
             if has_torch_function((*args, *kwargs.values())):
                 self.stop()  # the function is about to be handed on, by its name

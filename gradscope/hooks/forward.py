@@ -138,16 +138,19 @@ class ForwardTrace:
     def _contained(self, hook: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(hook)
         def safe(*args: Any) -> None:
-            if self._broken or torch.compiler.is_compiling() or not self._guard():
+            if self._broken or torch.compiler.is_compiling():
                 return
-            start = time.perf_counter()
+            start: float | None = None
             try:
-                hook(*args)
+                if self._guard():
+                    start = time.perf_counter()
+                    hook(*args)
             except Exception as error:  # torch may be iterating over its hooks: they are removed later, by `stop`
                 self._broken = True
                 self._failed(error)
             finally:
-                self._spent(time.perf_counter() - start)
+                if start is not None:
+                    self._spent(time.perf_counter() - start)
 
         return safe
 

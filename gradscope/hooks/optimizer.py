@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from gradscope.hooks.dispatcher import Dispatcher
 
 
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+
+
 def step_hooks(dispatcher: Dispatcher) -> list[RemovableHandle]:
     """The global step hooks: they see every optimizer, and `optimizer.step` itself stays as it is.
 
@@ -32,9 +35,11 @@ def step_hooks(dispatcher: Dispatcher) -> list[RemovableHandle]:
     def before(optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not dispatcher.listening(mine, trains=True):
             return None
-        closure = None if len(args) == 1 and not kwargs else closure_of(args, kwargs)
-        dispatcher.begin(Phase.STEP, optimizer, closure is None)
-        return None if closure is None else _with_observed(closure, dispatcher, optimizer, args, kwargs)
+        handed_on: list[Arguments] = []
+        if len(args) != 1 or kwargs:
+            dispatcher.contain(lambda: handed_on.extend(_with_observed(dispatcher, optimizer, args, kwargs)))
+        dispatcher.begin(Phase.STEP, optimizer, not handed_on)
+        return handed_on[0] if handed_on else None
 
     def after(optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if dispatcher.listening(mine, trains=True):
@@ -52,12 +57,13 @@ def closure_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[..., A
 
 
 def _with_observed(
-    closure: Callable[..., Any],
-    dispatcher: Dispatcher,
-    optimizer: Optimizer,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    dispatcher: Dispatcher, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> list[Arguments]:
+    """The arguments of a step with an observed closure in them; nothing where there is none."""
+    closure = closure_of(args, kwargs)
+    if closure is None:
+        return []
+
     @functools.wraps(closure)
     def observed(*a: Any, **k: Any) -> Any:
         result = closure(*a, **k)
@@ -65,12 +71,10 @@ def _with_observed(
             dispatcher.send("closure_returned", optimizer)
         return result
 
-    return with_closure(args, kwargs, observed)
+    return [with_closure(args, kwargs, observed)]
 
 
-def with_closure(
-    args: tuple[Any, ...], kwargs: dict[str, Any], closure: Callable[..., Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def with_closure(args: tuple[Any, ...], kwargs: dict[str, Any], closure: Callable[..., Any]) -> Arguments:
     """The arguments of a step, with this closure instead of its own."""
     if "closure" in kwargs:
         return args, {**kwargs, "closure": closure}

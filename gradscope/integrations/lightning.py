@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from gradscope.integrations.watched import Watching
+from gradscope.integrations.watched import Watching, contained
 
 if TYPE_CHECKING:
     Callback = object
@@ -37,24 +37,30 @@ class GradscopeCallback(Watching, Callback):
 
     # -- Lightning's hooks ------------------------------------------------------------------------------------------
 
+    @contained
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         self._watched.begin(pl_module, trainer.optimizers, self._writer(trainer))
 
+    @contained
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if self._log and (batch_idx + 1) % max(1, trainer.log_every_n_steps) == 0:
             self._watched.tell(lambda metrics: _log(trainer, metrics))
 
+    @contained
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
         if not trainer.sanity_checking and self._watched.scope is not None:
             metrics = trainer.callback_metrics
             self._watched.metrics({name: metrics[name] for name in metrics if name.lower().startswith(_VALIDATION)})
 
+    @contained
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         self._watched.end(log=(lambda metrics: _log(trainer, metrics)) if self._log else None)
 
+    @contained
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         self._watched.end(exception)
 
+    @contained
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
         if stage == "fit":
             self._watched.end()

@@ -7,7 +7,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from gradscope.hooks.sites import variables
-from gradscope.integrations.watched import Watching
+from gradscope.integrations.watched import Watching, contained
 
 if TYPE_CHECKING:
     TrainerCallback = object
@@ -36,23 +36,28 @@ class GradscopeCallback(Watching, TrainerCallback):
 
     # -- the Trainer's hooks ----------------------------------------------------------------------------------------
 
+    @contained
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         handler, self._trainer = _callers(sys._getframe(1))
         writer = _writer(handler) if self._log and state.is_world_process_zero else None
         self._watched.begin(kwargs.get("model"), [kwargs.get("optimizer")], writer)
 
+    @contained
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if control.should_log and self._log:
             self._watched.tell(self._tell)
         self.on_epoch_end(args, state, control)
 
+    @contained
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if control.should_training_stop:  # the TensorBoardCallback closes its writer before our turn comes
             self._watched.release_writer()
 
+    @contained
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> None:
         self._watched.metrics({name: v for name, v in (metrics or {}).items() if not name.endswith(_NO_METRICS)})
 
+    @contained
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._watched.end(log=self._tell if self._log else None)
         self._trainer = None

@@ -2,11 +2,12 @@
 from __future__ import annotations
 
 import atexit
+import functools
 import math
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 
@@ -14,10 +15,29 @@ from gradscope.errors import UsageError
 from gradscope.findings import Finding
 from gradscope.hooks.processes import place
 from gradscope.hooks.wrappers import unwrapped
+from gradscope.plain import sentence
+from gradscope.saying import put
 from gradscope.scope import Scope
 from gradscope.watching import recording_of_run, watch
 
 Logger = Callable[[Mapping[str, float]], None]
+Hook = TypeVar("Hook", bound=Callable[..., None])
+
+
+def contained(hook: Hook) -> Hook:
+    """A hook that a trainer calls. It raises what the user has asked for only: errors in the options, and warnings that
+    a filter makes errors of."""
+
+    @functools.wraps(hook)
+    def safe(self: Watching, *args: Any, **kwargs: Any) -> None:
+        try:
+            hook(self, *args, **kwargs)
+        except (UsageError, Warning):
+            raise
+        except Exception as error:
+            self._watched.failed(error)
+
+    return cast(Hook, safe)
 
 
 class Watched:
@@ -33,6 +53,7 @@ class Watched:
         self.findings: tuple[Finding, ...] = ()
         self._logged: set[str] = set()
         self._last: Scope | None = None
+        self._failed = False
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "scope": None, "_last": None, "_logged": set()}
@@ -71,6 +92,13 @@ class Watched:
         if new:
             self._logged.update(f.id for f in new)
             log({f"gradscope/{f.code}": float(f.steps[0]) for f in new})
+
+    def failed(self, error: Exception) -> None:
+        """Say so, once."""
+        if not self._failed:
+            self._failed = True
+            told = f"the callback failed: {type(error).__name__}: {error}; the training goes on untouched"
+            put(f"gradscope: {sentence(told)}\n", sys.stderr)
 
     def release_writer(self) -> None:
         """The trainer is about to close its SummaryWriter."""
@@ -136,10 +164,7 @@ class Watching:
 
 
 def _print(scope: Scope) -> None:
-    report = scope.report()
-    from gradscope.reporters.terminal import put  # imported by now, without drawing random numbers
-
-    put(report, sys.stderr)
+    put(scope.report(), sys.stderr)
 
 
 def _is_number(value: Any) -> bool:

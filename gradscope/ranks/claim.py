@@ -6,6 +6,7 @@ import enum
 import errno
 import os
 import socket
+import stat
 from pathlib import Path
 
 try:
@@ -16,6 +17,7 @@ except ImportError:  # Windows
 SIGN = "process"  # in a part
 REPORTED = "reported"  # in the run folder, once somebody reports
 _CLOSE_ON_EXEC = getattr(os, "O_CLOEXEC", 0)
+_NOT_WAITING = getattr(os, "O_NONBLOCK", 0)  # for the other end of a pipe
 
 
 class State(enum.Enum):
@@ -55,11 +57,13 @@ class Claim:
 def state_of(part: Path) -> State:
     """How far the process of a part has come; not to be asked of one's own (that would open its lock)."""
     try:
-        file = os.open(part / SIGN, os.O_RDONLY | _CLOSE_ON_EXEC)
+        if not stat.S_ISREG(os.stat(part / SIGN).st_mode):
+            return State.ABSENT
+        file = os.open(part / SIGN, os.O_RDONLY | _CLOSE_ON_EXEC | _NOT_WAITING)
     except OSError:
         return State.ABSENT
     try:
-        told, number, host = (os.pread(file, 200, 0).decode("ascii", "replace").split("\n") + ["", "", ""])[:3]
+        told, number, host = (_text(file).split("\n") + ["", "", ""])[:3]
         state = State(told) if told in ("closed", "left") else State.RUNNING
         if state is State.LEFT or _lives(file, number, host):
             return state
@@ -68,18 +72,25 @@ def state_of(part: Path) -> State:
         os.close(file)
 
 
+def _text(file: int) -> str:
+    try:
+        return os.pread(file, 200, 0).decode("ascii", "replace")
+    except OSError:  # the disk fails
+        return ""
+
+
 def _lives(file: int, number: str, host: str) -> bool:
     try:
         return not take(file, shared=True)
     except OSError:  # no locks here: a process of this machine can be asked for, another one counts as alive
         pass
-    if host != socket.gethostname() or not number.isdigit():
+    if host != socket.gethostname() or not (number.isascii() and number.isdigit() and len(number) < 10):
         return True
     try:
         os.kill(int(number), 0)
     except ProcessLookupError:
         return False
-    except OSError:
+    except (OSError, OverflowError):
         pass
     return True
 

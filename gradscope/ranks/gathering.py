@@ -17,6 +17,7 @@ from gradscope.record.search import is_run, part_of, parts_of, written_at
 from gradscope.reporters.report import RankEnd, Report, how_it_ended, ranks_told
 
 UNWATCHED = "unwatched"  # a file in the run folder, where there were workers that could have no part of it
+MOST_RANKS = 1 << 17  # told of one by one: a number beyond that is a damaged one
 OF_ALL = "GS8"  # rules of this family judge all ranks together
 Fold = Callable[[Sequence[Finding]], Sequence[Finding]]  # into order, causes first
 
@@ -135,7 +136,7 @@ def _of(report: Report) -> Told:
 def _all(world: int, *known: Iterable[int]) -> list[int]:
     """The ranks that are told of: all, or, where they are many and some are elsewhere, those that are here."""
     here = sorted({rank for ranks in known for rank in ranks})
-    return list(range(world)) if here[0] == 0 else here
+    return list(range(max(world, here[-1] + 1))) if here[0] == 0 and max(world, here[-1]) < MOST_RANKS else here
 
 
 def _end(rank: int, told: Told | None, folder: Path, own: bool) -> RankEnd:

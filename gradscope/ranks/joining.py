@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from gradscope.ranks.claim import REPORTED, Claim, take
-from gradscope.record.run_folder import new_run_folder
+from gradscope.record.run_folder import is_name_of, new_run_folder
 from gradscope.record.search import part_of
 
 # What tells one launch from another: torchrun's, or what a script for a cluster has set.
@@ -66,7 +66,7 @@ def join(directory: Path, stem: str, process: Launched) -> Part:
     name = hashlib.sha256(f"{process.launch}\n{stem}".encode("utf-8", "surrogatepass")).hexdigest()[:16]
     note = directory / f".ranks-{name}"
     with _opened(note) as file:
-        told = _fitting(os.pread(file, 1 << 16, 0), directory, process.rank)
+        told = _fitting(os.pread(file, 1 << 16, 0), directory, stem, process.rank)
         if told is None:
             folder = new_run_folder(directory, stem)
             told = {"folder": folder.name, "at": time.time(), "parent": _parent(), "joined": 0}
@@ -81,16 +81,18 @@ def join(directory: Path, stem: str, process: Launched) -> Part:
     return Part(folder, process.rank, process.world, claim)
 
 
-def _fitting(text: bytes, directory: Path, rank: int) -> dict[str, Any] | None:
+def _fitting(text: bytes, directory: Path, stem: str, rank: int) -> dict[str, Any] | None:
     """What the first process of this launch has noted; None where it was an earlier launch's."""
     try:
         told = json.loads(text)
         name, at, parent = Path(str(told["folder"])).name, float(told["at"]), told["parent"]
         told = {"folder": name, "at": at, "parent": parent, "joined": int(told["joined"])}
-    except (ValueError, KeyError, TypeError, OverflowError):
-        return None
-    folder = directory / name
-    if not folder.is_dir() or part_of(folder, rank).exists() or (folder / REPORTED).exists():
+        folder = directory / name
+        if not is_name_of(name, stem) or not folder.is_dir():
+            return None
+        if part_of(folder, rank).exists() or (folder / REPORTED).exists():
+            return None
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError, OSError):
         return None
     return told if parent == _parent() or abs(time.time() - at) < _TOGETHER else None
 

@@ -109,7 +109,7 @@ class Contents:
                 entry = FactEntry(first, last, count, [from_json(fact) for fact in line["fact"]])
                 self._facts.put(entry.newest, entry)
             elif "partition" in line:
-                self._partition = tuple(tuple(int(number) for number in group) for group in line["partition"])
+                self._partition = _partition(line["partition"])
         except UNREADABLE:
             self._damaged += 1
 
@@ -204,6 +204,14 @@ class Contents:
                     except UNREADABLE:
                         continue
         return found
+
+
+def _partition(groups: Any) -> tuple[tuple[int, ...], ...]:
+    """ValueError where an optimizer stands in two of them, which no loop can bring about."""
+    read = tuple(tuple(int(number) for number in group) for group in groups)
+    if len({number for group in read for number in group}) < sum(map(len, read)):
+        raise ValueError(groups)
+    return read
 
 
 def _parameter(name: Any, shape: Any, group: Any, dtype: Any = "", place: Any = -1) -> Parameter:

@@ -7,13 +7,19 @@ import os
 import stat
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+from gradscope.errors import DamagedRecord
 
 _TAIL = 256  # bytes that tell whether what was read is still there
+_LARGEST = 1 << 30  # bytes read of a file: a record's limit is half of that, and nearly all of it is in other files
 
 
 class GrowingLines:
-    """Reads each line once. A torn last one is tried again; lines that are not JSON objects are passed over."""
+    """Reads each line once. A torn last one is tried again; lines that are not JSON objects are passed over.
+
+    DamagedRecord where there is more of it than there is room for.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -43,7 +49,7 @@ class GrowingLines:
             with open(self.path, "rb") as file:
                 self._seen = _signature(os.fstat(file.fileno()))
                 file.seek(self._at)
-                found = file.read()
+                found = rest_of(file)
         except OSError:
             return b""
         end = found.rfind(b"\n") + 1
@@ -67,6 +73,16 @@ def _object(text: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return line if isinstance(line, dict) else None
+
+
+def rest_of(file: IO[bytes]) -> bytes:
+    """What is left of an open file. OSError; DamagedRecord where that is more than there is room for."""
+    try:
+        if os.fstat(file.fileno()).st_size - file.tell() <= _LARGEST:
+            return file.read()
+    except MemoryError:
+        pass
+    raise DamagedRecord(f"{file.name} is larger than there is room for")
 
 
 def stat_of(path: Path) -> os.stat_result:

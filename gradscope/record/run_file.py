@@ -10,7 +10,7 @@ from gradscope.errors import DamagedRecord
 from gradscope.record.chunks import DATA, FINDINGS, INDEX, META, SCHEMA
 from gradscope.record.contents import UNREADABLE, Contents
 from gradscope.record.data_file import DataFile
-from gradscope.record.growing_lines import GrowingLines, objects, stat_of
+from gradscope.record.growing_lines import GrowingLines, objects, rest_of, stat_of
 from gradscope.record.record import Meta, Record
 from gradscope.record.stored_columns import ColumnCache
 
@@ -18,9 +18,10 @@ from gradscope.record.stored_columns import ColumnCache
 class RunFile:
     """One run folder. `refresh` looks whether there is more; all else is as of the last refresh (the first: now).
 
-    Only `meta`, `record` and the arrays of a record raise, and only DamagedRecord: arrays where the file was cut short
-    after it had been looked at. What was found is made sense of, and the bytes of the arrays are checked, when `record`
-    is first asked for; the arrays are read when they are. `cache` may be shared by several. One thread at a time.
+    All that is raised is DamagedRecord: by `refresh` where a file is too large to be read, by `meta` and `record`, and
+    by the arrays of a record where the file was cut short after it had been looked at. What was found is made sense of,
+    and the bytes of the arrays are checked, when `record` is first asked for; the arrays are read when they are.
+    `cache` may be shared by several. One thread at a time.
     """
 
     def __init__(self, folder: Path, cache: ColumnCache | None = None) -> None:
@@ -87,7 +88,7 @@ class RunFile:
             found = stat_of(self.folder / META)
             seen = found.st_ino, found.st_size, found.st_mtime_ns
             if seen != self._meta_seen:
-                self._meta, self._meta_seen = (self.folder / META).read_bytes(), seen
+                self._meta, self._meta_seen = _read(self.folder / META), seen
         except OSError:
             self._meta, self._meta_seen = b"", (0, 0, 0)
 
@@ -95,9 +96,16 @@ class RunFile:
 def read_meta(folder: Path) -> Meta:
     """What is known of a run as a whole. DamagedRecord."""
     try:
-        return _parsed((folder / META).read_bytes(), folder)
+        return _parsed(_read(folder / META), folder)
     except OSError:
         return _parsed(b"", folder)
+
+
+def _read(file: Path) -> bytes:
+    """OSError also where it is no plain file."""
+    stat_of(file)
+    with open(file, "rb") as opened:
+        return rest_of(opened)
 
 
 def _parsed(text: bytes, folder: Path) -> Meta:

@@ -158,9 +158,7 @@ def _fact_line(entry: FactEntry) -> dict[str, Any]:
 def new_run_folder(directory: Path, stem: str) -> Path:
     """`<directory>/<stem>-<YYYYmmdd-HHMMSS>[-n]`, made now, so that concurrent runs get different ones."""
     directory.mkdir(parents=True, exist_ok=True)
-    while len(os.fsencode(stem)) > 200:  # of 255 that a file's name can have
-        stem = stem[:-1]
-    base = directory / f"{stem}-{datetime.now():%Y%m%d-%H%M%S}"
+    base = directory / f"{_short(stem)}-{datetime.now():%Y%m%d-%H%M%S}"
     folder, n = base, 1
     while True:
         try:
@@ -169,3 +167,14 @@ def new_run_folder(directory: Path, stem: str) -> Path:
         except FileExistsError:
             n += 1
             folder = base.with_name(f"{base.name}-{n}")
+
+
+def is_name_of(name: str, stem: str) -> bool:
+    """Whether a run folder of this stem may be called so."""
+    return name.startswith(f"{_short(stem)}-")
+
+
+def _short(stem: str) -> str:
+    while len(os.fsencode(stem)) > 200:  # of 255 that a file's name can have
+        stem = stem[:-1]
+    return stem

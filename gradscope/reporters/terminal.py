@@ -1,7 +1,6 @@
 """The report as a compiler would print it: place, severity, what, the user's own line, why, what to do."""
 from __future__ import annotations
 
-import contextlib
 import io
 from typing import IO
 
@@ -13,9 +12,12 @@ from gradscope.plain import lines_of, printable
 from gradscope.record.record import Meta
 from gradscope.reporters.grid import crop
 from gradscope.reporters.report import Report, plural
+from gradscope.saying import put
 
 _STYLE = {"error": "bold red", "warning": "bold yellow", "info": "bold cyan"}
 _INDENT = "   "
+HEIGHT = 25  # lines: rich would take it from the environment, and stumble over what it may say there
+_WIDEST = 1000  # columns
 _LONGEST = 240  # columns of a quoted line: what was written by a machine is cut
 
 
@@ -25,6 +27,7 @@ def render(report: Report, width: int = 100, color: bool = False) -> str:
     console = Console(
         file=text,
         width=width,
+        height=HEIGHT,
         force_terminal=color,
         force_jupyter=False,  # in a notebook it would print into the cell instead
         no_color=not color,
@@ -50,17 +53,10 @@ def size(stream: IO[str]) -> tuple[int, bool]:
     """How many columns a stream has, and whether it is a terminal (where not, 100)."""
     try:
         terminal = stream.isatty()
-        return (Console(file=stream, force_jupyter=False).width if terminal else 100), terminal
+        width = Console(file=stream, height=HEIGHT, force_jupyter=False).width if terminal else 100
+        return min(width, _WIDEST), terminal
     except (OSError, ValueError, AttributeError):
         return 100, False
-
-
-def put(text: str, stream: IO[str]) -> None:
-    """Write text on a stream, with "?" for signs that it cannot encode. A closed stream is not our business."""
-    encoding, errors = getattr(stream, "encoding", None) or "utf-8", getattr(stream, "errors", None) or "strict"
-    with contextlib.suppress(OSError, ValueError, AttributeError, LookupError):
-        stream.write(text.encode(encoding, "replace").decode(encoding) if errors == "strict" else text)
-        stream.flush()
 
 
 def _finding(console: Console, finding: Finding, report: Report) -> None:

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import io
-import linecache
 import math
 from pathlib import Path
 from typing import Sequence
@@ -14,6 +13,7 @@ from rich.text import Text
 from gradscope.events import GradState, Point
 from gradscope.findings import shorten
 from gradscope.plain import printable
+from gradscope.quoting import line_of
 from gradscope.record.record import Record
 from gradscope.reporters.grid import Column, crop, fit_name, rows_of
 from gradscope.reporters.moments import (
@@ -26,6 +26,7 @@ from gradscope.reporters.moments import (
     OptimizerMoment,
     moment_of,
 )
+from gradscope.reporters.terminal import HEIGHT
 
 NARROWEST = 40  # columns
 _AT_USE = (Point.AFTER_BACKWARD, Point.BEFORE_STEP)  # here a used gradient is one that should have been cleared
@@ -59,7 +60,7 @@ def render(
     """
     moment = moment_of(record, step, None if every_parameter else MOST_LINES)
     text = io.StringIO()
-    console = Console(file=text, width=max(NARROWEST, width), force_terminal=color, force_jupyter=False,
+    console = Console(file=text, width=max(NARROWEST, width), height=HEIGHT, force_terminal=color, force_jupyter=False,
                       no_color=not color, highlight=False, emoji=False)  # fmt: skip
     one_loss = _head(console, moment)
     shown: set[str] = set()
@@ -168,7 +169,7 @@ def _quoted(call: Call) -> str:
     """The source line of a call; nothing where the file is not there, or has another line there by now."""
     if call.site is None:
         return ""
-    line = printable(linecache.getline(call.site.file, call.site.line).strip())
+    line = printable(line_of(call.site.file, call.site.line).strip())
     return line if call.phase.value in line else ""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 import difflib
 
 from gradscope.errors import UsageError
+from gradscope.plain import cropped
 from gradscope.rules.base import Rule
 from gradscope.rules.data.class_imbalance import ClassImbalance
 from gradscope.rules.data.input_not_finite import InputNotFinite
@@ -110,7 +111,7 @@ def find_rule(word: str) -> Rule:
         return rule
     near = difflib.get_close_matches(word.strip().lower(), known, n=1, cutoff=0.4)
     hint = f"; did you mean {known[near[0]].code} {known[near[0]].name}?" if near else "; see `gradscope rules`"
-    raise UsageError(f"there is no rule {word!r}{hint}")
+    raise UsageError(f"there is no rule {cropped(repr(word))}{hint}")
 
 
 def select(selected: tuple[str, ...] = (), ignored: tuple[str, ...] = ()) -> tuple[Rule, ...]:

@@ -13,6 +13,7 @@ from gradscope.findings import shorten
 from gradscope.plain import sentence
 from gradscope.reporters import chart, terminal
 from gradscope.reporters.report import plural
+from gradscope.saying import put
 from gradscope.trying import children
 from gradscope.trying.call import Options, in_scratch
 from gradscope.trying.judging import judge, loss_at_end
@@ -157,7 +158,7 @@ def _shown(receipt: Receipt, trial: Trial) -> str:
 
 
 def _put(text: str) -> None:
-    terminal.put(text, sys.stdout)
+    put(text, sys.stdout)
 
 
 def _say(told: str) -> None:

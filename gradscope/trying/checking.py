@@ -9,9 +9,9 @@ from typing import Any
 
 from gradscope.findings import Finding, shorten
 from gradscope.plain import printable, sentence
-from gradscope.reporters import terminal
 from gradscope.reporters.json import sound
 from gradscope.reporters.report import plural
+from gradscope.saying import put
 from gradscope.trying import children
 from gradscope.trying.call import Options, in_scratch
 from gradscope.trying.plan import Plan
@@ -69,7 +69,7 @@ class Check:
         lines += [f"  {_MARKS[v.good]:<6}  {v.name:<{width}}  {v.why}" for v in found]
         for finding in roots(ran.findings):
             lines += ["", f"{self._place(finding, setting)}{finding.severity} {sentence(finding.line)}"]
-        terminal.put("\n".join(printable(line) for line in lines) + "\n", sys.stdout)
+        put("\n".join(printable(line) for line in lines) + "\n", sys.stdout)
 
     def _place(self, finding: Finding, setting: Setting) -> str:
         if finding.where is None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradscope.config import codes, read_config
+from gradscope.config import codes, here, read_config
 from gradscope.errors import GradscopeError
 from gradscope.launch import Launch, Options
 from gradscope.plain import sentence
@@ -56,7 +56,7 @@ class Child(Launch):
     """A launch whose report nobody prints, with interventions, an equal start, and an end after so many steps."""
 
     def __init__(self, plan: Plan) -> None:
-        config = read_config(Path.cwd())
+        config = read_config(here())
         rules = select(codes(plan.select) or config.select, (*codes(plan.ignore), *config.ignore))
         options = Options(rules, plan.record, limits=config.limits(None, plan.every, None, None))
         super().__init__(plan.target, tuple(plan.arguments), plan.as_module, options)

@@ -68,6 +68,8 @@ class Told:
     def read(cls, file: Path) -> Told | None:
         """None where the child has not come to say anything."""
         try:
-            return cls(**json.loads(file.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
+            told = cls(**json.loads(file.read_text(encoding="utf-8")))
+            kinds = type(told.stopped), type(told.failure), *map(type, told.applied)
+        except (OSError, ValueError, TypeError, RecursionError):
             return None
+        return told if kinds[:2] == (bool, str) and set(kinds[2:]) <= {int} else None

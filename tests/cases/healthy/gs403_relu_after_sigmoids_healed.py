@@ -1,5 +1,5 @@
 # expect: none
-"""Sigmoids one after the other: what they hand on is the same for all samples, and the units of the last ReLU rest: healed."""
+"""Sigmoids one after the other: they hand on the same for all samples, and the last ReLU rests: healed."""
 import torch
 from sklearn.datasets import load_digits
 from torch import nn

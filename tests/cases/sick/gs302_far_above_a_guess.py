@@ -13,7 +13,7 @@ digits = load_digits()
 images, labels = torch.tensor(digits.data, dtype=torch.float32) / 16, torch.tensor(digits.target)
 model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
 nn.init.normal_(model[2].weight, std=0.6)
-optimizer = torch.optim.SGD(model.parameters(), lr=2e-5, momentum=0.9)
+optimizer = torch.optim.SGD(model.parameters(), lr=1e-5, momentum=0.9)
 for step in range(400):
     batch = torch.randint(1500, (32,))
     optimizer.zero_grad()

@@ -2,7 +2,7 @@
 # worse: test loss
 # line: here
 # healed-by: healthy/gs403_relu_after_sigmoids_healed.py
-"""Sigmoids one after the other: what they hand on is the same for all samples, and the units of the last ReLU rest."""
+"""Sigmoids one after the other: they hand on the same for all samples, and the last ReLU rests."""
 import torch
 from sklearn.datasets import load_digits
 from torch import nn

@@ -10,12 +10,10 @@ torch.manual_seed(0)
 torch.set_num_threads(1)
 digits = load_digits()
 images, labels = torch.tensor(digits.data, dtype=torch.float32) / 16, torch.tensor(digits.target)
-from torch.utils.data import DataLoader, TensorDataset
-
 rare = labels == 3
 order = torch.cat([torch.nonzero(~rare).flatten()[:1280], torch.nonzero(rare).flatten()[:96]])
-data = TensorDataset(images[order], rare[order].float())
-loader = DataLoader(data, batch_size=32, shuffle=False)
+data = torch.utils.data.TensorDataset(images[order], rare[order].float())
+loader = torch.utils.data.DataLoader(data, batch_size=32, shuffle=False)
 model = nn.Sequential(nn.Linear(64, 48), nn.BatchNorm1d(48), nn.ReLU(), nn.Linear(48, 1))
 optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
 for epoch in range(10):
