@@ -96,7 +96,8 @@ def _summary(say: Say, rows: list[tuple[Mistake | None, Report]], folder: Path) 
         planted = "nothing" if mistake is None else mistake.title
         found = ", ".join(f"{f.code} {f.name} (step {f.step})" for f in _roots(report))
         say(f"{planted:<54} {found or 'nothing'}")
-    forgotten = next(report.folder for mistake, report in rows if mistake is MISTAKES[0])
+    kept = next(report.folder for mistake, report in rows if mistake is MISTAKES[0])
+    forgotten = kept and folder / kept.name  # relative, where the folder is
     say(
         f"\nThe scripts and their records are in {folder}. Have a look:\n"
         f"  tensorboard --logdir {folder}\n"
