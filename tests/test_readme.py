@@ -7,8 +7,10 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from gradscope.cli import commands
 from gradscope.rules.catalogue import RULES
@@ -42,6 +44,28 @@ def test_the_example_runs(arguments: tuple[str, ...], told: str) -> None:
     done = subprocess.run([sys.executable, str(example), *arguments], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert told in done.stdout
+
+
+def test_the_code_about_watch_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    """The Python of docs/watch.md, block after block, with a loop of the reader's: names and shapes are as told."""
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(3, 2))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+
+    def train(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        for _ in range(3):
+            optimizer.zero_grad()
+            model(torch.randn(4, 3)).square().mean().backward()
+            optimizer.step()
+
+    names: dict[str, Any] = {"model": model, "optimizer": optimizer, "train": train}
+    for block in blocks((ROOT / "docs" / "watch.md").read_text(encoding="utf-8"), "python"):
+        exec("\n".join(block.splitlines()[1:-1]), names)
+    assert "no errors, no warnings in 3 steps" in capsys.readouterr().out
+    watched, point = names["optimizer"], names["Point"]
+    assert "0.weight" == watched.parameters[0].name
+    assert (3, 2) == watched.grad_state(point.BEFORE_STEP).shape == watched.grad_norm(point.AFTER_BACKWARD).shape
+    assert (3,) == watched.scalars["loss"].shape and (3, 1) == watched.lr.shape
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
