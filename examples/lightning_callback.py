@@ -3,6 +3,8 @@
     python examples/lightning_callback.py             # healthy: the report has nothing to say
     python examples/lightning_callback.py --lr 3      # a learning rate that is too high, and one that works
     gradscope run examples/lightning_callback.py      # works without the callback, too
+
+Needs Lightning: pip install lightning, or pip install -e ".[lightning]" in the repository.
 """
 from __future__ import annotations
 

@@ -64,6 +64,7 @@ def main() -> None:
     well, badly = options.log_dir / "digits", options.log_dir / "digits-no-zero-grad"
     print(record(well, options.steps, forget_zero_grad=False))
     print(record(badly, options.steps, forget_zero_grad=True))
+    print("(Each step was measured whole, as every=1 asks: that is why watching took so large a share.)\n")
     print("Now look at them in a browser, in TensorBoard (tab GRADSCOPE), or as one file that can be sent around:\n")
     print(f"  tensorboard --logdir {options.log_dir}")
     print(f"  gradscope report {badly} --html report.html")

@@ -4,7 +4,8 @@
     python examples/transformers_trainer.py --lr 3          # a learning rate that is too high, and one that works
     gradscope run examples/transformers_trainer.py          # works without the callback, too
 
-Nothing is downloaded; some seconds on a CPU.
+Nothing is downloaded; some seconds on a CPU. Needs transformers and accelerate: pip install -e ".[transformers]" in the
+repository.
 """
 from __future__ import annotations
 

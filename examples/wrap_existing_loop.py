@@ -16,7 +16,7 @@ def train(model: nn.Module, optimizer: torch.optim.Optimizer, forget_zero_grad: 
     centres = torch.randn(10, 32)
     for step in range(steps):
         labels = torch.randint(0, 10, (64,))
-        inputs = centres[labels] + 0.5 * torch.randn(64, 32)
+        inputs = centres[labels] + 1.5 * torch.randn(64, 32)
         if not forget_zero_grad:
             optimizer.zero_grad()
         loss = loss_fn(model(inputs), labels)

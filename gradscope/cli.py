@@ -29,7 +29,8 @@ def main(arguments: list[str] | None = None) -> int:
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
     except click.ClickException as error:
-        vars(error)["message"] = sentence(error.message)
+        if arguments if arguments is not None else sys.argv[1:]:  # without any, the message is the whole help
+            vars(error)["message"] = sentence(error.message)
         error.show()
         return 2
     except click.Abort:
@@ -42,13 +43,21 @@ def main(arguments: list[str] | None = None) -> int:
     return result if isinstance(result, int) else 0
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _InOrder(click.Group):
+    """Lists its commands as they stand in this file, not by their names: `run` comes first."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(cls=_InOrder, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="gradscope")
 def commands() -> None:
     """A linter for PyTorch training runs: says what is wired wrong, where, and what to change."""
 
 
-@commands.command(context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})
+@commands.command(short_help="Watch a script as it trains, and report.",
+                  context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})  # fmt: skip
 @click.option("-m", "as_module", is_flag=True, help="Run a module, as `python -m` does.")
 @click.option("--log-dir", type=click.Path(path_type=Path), default=Path("runs"), show_default=True,
               help="Where the run folder is made.")  # fmt: skip
@@ -107,7 +116,8 @@ def _in_a_copy(command: _Command) -> _Command:
     return command
 
 
-@commands.command("try", context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})
+@commands.command("try", short_help="Run it again with each advice applied, and compare.",
+                  context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})  # fmt: skip
 @_in_a_copy
 @click.option("--steps", type=click.IntRange(min=1), metavar="N", help="End each run after N steps.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the receipt as JSON, too.")
@@ -140,7 +150,8 @@ def try_(
     return Attempt(script, arguments, as_module, options).run()
 
 
-@commands.command("check", context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})
+@commands.command("check", short_help="Whether a script trains: its first steps, an exit code.",
+                  context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})  # fmt: skip
 @_in_a_copy
 @click.option("--steps", type=click.IntRange(min=1), default=20, show_default=True, metavar="N", help="How many steps.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the verdicts as JSON, too.")
@@ -173,7 +184,7 @@ def check(
     return Check(script, arguments, as_module, options).run()
 
 
-@commands.command()
+@commands.command(short_help="The report of a recorded run, with pictures by --html.")
 @click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the report as JSON, too.")
 @click.option("--html", "html_file", type=click.Path(path_type=Path),
@@ -216,7 +227,7 @@ def report(
     return 0
 
 
-@commands.command()
+@commands.command(short_help="The gradients of one step, before and after each call.")
 @click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
 @click.option("--step", type=int, metavar="N", help="Which step (default: the newest that was measured).")
 @click.option("--all", "every_parameter", is_flag=True, help="One line a parameter, however many there are.")
@@ -237,7 +248,7 @@ def timeline(run_folder: Path, step: int | None, every_parameter: bool, rank: in
     return 0
 
 
-@commands.command()
+@commands.command(short_help="A tutorial's network, well and with six mistakes.")
 @click.option("--log-dir", type=click.Path(path_type=Path), default=Path("runs"), show_default=True,
               help="Where the demo's folder is made.")  # fmt: skip
 def demo(log_dir: Path) -> int:

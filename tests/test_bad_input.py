@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import gradscope
-from gradscope.cli import main
+from gradscope.cli import commands, main
 from gradscope.errors import UsageError
 from gradscope.rules.catalogue import RULES
 from tests import shell
@@ -334,6 +334,16 @@ def test_help(command: str, capsys: Capture) -> None:
         said = capsys.readouterr()
         assert said.out.startswith(f"Usage: gradscope {command}".rstrip())
         assert "" == said.err
+
+
+def test_help_without_a_command(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing but `gradscope`: all of the help, line by line, each command with a whole sentence."""
+    monkeypatch.setattr("sys.argv", ["gradscope"])
+    assert 2 == main()
+    lines = capsys.readouterr().err.splitlines()
+    listed = lines[lines.index("Commands:") + 1 :]
+    assert list(commands.commands) == [line.split()[0] for line in listed]
+    assert all(line.endswith(".") and not line.endswith("..") for line in listed)
 
 
 def test_rules_are_listed(capsys: Capture) -> None:

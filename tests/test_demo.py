@@ -1,6 +1,7 @@
 """`gradscope demo` and the examples: what a newcomer runs first."""
 from __future__ import annotations
 
+import difflib
 import importlib.resources
 import re
 import subprocess
@@ -34,6 +35,14 @@ def test_each_mistake_changes_the_healthy_script(mistake: Mistake) -> None:
     assert mistake.code in {rule.code for rule in RULES}
 
 
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.name)
+def test_what_is_shown_of_a_mistake_is_what_was_changed(mistake: Mistake) -> None:
+    """A line that has stayed is not shown as one that is gone: difflib says the same lines."""
+    told = difflib.unified_diff(HEALTHY.splitlines(), mistake.make(HEALTHY).splitlines(), n=0)
+    changed = [line for line in told if not line.startswith(("---", "+++", "@@"))]
+    assert changed == [line for line in mistake.difference() if not line.startswith(" ")]
+
+
 def test_a_line_that_is_not_there_is_refused() -> None:
     """The scripts and the mistakes are kept together by this."""
     with pytest.raises(ValueError, match="does not stand there once"):
@@ -48,6 +57,7 @@ def test_the_demo_finds_what_was_planted(tmp_path: Path) -> None:
     for mistake in MISTAKES:
         assert re.search(rf"{re.escape(mistake.title)} +{mistake.code} ", summary), summary
     assert re.search(r"^nothing +nothing$", summary, re.MULTILINE), summary
+    assert 1 == done.stdout.count("info GS506"), "of the network itself: told once"
     timeline = re.search(r"gradscope (timeline \S+ --step 1)", summary)
     report = re.search(r"gradscope (report \S+)", summary)
     assert timeline and report

@@ -21,6 +21,15 @@ class Mistake:
             script = script.replace(right + "\n", wrong + "\n" if wrong else "")
         return script
 
+    def difference(self) -> list[str]:
+        """The changed lines as a diff shows them: "-" is gone, "+" is new, " " has stayed."""
+        told = []
+        for right, wrong in self.lines:
+            now = wrong.splitlines()
+            told += [] if right in now else [f"-{right}"]
+            told += [f" {line}" if line == right else f"+{line}" for line in now]
+        return told
+
 
 ZERO_GRAD, BACKWARD = "        optimizer.zero_grad()", "        loss.backward()"
 OPTIMIZER = "optimizer = torch.optim.SGD(net.parameters(), lr=0.1)"
