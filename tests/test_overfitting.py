@@ -444,15 +444,7 @@ def each_sample_alone(loop: Loop) -> None:
         evaluate(loop.model, x, y)
 
 
-def not_a_scalar(loop: Loop) -> None:
-    loop.model.eval()
-    with torch.no_grad():
-        functional.cross_entropy(loop.model(X), Y, reduction="none")
-
-
-@pytest.mark.parametrize(
-    "way, most", [(unowned, 1), (with_gradient, 0), (in_train_mode, 0), (each_sample_alone, 4), (not_a_scalar, 0)]
-)
+@pytest.mark.parametrize("way, most", [(unowned, 1), (with_gradient, 0), (in_train_mode, 0), (each_sample_alone, 4)])
 def test_what_is_no_evaluation_of_the_model(way: Any, most: int) -> None:
     """Another model's, a training's; the same lines again and again are given up."""
     loop = Loop()
@@ -464,6 +456,21 @@ def test_what_is_no_evaluation_of_the_model(way: Any, most: int) -> None:
         found = series(scope)
     assert most == len(found)
     assert all(len(rows) == (1 if way is each_sample_alone else 8) for _, rows, _ in found)
+
+
+def test_a_loss_for_each_sample_is_taken_by_its_mean() -> None:
+    """reduction="none": the series of the two is the same."""
+    loop = Loop()
+    with gradscope.watch() as scope:
+        for _ in range(3):
+            loop.train()
+            loop.model.eval()
+            with torch.no_grad():
+                single = functional.cross_entropy(loop.model(X), Y, reduction="none")
+                functional.cross_entropy(loop.model(X), Y)
+        loop.train(1)
+        (_, _, means), (_, _, scalars) = series(scope)
+    assert len(single) == len(Y) and means == pytest.approx(scalars, rel=1e-6)
 
 
 def test_an_evaluation_is_open_and_torch_still_finds_its_functions() -> None:
