@@ -66,7 +66,7 @@ class Signs:
         if self._goes_well(steps):
             return self._late(steps)
         early = (self._not_finite, self._rose, self._died, self._stuck, self._stalled)
-        signs = (*early, self._slow, self._collapsed, self._late)
+        signs = (*early, self._slow, self._late, self._collapsed)  # a slow rise to the start again is no collapse
         return next((found for found in (sign(steps) for sign in signs) if found is not None), None)
 
     def _goes_well(self, steps: Steps) -> bool:
