@@ -25,6 +25,7 @@ class _Waiting:
     steps: int = 0
     backwards: int = 0
     clears: int = 0
+    found_cleared: int = 0  # before a backward, by whomever: model.zero_grad(), say
     longest_gap: int = 0
     others_stepped: int = 0
     skipped: bool = False
@@ -44,6 +45,13 @@ class MissingStepProbe(Probe):
 
     def __init__(self) -> None:
         self._waiting: dict[int, _Waiting] = {}
+
+    def before_backward(self, scene: Scene, roots: Sequence[torch.Tensor], site: Site) -> None:
+        for track in scene.tracks:
+            waiting = self._waiting.get(track.number)
+            if waiting is not None and waiting.steps == 0 and waiting.backwards:
+                first = next((p for p in track.parameters if p.requires_grad), None)
+                waiting.found_cleared += first is not None and first.grad is None
 
     def after_backward(self, scene: Scene, reached: Sequence[Track], site: Site) -> None:
         for track in reached:
@@ -121,7 +129,7 @@ class MissingStepProbe(Probe):
                 waiting.backwards,
                 waiting.longest_gap,
                 waiting.steps,
-                waiting.clears,
+                max(waiting.clears, waiting.found_cleared) if ended else waiting.clears,
                 waiting.others_stepped * 2 >= waiting.backwards,
                 waiting.moved,
                 ended,
