@@ -35,7 +35,7 @@ def patches(dispatcher: Dispatcher) -> list[Patch]:
                     event = dispatcher.begin(Phase.BACKWARD, args[:1], grads is None)
                 else:
                     args = _once(args)
-                    event = dispatcher.begin(Phase.BACKWARD, *_roots(args, kwargs))
+                    event = dispatcher.begin(Phase.BACKWARD, *roots_of(args, kwargs))
                 try:
                     return original(*args, **kwargs)
                 except RuntimeError as error:
@@ -58,7 +58,7 @@ def _once(args: tuple[Any, ...]) -> tuple[Any, ...]:
     return args
 
 
-def _roots(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[torch.Tensor, ...], bool]:
+def roots_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[torch.Tensor, ...], bool]:
     """The tensors that backward starts from, and whether no output gradients were given with them."""
     tensors = args[0] if args else kwargs.get("tensors", ())
     grads = args[1] if len(args) > 1 else kwargs.get("grad_tensors")

@@ -44,7 +44,7 @@ class Attempt:
         for notice in setting.notices():
             _say(notice)
         baseline = self._child(setting, scratch, "as it is")
-        if not baseline.steps:
+        if not baseline.steps and not choose(baseline.findings):
             return self._nothing_seen(baseline, setting)
         receipt = Receipt(
             self._target,

@@ -84,7 +84,10 @@ class Child(Launch):
             track = roster.get(optimizer)
             return -1 if track is None else track.number
 
-        self._interventions = make(self.plan.treatment, number_of)
+        def known() -> list[Any]:
+            return [optimizer for track in roster.living() if (optimizer := track.optimizer()) is not None]
+
+        self._interventions = make(self.plan.treatment, number_of, known)
         installed = Installed(self._interventions)
         stop = None if self.plan.steps is None else _Stop(session, self.plan.steps, self._end)
         super()._watch(session)

@@ -75,6 +75,18 @@ def compare(baseline: Course, trial: Course) -> Comparison:
     return Comparison(verdict, why, level(after), level(before), window, int(steps[-1]), alike)
 
 
+def fall(trial: Course) -> Comparison:
+    """Compare the end of a run with its own beginning."""
+    count = len(trial.losses) // 2
+    if not count:
+        return Comparison("unclear", "no loss was seen", math.nan, math.nan, 0, -1, True)
+    window = window_of(count)
+    before, after = trial.losses[:window], trial.losses[-window:]
+    verdict, why = _judge(before, after)
+    worse = "it does not fall" if verdict == "no-help" else why
+    return Comparison(verdict, worse, level(after), level(before), window, int(trial.steps[-1]), True)
+
+
 def window_of(count: int) -> int:
     """How many of so many steps, the last ones, are compared."""
     return max(1, math.ceil(SHARE * count), min(LEAST, count // 2))

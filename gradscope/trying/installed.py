@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 from torch.utils.hooks import RemovableHandle
 
+from gradscope.hooks.backward import roots_of
 from gradscope.hooks.clipping import BY_NORM, cell_of
 from gradscope.hooks.patching import Patch
 from gradscope.hooks.sites import SiteFinder
@@ -36,6 +37,7 @@ class Installed:
             cell = cell_of(BY_NORM)
             if cell is not None:
                 self._patches.append(Patch(cell, "cell_contents", self._clip))
+        self._patches += [patch for one in self._interventions for patch in one.attempt(one.patches) or ()]
 
     def undo(self) -> None:
         while self._handles:
@@ -78,14 +80,19 @@ class Installed:
     def _backward(self, original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
         def backward(*args: Any, **kwargs: Any) -> Any:
+            if self._depth or torch.compiler.is_compiling():
+                return original(*args, **kwargs)
+            site = self._sites.find(sys._getframe(1))
+            roots, _ = roots_of(args, kwargs)
+            for one in self._interventions:
+                one.attempt(one.before_backward, roots, site)
             self._depth += 1
             try:
-                if self._depth == 1 and not torch.compiler.is_compiling():
-                    site = self._sites.find(sys._getframe(1))
-                    for one in self._interventions:
-                        one.attempt(one.before_backward, site)
-                return original(*args, **kwargs)
+                result = original(*args, **kwargs)
             finally:
                 self._depth -= 1
+            for one in self._interventions:
+                one.attempt(one.after_backward, site)
+            return result
 
         return backward

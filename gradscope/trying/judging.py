@@ -6,7 +6,7 @@ import math
 from gradscope.record.record import Record, Stream
 from gradscope.reporters.report import plural
 from gradscope.trying import children
-from gradscope.trying.comparison import Comparison, compare, course_of, level, main_course, window_of
+from gradscope.trying.comparison import Comparison, compare, course_of, fall, level, main_course, window_of
 from gradscope.trying.receipt import Trial
 from gradscope.trying.treatments import Treatment
 
@@ -22,6 +22,8 @@ def judge(treatment: Treatment, baseline: children.Ran, ran: children.Ran) -> Tr
         return Trial(treatment, ran, "failed", f"the script ended with exit code {ran.exit_code} before its first step")
     if told is not None and not sum(told.applied):
         return Trial(treatment, ran, "failed", "there was nothing that it could act on")
+    if treatment.action == "insert-step" and not _stepped(baseline.record, treatment):
+        return _without_steps(treatment, ran)
     one, other = _stream(baseline.record, treatment), _stream(ran.record, treatment)
     if baseline.record is None or one is None or other is None:
         return Trial(treatment, ran, "failed", "the optimizer that it is about was not seen")
@@ -33,6 +35,23 @@ def judge(treatment: Treatment, baseline: children.Ran, ran: children.Ran) -> Tr
         return Trial(treatment, ran, "failed", why, compared, courses)
     notes = _notes(baseline, ran, one, compared)
     return Trial(treatment, ran, compared.verdict, compared.why, compared, courses, notes)
+
+
+def _stepped(record: Record | None, treatment: Treatment) -> bool:
+    number = treatment.finding.optimizer
+    return record is not None and any(len(o.rows) for o in record.optimizers if o.number == number)
+
+
+def _without_steps(treatment: Treatment, ran: children.Ran) -> Trial:
+    """As it is the optimizer makes no step: the course with it is compared with its own beginning."""
+    record, number = ran.record, treatment.finding.optimizer
+    stream = None if record is None or number is None else record.stream(record.stream_of(number))
+    if record is None or stream is None or not len(stream.rows):
+        return Trial(treatment, ran, "failed", "the optimizer that it is about was not seen")
+    compared = fall(course_of(stream, main_course(record, stream)))
+    why = compared.why or "as it is, no step is made, and nothing is learned"
+    note = f"mean losses of the first and the last {plural(compared.window, 'step')} with it"
+    return Trial(treatment, ran, compared.verdict, why, compared, notes=(note,))
 
 
 def _notes(baseline: children.Ran, ran: children.Ran, stream: Stream, compared: Comparison) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,13 +26,9 @@ class Treatment:
     def label(self) -> str:
         """What is different, in a few words: "lr 0.001"."""
         values = [advice.values for advice in self.advice]
-        if self.action == "set-lr":
-            if len(values) == 1:
-                return f"lr {show(float(values[0]['to']))}"
+        if self.action == "set-lr" and len(values) > 1:
             return "lr " + ", ".join(f"{show(float(v['to']))} (group {v.get('group')})" for v in values)
-        if self.action == "clip-grad-norm":
-            return f"gradients clipped to {show(float(values[0]['max_norm']))}"
-        return "zero_grad() before backward"
+        return _CHANGES[self.action].label(values[0])
 
     @property
     def key(self) -> frozenset[Any]:
@@ -63,12 +59,8 @@ def roots(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def _can_be_tried(advice: Advice) -> bool:
-    values = advice.values
-    if advice.action == "insert-zero-grad":
-        return True
-    if advice.action == "clip-grad-norm":
-        return _positive(values, "max_norm")
-    return advice.action == "set-lr" and _positive(values, "to")
+    change = _CHANGES.get(str(advice.action))
+    return change is not None and all(_positive(advice.values, name) for name in change.numbers)
 
 
 def _positive(values: Mapping[str, Any], name: str) -> bool:
@@ -80,3 +72,33 @@ def _positive(values: Mapping[str, Any], name: str) -> bool:
 
 def _key(advice: Advice) -> tuple[Any, ...]:
     return (advice.action, *(advice.values.get(name) for name in ("optimizer", "group", "to", "max_norm")))
+
+
+@dataclass(frozen=True)
+class _Change:
+    """What an action is called, given its values, and which of them must be positive numbers."""
+
+    label: Callable[[Mapping[str, Any]], str]
+    numbers: tuple[str, ...] = ()
+
+
+_TAKEN = {
+    "logits": "log_softmax before the loss",
+    "softmax": "no softmax before the loss",
+    "sigmoid": "no sigmoid before the loss",
+}
+
+_CHANGES: Mapping[str, _Change] = {
+    "set-lr": _Change(lambda v: f"lr {show(float(v['to']))}", ("to",)),
+    "hold-lr": _Change(lambda v: f"lr held at {show(float(v['to']))}", ("to",)),
+    "set-weight-decay": _Change(lambda v: f"weight_decay {show(float(v['to']))}", ("to",)),
+    "set-eps": _Change(lambda v: f"eps {show(float(v['to']))}", ("to",)),
+    "set-maximize": _Change(lambda v: "maximize=False"),
+    "clip-grad-norm": _Change(lambda v: f"gradients clipped to {show(float(v['max_norm']))}", ("max_norm",)),
+    "unscale-before-clip": _Change(lambda v: "scaler.unscale_() before the clipping"),
+    "insert-zero-grad": _Change(lambda v: "zero_grad() before backward"),
+    "move-zero-grad": _Change(lambda v: "zero_grad() before backward"),
+    "insert-step": _Change(lambda v: f"optimizer.step() after line {v['line']}", ("line",)),
+    "add-parameters": _Change(lambda v: f"{v['count']} more parameters in the optimizer", ("count",)),
+    "take-logits": _Change(lambda v: _TAKEN[v["output"]]),
+}

@@ -108,7 +108,8 @@ class LearningRateTooLow(Rule):
             advice: tuple[Advice, ...] = (Advice("give the optimizer an lr above 0 (a division of integers gives 0)"),)
         elif damped(steps.record, optimizer) and ratio < self.still:
             eps = settings(steps.record, optimizer)["eps"]
-            advice = (Advice(f"set eps to 1e-8 (it is {eps:g}): the gradients are divided by it, not by their size"),)
+            text = f"set eps to 1e-8 (it is {eps:g}): the gradients are divided by it, not by their size"
+            advice = (Advice(text, "set-eps", {"optimizer": optimizer.number, "from": eps, "to": 1e-8}),)
         elif steps.adaptive:
             to = nearest_1_3_10(self.advised_share * lr / steps.share)
             advice = change_lr(optimizer, peaks(steps.record, optimizer), to)

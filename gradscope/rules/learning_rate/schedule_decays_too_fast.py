@@ -10,6 +10,7 @@ from gradscope.facts.fact import newest_of
 from gradscope.facts.learning_rate import Hyperparameters, Schedule
 from gradscope.findings import Advice, Finding
 from gradscope.record.record import OptimizerRecord, Record, Stream
+from gradscope.rules.advice import peaks
 from gradscope.rules.base import Rule
 from gradscope.rules.judged import judged, skipped
 from gradscope.rules.way import Along, loss_along, rates, way_to_nothing
@@ -226,8 +227,15 @@ class ScheduleDecaysTooFast(Rule):
             optimizer=optimizer.number,
             where=record.site(int(optimizer.scalars["step_site"][-1])) if fact is None else fact.site,
             label="" if fact is None else "called at each step" if _each_step(fact) else "this schedule",
-            advice=(Advice(words[2]),),
+            advice=(_advice(record, optimizer, words[2]),),
         )
+
+
+def _advice(record: Record, optimizer: OptimizerRecord, cure: str) -> Advice:
+    """The peak held to the end stands for the schedule as it was meant, of which too little is known."""
+    peak = max(peaks(record, optimizer), default=0.0)
+    held = optimizer.lr.shape[1] == 1 and 0 < peak < np.inf
+    return Advice(cure, "hold-lr", {"optimizer": optimizer.number, "to": peak}) if held else Advice(cure)
 
 
 def _each_step(fact: Schedule) -> bool:

@@ -66,5 +66,10 @@ class MissingStep(Rule):
                 stream=record.stream_of(fact.optimizer),
                 optimizer=fact.optimizer,
                 where=fact.site,
-                advice=(Advice(f"call optimizer.step() after line {fact.site.line} (mind the parentheses)"),),
+                advice=(_advice(fact),),
             )
+
+
+def _advice(fact: MissingStepFact) -> Advice:
+    values = {"optimizer": fact.optimizer, "file": fact.site.file, "line": fact.site.line}
+    return Advice(f"call optimizer.step() after line {fact.site.line} (mind the parentheses)", "insert-step", values)

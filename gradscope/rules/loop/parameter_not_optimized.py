@@ -131,7 +131,13 @@ class ParameterNotOptimized(Rule):
             optimizer=optimizer.number,
             parameters=names,
             where=record.site(int(optimizer.scalars["step_site"][-1])),
-            advice=(Advice(_CURE[how].format(name=_module(names[0], owned))),),
+            advice=(
+                Advice(
+                    _CURE[how].format(name=_module(names[0], owned)),
+                    "add-parameters",
+                    {"optimizer": optimizer.number, "count": len(names)},
+                ),
+            ),
         )
 
 

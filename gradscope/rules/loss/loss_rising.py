@@ -80,7 +80,8 @@ class LossRising(RiseTest, Rule):
         climbs = any(settings(record, optimizer, group).get("maximize") is True for group in groups)
         if climbs:
             cause = f": {optimizer.kind} was told to climb (maximize=True)"
-            advice: tuple[Advice, ...] = (Advice("leave out maximize=True: the loss is to be made small"),)
+            text, values = "leave out maximize=True: the loss is to be made small", {"optimizer": optimizer.number}
+            advice: tuple[Advice, ...] = (Advice(text, "set-maximize", {**values, "to": False}),)
         elif rise.sudden:
             cause = ", at once: something changed there"
             look = f"look at what changed around step {rise.since}: the data, the batch size, a loaded checkpoint"

@@ -76,6 +76,7 @@ class NormalizedOutputIntoLoss(Rule):
         names = [p.name for p in optimizer.parameters[fact.parameter : fact.parameter + 1]]
         layer = names[0].rpartition(".")[0] if names else ""
         harmless = fact.output == "log-softmax"
+        values = {"optimizer": fact.optimizer, "output": fact.output, "loss": fact.loss}
         return self.finding(
             (entry.first, max(entry.last, int(optimizer.rows[-1]))),
             severity="info" if harmless else None,
@@ -92,7 +93,7 @@ class NormalizedOutputIntoLoss(Rule):
             parameters=tuple(names),
             where=fact.site,
             label="of this loss",
-            advice=(Advice(_cure(fact)),),
+            advice=(Advice(_cure(fact), None if harmless else "take-logits", {} if harmless else values),),
         )
 
 

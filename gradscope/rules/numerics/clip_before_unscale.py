@@ -85,6 +85,7 @@ class ClipBeforeUnscale(Rule):
         if made < self.factor * used * max(1.0, self._size(optimizer, made, fact) / fact.limit):
             return None
         adaptive = self._does_not_matter(record, optimizer, used)
+        text = f"call scaler.unscale_({optimizer.variable}) before line {fact.site.line}"
         return self.finding(
             (int(optimizer.rows[0]), int(optimizer.rows[-1])),
             severity="info" if adaptive else "warning",
@@ -100,7 +101,7 @@ class ClipBeforeUnscale(Rule):
             optimizer=optimizer.number,
             where=fact.site,
             label="clips gradients that are still scaled",
-            advice=(Advice(f"call scaler.unscale_({optimizer.variable}) before line {fact.site.line}"),),
+            advice=(Advice(text, "unscale-before-clip", {"optimizer": optimizer.number, "line": fact.site.line}),),
         )
 
     @staticmethod
