@@ -486,3 +486,93 @@ def test_an_intervention_that_fails_does_not_reach_the_loop() -> None:
     loop(torch.optim.SGD, steps=2)
     installed.undo()
     assert made[0].failure.startswith("ZeroDivisionError")
+
+
+class Sorted(torch.utils.data.Dataset[Any]):
+    def __getitem__(self, index: int) -> torch.Tensor:
+        return torch.tensor(float(index))
+
+    def __len__(self) -> int:
+        return 16
+
+
+def test_shuffling_is_that_of_the_edited_script() -> None:
+    """The same batches, and the same random numbers after them; a validation's come in order still."""
+
+    def train(shuffle: bool) -> tuple[list[Any], float]:
+        torch.manual_seed(0)
+        loader = torch.utils.data.DataLoader(Sorted(), batch_size=4, shuffle=shuffle)
+        seen = [batch.tolist() for _ in range(2) for batch in loader]
+        return seen, torch.rand(()).item()
+
+    def validate() -> list[Any]:
+        with torch.no_grad():
+            return [batch.tolist() for batch in torch.utils.data.DataLoader(Sorted(), batch_size=16)]
+
+    steps = [{"action": "shuffle-data", "optimizer": 0}]
+    expected = train(True)
+    result, [one] = applied(steps, lambda: train(False))
+    assert expected == result
+    assert (1, "") == (one.applied, one.failure)
+    assert [list(map(float, range(16)))] == applied(steps, validate)[0]
+
+
+@pytest.mark.parametrize("mean,std", [([3.0], [10.0]), ([1.0, 2.0, 3.0], [1.0, 10.0, 100.0]), ([], [])])
+def test_inputs_are_scaled_as_in_the_edited_script(mean: list[float], std: list[float]) -> None:
+    """By one number, by one for each feature, or by those of the first batch; in training and validation."""
+    torch.manual_seed(1)
+    data = torch.randn(5, 16, 3) * torch.tensor([1.0, 10.0, 100.0]) + 2
+
+    def train(scale: Callable[[torch.Tensor], torch.Tensor]) -> list[float]:
+        model = network()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+        losses = []
+        for x in data:
+            optimizer.zero_grad()
+            loss = (model(scale(x)) - 3).square().mean()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        with torch.no_grad():
+            return [*losses, model(scale(data[0])).sum().item()]
+
+    taken = torch.tensor(mean or data[0].mean(0).tolist())
+    by = torch.tensor(std or data[0].std(0, correction=0).tolist())
+    expected = train(lambda x: (x - taken) / by)
+    steps = [{"action": "scale-inputs", "optimizer": 0, "features": 3, "mean": mean, "std": std}]
+    result, [one] = applied(steps, lambda: train(lambda x: x))
+    np.testing.assert_allclose(expected, result, rtol=1e-4)
+    assert (6, "") == (one.applied, one.failure)
+
+
+def test_channels_are_scaled() -> None:
+    """Of a convolution's first layer, and of no layer behind it."""
+    model = nn.Sequential(nn.Conv2d(2, 2, 1), nn.Conv2d(2, 2, 1))
+    x = torch.randn(4, 2, 3, 3)
+    mean, std = torch.tensor([1.0, 2.0]).reshape(2, 1, 1), torch.tensor([3.0, 4.0]).reshape(2, 1, 1)
+    expected = model((x - mean) / std)
+    steps = [{"action": "scale-inputs", "optimizer": 0, "features": 2, "mean": [1.0, 2.0], "std": [3.0, 4.0]}]
+    result, _ = applied(steps, lambda: model(x))
+    torch.testing.assert_close(expected, result)
+
+
+def test_weights_are_drawn_anew_once() -> None:
+    """After the first step, of the std that is told, and no others; the script's random numbers stay its own."""
+
+    def train() -> tuple[list[torch.Tensor], float]:
+        torch.manual_seed(0)
+        model = nn.Linear(500, 20)
+        nn.init.constant_(model.weight, 0.5)
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-6)
+        for _ in range(3):
+            optimizer.zero_grad()
+            model(torch.randn(4, 500)).square().mean().backward()
+            optimizer.step()
+        return [p.detach().clone() for p in model.parameters()], torch.rand(()).item()
+
+    (_, bias), drawn = train()
+    steps = [{"action": "start-weights", "optimizer": 0, "indices": [0], "stds": [0.03]}]
+    ((weight, other), number), [one] = applied(steps, train)
+    assert 0.03 == pytest.approx(weight.std().item(), rel=0.05)
+    torch.testing.assert_close(bias, other, atol=1e-5, rtol=0)
+    assert (drawn, 1, "") == (number, one.applied, one.failure)

@@ -16,6 +16,7 @@ class LabelOrder(Fact):
     is, of random rows. `joined` compares in the same way the last label of a row with the first of the next, over so
     many `pairs`. `classes`, `firsts` and `lasts` # (blocks,) are rows looked at, one after the other, most of whose
     labels are of one class; the block before has ended, and this one begun, no sooner than `since`.
+    `in_order`: a DataLoader gives its samples in order, in training.
     """
 
     optimizer: int
@@ -30,6 +31,7 @@ class LabelOrder(Fact):
     since: tuple[int, ...]
     firsts: tuple[int, ...]
     lasts: tuple[int, ...]
+    in_order: bool = False
 
     def key(self) -> tuple[Any, ...]:
         return (type(self).__name__, self.optimizer)

@@ -15,7 +15,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader, IterableDataset, SequentialSampler
 from torch.utils.data import dataloader as _module
 
 from gradscope.events import Site
@@ -74,6 +74,11 @@ class Feed:
     def samples(self) -> int:
         """Of its first batch, by the first of its tensors; 0 where that could not be read."""
         return 0 if self._first is None or not self._first[0][0] else self._first[0][0][0]
+
+    def in_order(self) -> bool:
+        """Whether it has given anything, and gives its samples one after the other."""
+        sampler = getattr(self._loader(), "sampler", None)
+        return bool(self.given) and type(sampler) is SequentialSampler
 
     def length(self) -> int:
         """How many batches it says that it has; 0 where that is not known. Runs the data set's `__len__`, once."""

@@ -2,12 +2,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import groupby
 
 import numpy as np
 import torch
 
 from gradscope.events import Site
+from gradscope.hooks.dispatcher import DISPATCHER
 from gradscope.hooks.labels import Labels, Place, place, read
 from gradscope.probes.arrivals import Arrivals
 from gradscope.probes.base import Probe, Scene
@@ -124,8 +126,9 @@ class LabelsProbe(Probe):
                 tally.add(row, true[known], predicted[known], loss[known])
                 start += 3 * size
             order, counts = tally.order(newest, number), tally.counts(newest, number, at)
-            for fact in (order if not at.dense else None, counts):
-                if fact is not None:
-                    scene.emit(fact)
+            if order is not None and not at.dense:
+                scene.emit(replace(order, in_order=any(feed.in_order() for feed in DISPATCHER.feeds.all())))
+            if counts is not None:
+                scene.emit(counts)
 
         return Arrivals([tensor for row in rows for part in row.parts for tensor in part], made)

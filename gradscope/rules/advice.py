@@ -38,6 +38,14 @@ def settings(record: Record, optimizer: OptimizerRecord, group: int = 0) -> dict
     return {}
 
 
+def leave_out_maximize(record: Record, optimizer: OptimizerRecord) -> tuple[Advice, ...]:
+    """Where an optimizer was told to climb."""
+    if not any(settings(record, optimizer, group).get("maximize") is True for group in range(optimizer.lr.shape[1])):
+        return ()
+    values = {"optimizer": optimizer.number, "to": False}
+    return (Advice("leave out maximize=True: the loss is to be made small", "set-maximize", values),)
+
+
 def peaks(record: Record, optimizer: OptimizerRecord) -> list[float]:
     """The lr of each group # (groups,): the largest so far, or the one that its schedule is heading for."""
     seen = np.nanmax(optimizer.lr, axis=0) if len(optimizer.lr) else np.zeros(0)

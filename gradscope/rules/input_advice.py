@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from gradscope.facts.inputs import InputScale
+from gradscope.findings import Advice
 
 _FEW = 12  # features whose means and deviations are spelled out in code
 _UNIT = 255.0  # the largest value of a pixel
@@ -26,29 +27,41 @@ def pixels(fact: InputScale) -> bool:
     return 0 <= fact.low and 128 < fact.high <= _UNIT and (fact.layer == "convolution" or fact.features >= _PIXELS)
 
 
-def advice(fact: InputScale) -> tuple[str, ...]:
-    """The code to paste, with the numbers as measured."""
+def advice(fact: InputScale) -> tuple[Advice, ...]:
+    """The code to paste, with the numbers as measured; the first of them can be tried."""
     again = "the same numbers for test data"
     if pixels(fact):
-        scale = "x = x / 255 (they are pixels of 0 to 255; the same for test data)"
+        scale = _change("x = x / 255 (they are pixels of 0 to 255; the same for test data)", fact, [0.0], [_UNIT])
         if fact.layer == "convolution" and fact.means:
             means, stds = ([value / _UNIT for value in values] for values in (fact.means, fact.deviations))
-            return scale, f"then, if you like, transforms.Normalize(mean={_tuple(means)}, std={_tuple(stds)})"
+            text = f"then, if you like, transforms.Normalize(mean={_tuple(means)}, std={_tuple(stds)})"
+            return scale, Advice(text)
         return (scale,)
     if fact.features == 1 or not fact.means and _alike(fact):
-        return (f"x = (x - {fact.mean:.4g}) / {fact.deviation:.4g} ({again})",)
+        text = f"x = (x - {fact.mean:.4g}) / {fact.deviation:.4g} ({again})"
+        return (_change(text, fact, [fact.mean], [fact.deviation]),)
     if fact.means and fact.features <= _FEW and min(fact.deviations) > 0:
         mean, std = (f"torch.tensor([{_list(values)}])" for values in (fact.means, fact.deviations))
         shape = ".reshape(-1, 1, 1)" if fact.layer == "convolution" else ""
-        return (f"x = (x - {mean}{shape}) / {std}{shape} ({again})",)
+        text = f"x = (x - {mean}{shape}) / {std}{shape} ({again})"
+        return (_change(text, fact, list(fact.means), list(fact.deviations)),)
     worst = [
         f"{at} (mean {mean:.4g}, std {std:.3g})"
         for at, mean, std in zip(fact.worst[:3], fact.worst_means, fact.worst_deviations)
     ]
-    return (
+    text = (
         f"mean, std = features.mean(0), features.std(0).clamp_min(1e-8); features = (features - mean) / std ({again}); "
-        f"the largest are {', '.join(worst)}",
+        f"the largest are {', '.join(worst)}"
     )
+    return (_change(text, fact, [], []),)
+
+
+def _change(text: str, fact: InputScale, mean: list[float], std: list[float]) -> Advice:
+    """`mean` and `std` # (1,) or (features,); (): those of a batch."""
+    if fact.layer == "recurrent":
+        return Advice(text)
+    values = {"optimizer": fact.optimizer, "features": fact.features, "mean": mean, "std": std}
+    return Advice(text, "scale-inputs", values)
 
 
 def _alike(fact: InputScale) -> bool:

@@ -69,7 +69,7 @@ class Told:
         """None where the child has not come to say anything."""
         try:
             told = cls(**json.loads(file.read_text(encoding="utf-8")))
-            kinds = type(told.stopped), type(told.failure), *map(type, told.applied)
         except (OSError, ValueError, TypeError, RecursionError):
             return None
-        return told if kinds[:2] == (bool, str) and set(kinds[2:]) <= {int} else None
+        kinds = type(told.stopped), type(told.failure), type(told.applied)
+        return told if kinds == (bool, str, list) and {*map(type, told.applied)} <= {int} else None

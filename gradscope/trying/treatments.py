@@ -82,6 +82,12 @@ class _Change:
     numbers: tuple[str, ...] = ()
 
 
+def _scale(values: Mapping[str, Any]) -> str:
+    """ "inputs x / 255", "inputs (x - 3.2) / 0.5" """
+    mean, std = (float(values[name][0]) for name in ("mean", "std"))
+    return f"inputs x / {show(std)}" if not mean else f"inputs (x - {show(mean)}) / {show(std)}"
+
+
 _TAKEN = {
     "logits": "log_softmax before the loss",
     "softmax": "no softmax before the loss",
@@ -100,5 +106,8 @@ _CHANGES: Mapping[str, _Change] = {
     "move-zero-grad": _Change(lambda v: "zero_grad() before backward"),
     "insert-step": _Change(lambda v: f"optimizer.step() after line {v['line']}", ("line",)),
     "add-parameters": _Change(lambda v: f"{v['count']} more parameters in the optimizer", ("count",)),
+    "start-weights": _Change(lambda v: f"weights drawn anew, of a std of {show(float(max(v['stds'])))}"),
+    "shuffle-data": _Change(lambda v: "the data shuffled"),
+    "scale-inputs": _Change(lambda v: "inputs of mean 0 and std 1" if len(v["std"]) != 1 else _scale(v), ("features",)),
     "take-logits": _Change(lambda v: _TAKEN[v["output"]]),
 }

@@ -10,7 +10,7 @@ import numpy as np
 from gradscope.facts.fact import newest_of
 from gradscope.facts.inputs import InputScale
 from gradscope.facts.model import Firing, Saturation
-from gradscope.findings import Advice, Finding
+from gradscope.findings import Finding
 from gradscope.record.record import Record, Stream
 from gradscope.rules.base import Rule
 from gradscope.rules.chance import guess
@@ -216,5 +216,5 @@ class InputNotNormalized(Rule):
             parameters=(fact.place,),
             where=record.site(int(optimizer.scalars["backward_site"][-1])),
             label="what this loss is made of goes in as it is",
-            advice=tuple(Advice(text) for text in advice(fact)),
+            advice=advice(fact),
         )

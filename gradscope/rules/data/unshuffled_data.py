@@ -171,13 +171,14 @@ class UnshuffledData(Rule):
             optimizer=optimizer.number,
             where=record.site(int(optimizer.scalars["backward_site"][-1])),
             label="this loss is of one class at a time",
-            advice=(
-                Advice(
-                    "shuffle the training data: DataLoader(..., shuffle=True); without a DataLoader, take "
-                    "`perm = torch.randperm(len(x))` anew for each epoch, and batches of x[perm], y[perm]"
-                ),
-            ),
+            advice=(Advice(_CURE, *(("shuffle-data", {"optimizer": optimizer.number}) if fact.in_order else ())),),
         )
+
+
+_CURE = (
+    "shuffle the training data: DataLoader(..., shuffle=True); without a DataLoader, take "
+    "`perm = torch.randperm(len(x))` anew for each epoch, and batches of x[perm], y[perm]"
+)
 
 
 def _sharp(blocks: list[Block]) -> bool:

@@ -8,6 +8,7 @@ import numpy as np
 
 from gradscope.findings import Advice, Finding
 from gradscope.record.record import Array, Record, Stream
+from gradscope.rules.advice import leave_out_maximize
 from gradscope.rules.base import Rule
 from gradscope.rules.judged import below_zero, judged, skipped
 from gradscope.rules.middle import median
@@ -146,7 +147,7 @@ class LossExploding(Rule):
             optimizer=optimizer.number,
             where=record.site(int(optimizer.scalars["backward_site"][at])),
             label="this loss",
-            advice=(Advice(cure),),
+            advice=leave_out_maximize(record, optimizer) or (Advice(cure),),
         )
 
 

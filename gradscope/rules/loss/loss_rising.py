@@ -8,7 +8,7 @@ import numpy as np
 
 from gradscope.findings import Advice, Finding
 from gradscope.record.record import Record, Stream
-from gradscope.rules.advice import decade_down, settings
+from gradscope.rules.advice import decade_down, leave_out_maximize
 from gradscope.rules.base import Rule
 from gradscope.rules.judged import judged, skipped
 from gradscope.rules.rising import Rise, RiseTest, windows
@@ -76,12 +76,9 @@ class LossRising(RiseTest, Rule):
         optimizer = stream.optimizers[0]
         mine = np.flatnonzero(optimizer.scalars["course"] == course)
         newest = mine[-1] if len(mine) else -1
-        groups = range(optimizer.lr.shape[1])
-        climbs = any(settings(record, optimizer, group).get("maximize") is True for group in groups)
-        if climbs:
+        advice: tuple[Advice, ...] = leave_out_maximize(record, optimizer)
+        if advice:
             cause = f": {optimizer.kind} was told to climb (maximize=True)"
-            text, values = "leave out maximize=True: the loss is to be made small", {"optimizer": optimizer.number}
-            advice: tuple[Advice, ...] = (Advice(text, "set-maximize", {**values, "to": False}),)
         elif rise.sudden:
             cause = ", at once: something changed there"
             look = f"look at what changed around step {rise.since}: the data, the batch size, a loaded checkpoint"

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Iterator
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from gradscope.facts.fact import newest_of
 from gradscope.facts.model import EqualUnits, Signal
 from gradscope.findings import Advice, Finding, list_names
-from gradscope.record.record import Array, Record, Stream
+from gradscope.record.record import Array, OptimizerRecord, Record, Stream
 from gradscope.rules.base import Rule
 from gradscope.rules.chance import guess
 from gradscope.rules.judged import judged, skipped
@@ -92,7 +92,7 @@ class PoorInitialization(Rule):
                     parameters=names,
                     where=record.site(int(optimizer.scalars["backward_site"][-1])),
                     label="this model began so",
-                    advice=advice,
+                    advice=tuple(_of_optimizer(one, optimizer) for one in advice),
                 )
 
     def not_judged(self, record: Record) -> str:
@@ -136,7 +136,7 @@ class PoorInitialization(Rule):
             f"all units of {list_names(names)} began with the same weights{value} and {gets}: they stay one unit",
             {"equal": bool(equal or constant), "value": one.value, "fan_in": one.fan_in, "std": std},
             names,
-            (_kaiming(list_names(names), "relu", "now they are all alike", std),),
+            (_kaiming(names, "relu", "now they are all alike", [math.sqrt(2 / fact.fan_in) for fact in facts]),),
         )
 
     @staticmethod
@@ -233,15 +233,31 @@ class PoorInitialization(Rule):
         far = [math.log(max(now, 1e-30) / to) for (_, _, now, _), to in zip(layers, want)]
         at = int(np.argmax(np.abs(far)))
         _, function, now, _ = layers[at]
-        alike = [layer[0] for layer, its in zip(layers, far) if its * far[at] > 0 and abs(its) > 0.5 * abs(far[at])]
-        advice = [_kaiming(list_names(tuple(alike)), function, f"it is {now:.2g}", want[at])]
+        alike = [i for i, its in enumerate(far) if its * far[at] > 0 and abs(its) > 0.5 * abs(far[at])]
+        names = tuple(layers[i][0] for i in alike)
+        advice = [_kaiming(names, function, f"it is {now:.2g}", [want[i] for i in alike], want[at])]
         if function == "sigmoid":
             advice.insert(0, Advice("use nn.ReLU() instead of nn.Sigmoid(), which shrinks what passes it fourfold"))
         return (*advice, Advice("or normalise between the layers: nn.BatchNorm or nn.LayerNorm"))
 
 
-def _kaiming(name: str, function: str, now: str, std: float) -> Advice:
+def _kaiming(names: tuple[str, ...], function: str, now: str, stds: list[float], told: float = 0.0) -> Advice:
+    """`stds` # (names,); `told` is the one of them that is told."""
+    std = told or stds[0]
     how = f'nn.init.kaiming_normal_(weight, nonlinearity="{function}")'
     if function in ("", "sigmoid", "selu"):
         how = f"nn.init.normal_(weight, std={std:.2g})"
-    return Advice(f"start {name} with {how}: a std of {std:.2g} ({now})")
+    text = f"start {list_names(names)} with {how}: a std of {std:.2g} ({now})"
+    return Advice(text, "start-weights", {"names": list(names), "stds": stds})
+
+
+def _of_optimizer(advice: Advice, optimizer: OptimizerRecord) -> Advice:
+    """The same with the parameters' places in the optimizer, which a second run gives again."""
+    if advice.action != "start-weights":
+        return advice
+    places = {name: i for i, p in enumerate(optimizer.parameters) for name in (p.name, p.name.removesuffix(".weight"))}
+    names = advice.values["names"]
+    if not all(name in places for name in names):
+        return Advice(advice.text)
+    values = {"optimizer": optimizer.number, "indices": [places[name] for name in names]}
+    return replace(advice, values={**values, "stds": advice.values["stds"]})

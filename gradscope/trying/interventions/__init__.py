@@ -14,9 +14,11 @@ from torch.optim import Optimizer
 from gradscope.trying.interventions.base import Intervention, NumberOf
 from gradscope.trying.interventions.clearing import InsertZeroGrad, MoveZeroGrad
 from gradscope.trying.interventions.clipping import ChangeClip, ClipGradNorm, UnscaleBeforeClip
+from gradscope.trying.interventions.data import ScaleInputs, ShuffleData
 from gradscope.trying.interventions.groups import SetLr, SetOption
 from gradscope.trying.interventions.losses import TakeLogits
 from gradscope.trying.interventions.stepping import AddParameters, InsertStep
+from gradscope.trying.interventions.weights import StartWeights
 
 __all__ = ["Intervention", "make"]
 
@@ -52,6 +54,12 @@ def _make(
         return InsertStep(number, number_of, known, int(step["line"]))
     if action == "add-parameters":
         return AddParameters(number, number_of, known, int(step["count"]))
+    if action == "start-weights":
+        return StartWeights(number, number_of, list(step["indices"]), list(step["stds"]))
+    if action == "shuffle-data":
+        return ShuffleData(number, number_of)
+    if action == "scale-inputs":
+        return ScaleInputs(number, number_of, int(step["features"]), step["mean"], step["std"])
     if action == "take-logits":
         return TakeLogits(number, number_of, str(step["output"]), str(step["loss"]))
     raise ValueError(f"unknown action {action!r}")
