@@ -57,7 +57,8 @@ class BatchLooks(Fact):
     `most` in one go, and has in all (`batches`; 0: not known); whether those it gave were all `alike` (None: not
     known), where it is iterated over, and whether by a library's code. `begun` is 0 where there is no such loader: then
     torch.manual_seed may have been called `seeded` times with the same seed, the last time at `site`, and in each row
-    looked at random numbers were drawn between that and the model's call.
+    looked at random numbers were drawn between that and the model's call. Or the batch, taken anew each time, is part
+    of the `rows` of an array `pool` of the loop, and `size` is what the loop calls the number of its samples; "": no.
     """
 
     optimizer: int
@@ -76,6 +77,9 @@ class BatchLooks(Fact):
     library: bool = False
     site: Site | None = None
     seeded: int = 0
+    pool: str = ""
+    rows: int = 0
+    size: str = ""
 
     def key(self) -> tuple[Any, ...]:
         return (type(self).__name__, self.optimizer)
