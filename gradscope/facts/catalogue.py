@@ -7,7 +7,7 @@ from typing import Any
 from gradscope.events import Site
 from gradscope.facts.fact import Fact
 from gradscope.facts.gradients import Clipping
-from gradscope.facts.inputs import BatchLooks, InputScale
+from gradscope.facts.inputs import BatchLooks, InputCode, InputScale
 from gradscope.facts.labels import LabelCounts, LabelFit, LabelOrder
 from gradscope.facts.learning_rate import Hyperparameters, Schedule, StepGeometry
 from gradscope.facts.loop import (
@@ -68,6 +68,7 @@ KINDS: dict[str, type[Fact]] = {
         LabelFit,
         LabelOrder,
         InputScale,
+        InputCode,
         BatchLooks,
         RanksDiffer,
         RanksCompared,

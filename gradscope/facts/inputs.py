@@ -48,6 +48,29 @@ class InputScale(Fact):
 
 
 @dataclass(frozen=True)
+class InputCode(Fact):
+    """One value of a column, again and again, far from all others of it: a code for what is not known, most likely.
+
+    Of `samples` rows of what goes into a first layer of matrices, `times` have `value` in `column`, all others of it
+    lie between `least` and `most`. `size` is the rms of all that is no such value, of all `features`.
+    """
+
+    optimizer: int
+    place: str
+    features: int
+    samples: int
+    column: int
+    value: float
+    times: int
+    least: float
+    most: float
+    size: float
+
+    def key(self) -> tuple[Any, ...]:
+        return (type(self).__name__, self.optimizer, self.place)
+
+
+@dataclass(frozen=True)
 class BatchLooks(Fact):
     """The batches that an optimizer's steps were made on, in `looks` rows: whether they were all the same (`equal`).
 
