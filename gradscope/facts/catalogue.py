@@ -7,8 +7,8 @@ from typing import Any
 from gradscope.events import Site
 from gradscope.facts.fact import Fact
 from gradscope.facts.gradients import Clipping
-from gradscope.facts.inputs import BatchLooks, InputScale
-from gradscope.facts.labels import LabelCounts, LabelOrder
+from gradscope.facts.inputs import BatchLooks, InputCode, InputScale
+from gradscope.facts.labels import LabelCounts, LabelFit, LabelOrder
 from gradscope.facts.learning_rate import Hyperparameters, Schedule, StepGeometry
 from gradscope.facts.loop import (
     BackwardFailed,
@@ -65,8 +65,10 @@ KINDS: dict[str, type[Fact]] = {
         LostUpdates,
         Underflow,
         LabelCounts,
+        LabelFit,
         LabelOrder,
         InputScale,
+        InputCode,
         BatchLooks,
         RanksDiffer,
         RanksCompared,

@@ -48,6 +48,29 @@ class InputScale(Fact):
 
 
 @dataclass(frozen=True)
+class InputCode(Fact):
+    """One value of a column, again and again, far from all others of it: a code for what is not known, most likely.
+
+    Of `samples` rows of what goes into a first layer of matrices, `times` have `value` in `column`, all others of it
+    lie between `least` and `most`. `size` is the rms of all that is no such value, of all `features`.
+    """
+
+    optimizer: int
+    place: str
+    features: int
+    samples: int
+    column: int
+    value: float
+    times: int
+    least: float
+    most: float
+    size: float
+
+    def key(self) -> tuple[Any, ...]:
+        return (type(self).__name__, self.optimizer, self.place)
+
+
+@dataclass(frozen=True)
 class BatchLooks(Fact):
     """The batches that an optimizer's steps were made on, in `looks` rows: whether they were all the same (`equal`).
 
@@ -57,7 +80,8 @@ class BatchLooks(Fact):
     `most` in one go, and has in all (`batches`; 0: not known); whether those it gave were all `alike` (None: not
     known), where it is iterated over, and whether by a library's code. `begun` is 0 where there is no such loader: then
     torch.manual_seed may have been called `seeded` times with the same seed, the last time at `site`, and in each row
-    looked at random numbers were drawn between that and the model's call.
+    looked at random numbers were drawn between that and the model's call. Or the batch, taken anew each time, is part
+    of the `rows` of an array `pool` of the loop, and `size` is what the loop calls the number of its samples; "": no.
     """
 
     optimizer: int
@@ -76,6 +100,9 @@ class BatchLooks(Fact):
     library: bool = False
     site: Site | None = None
     seeded: int = 0
+    pool: str = ""
+    rows: int = 0
+    size: str = ""
 
     def key(self) -> tuple[Any, ...]:
         return (type(self).__name__, self.optimizer)

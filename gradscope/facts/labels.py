@@ -69,3 +69,27 @@ class LabelCounts(Fact):
 
     def key(self) -> tuple[Any, ...]:
         return (type(self).__name__, self.optimizer)
+
+
+@dataclass(frozen=True)
+class LabelFit(Fact):
+    """How much better the class labels of a loss fit their own samples than others of the same batch.
+
+    Of `samples` that were new to the model (a first pass over a DataLoader), in `looks` rows: `blind` is what a label
+    costs in the mean if it is that of any sample of its batch, `gain` how much less it costs with its own, `error` the
+    standard error of that if labels have nothing to do with inputs. `late_gain` and `late_blind` are those of the
+    newest quarter of the run, from row `since` on, of samples new or not; all with the weights of the loss.
+    """
+
+    optimizer: int
+    looks: int
+    samples: int
+    gain: float
+    error: float
+    blind: float
+    since: int
+    late_gain: float
+    late_blind: float
+
+    def key(self) -> tuple[Any, ...]:
+        return (type(self).__name__, self.optimizer)

@@ -123,12 +123,13 @@ def _of_many(node: Any) -> bool:
 class Labels(NamedTuple):
     """Of one backward, on their device: `true` # (labels,), `predicted`, and `loss` of each by itself; copies.
 
-    Below 0, or `Place.ignored`: no label.
+    Below 0, or `Place.ignored`: no label. `fit`: see `_fit`.
     """
 
     true: torch.Tensor
     predicted: torch.Tensor
     loss: torch.Tensor
+    fit: torch.Tensor
 
 
 def read(root: Any, at: Place, closely: bool) -> Labels | None:
@@ -151,11 +152,11 @@ def read(root: Any, at: Place, closely: bool) -> Labels | None:
         if at.name == _SOFT:
             return _probabilities(target.detach(), given.detach()) if target.shape == given.shape else None
         if at.function == BINARY:
-            return _binary(target.detach(), given.detach(), at.name)
-        return _classes(target.detach(), given.detach(), closely)
+            return _binary(target.detach(), given.detach(), saved_as(node, "pos_weight"), at.name)
+        return _classes(target.detach(), given.detach(), saved_as(node, "weight"), closely, at.ignored)
 
 
-def _binary(target: torch.Tensor, given: torch.Tensor, name: str) -> Labels | None:
+def _binary(target: torch.Tensor, given: torch.Tensor, weight: torch.Tensor | None, name: str) -> Labels | None:
     if target.shape != given.shape:
         return None
     step = -(-target.numel() // _LABELS)
@@ -163,12 +164,17 @@ def _binary(target: torch.Tensor, given: torch.Tensor, name: str) -> Labels | No
     true = torch.where((target - target.round()).abs() < _SMOOTHED, target.round(), -1.0)
     if name == "BinaryCrossEntropy":
         loss = torch.nn.functional.binary_cross_entropy(given.clamp(0, 1), target.clamp(0, 1), reduction="none")
-        return Labels(true, (given > 0.5).float(), loss)
+        both = torch.stack([(1 - given).log(), given.log()], 1).clamp(min=-100)
+        return Labels(true, (given > 0.5).float(), loss, _fit(both, true))
     loss = torch.nn.functional.binary_cross_entropy_with_logits(given, target, reduction="none")
-    return Labels(true, (given > 0).float(), loss)
+    one = torch.nn.functional.logsigmoid(given)
+    weighted = one if weight is None or weight.numel() > 1 else one * weight.detach()
+    return Labels(true, (given > 0).float(), loss, _fit(torch.stack([one - given, weighted], 1), true))
 
 
-def _classes(target: torch.Tensor, given: torch.Tensor, closely: bool) -> Labels | None:
+def _classes(
+    target: torch.Tensor, given: torch.Tensor, weight: torch.Tensor | None, closely: bool, ignored: int
+) -> Labels | None:
     if given.dim() == 1:
         given, target = given[None], target.reshape(1)
     most = min(_LABELS, max(1, (_VALUES if closely else _FEW_VALUES) // given.shape[1]))
@@ -180,7 +186,9 @@ def _classes(target: torch.Tensor, given: torch.Tensor, closely: bool) -> Labels
         step = -(-len(target) // most)
         given, target = given[::step], target[::step]
     loss = given.gather(1, target.clamp(0, given.shape[1] - 1)[:, None])[:, 0]
-    return Labels(target.clone(), given.argmax(1), -loss)
+    given, guess = given.float(), given.argmax(1)
+    known = target.masked_fill(target == ignored, -1)
+    return Labels(target.clone(), guess, -loss, _fit(given if weight is None else given * weight.detach(), known))
 
 
 def _probabilities(target: torch.Tensor, given: torch.Tensor) -> Labels:
@@ -190,7 +198,23 @@ def _probabilities(target: torch.Tensor, given: torch.Tensor) -> Labels:
     target, given = target[::step].float(), given[::step].float()
     proper = ((target.sum(1) - 1).abs() < 1e-3) & (target >= 0).all(1)
     true = torch.where(proper, target.argmax(1), -1)
-    return Labels(true, given.argmax(1), -(target * given).sum(1))
+    return Labels(true, given.argmax(1), -(target * given).sum(1), _fit(given, true))
+
+
+def _fit(scores: torch.Tensor, true: torch.Tensor) -> torch.Tensor:
+    """How much better labels fit their own sample than others of the batch; of their log-probabilities # (labels, C).
+
+    # (4,): the number of labels; the sum of what each would cost if it were that of any sample, less what it costs, and
+    of the squares of that (each label's and each sample's mean taken out, as what a permutation test adds up); and the
+    sum of the former alone. Whatever the model is, the second is 0 in the mean where labels have nothing to do with
+    inputs that it has not seen before.
+    """
+    known = (true >= 0).float()
+    at, count = true.long().clamp(0, scores.shape[1] - 1), known.sum().clamp(min=1)
+    shares = torch.zeros(scores.shape[1], device=scores.device).index_add_(0, at, known) / count
+    anyone, means = -(scores @ shares), -(known @ scores) / count
+    gain = (anyone + scores.gather(1, at[:, None])[:, 0] + means[at] - means @ shares) * known
+    return torch.stack([known.sum(), gain.sum(), gain.square().sum(), (anyone * known).sum()])
 
 
 def _plain(tensor: torch.Tensor) -> bool:

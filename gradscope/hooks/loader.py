@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import sys
 import weakref
 from collections.abc import Callable, Iterator, Mapping
@@ -79,6 +80,11 @@ class Feed:
         """Whether it has given anything, and gives its samples one after the other."""
         sampler = getattr(self._loader(), "sampler", None)
         return bool(self.given) and type(sampler) is SequentialSampler
+
+    def has(self, shape: tuple[int, ...]) -> bool:
+        """Whether a tensor of its first batch is of this shape, or can be laid out so."""
+        shapes = [own for own, _ in self._first or ()]
+        return any(own[:1] == shape[:1] and math.prod(own) == math.prod(shape) for own in shapes)
 
     def length(self) -> int:
         """How many batches it says that it has; 0 where that is not known. Runs the data set's `__len__`, once."""

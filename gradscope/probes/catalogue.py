@@ -14,6 +14,7 @@ from gradscope.probes.first_steps import FirstStepsProbe
 from gradscope.probes.graph_age import GraphAgeProbe
 from gradscope.probes.hyperparameters import HyperparametersProbe
 from gradscope.probes.initialization import InitializationProbe
+from gradscope.probes.input_codes import InputCodesProbe
 from gradscope.probes.input_scale import InputScaleProbe
 from gradscope.probes.labels import LabelsProbe
 from gradscope.probes.loss_broadcast import LossBroadcastProbe
@@ -64,6 +65,7 @@ def make_probes() -> list[Probe]:
         UnderflowProbe(),
         LabelsProbe(),
         InputScaleProbe(),
+        InputCodesProbe(),
         RepeatedBatchProbe(),
         RanksProbe(),
     ]

@@ -11,6 +11,7 @@ import numpy as np
 
 from gradscope.facts.labels import LabelCounts, LabelOrder
 from gradscope.hooks.labels import Place
+from gradscope.probes.label_fit import Fit
 
 _ROWS = 512  # by which the order is judged: later on, whole epochs lie between two looks
 _SAMPLES = 8  # rows of fewer are taken together
@@ -45,6 +46,7 @@ class Tally:
 
     def __init__(self) -> None:
         self._parts: list[_Row] = []
+        self.fits: list[Fit] = []
         self._order: LabelOrder | None = None
 
     def add(self, row: int, true: np.ndarray, predicted: np.ndarray, loss: np.ndarray) -> None:

@@ -14,6 +14,7 @@ from gradscope.facts.inputs import BatchLooks
 from gradscope.hooks.batch import Part, inputs, targets
 from gradscope.hooks.dispatcher import DISPATCHER
 from gradscope.hooks.loader import Feed, places, shorter
+from gradscope.hooks.supply import Supply, supply
 from gradscope.probes.arrivals import Arrivals
 from gradscope.probes.base import Probe, Scene
 from gradscope.recording.track import Track
@@ -31,6 +32,7 @@ class _Glance(NamedTuple):
     inputs: int  # so many of the values are of inputs
     samples: int
     complete: bool
+    supply: Supply | None
 
 
 @dataclass
@@ -69,6 +71,7 @@ class _Seen:
     equal: bool = True
     fact: BatchLooks | None = None
     counts: list[_Count] = field(default_factory=list)
+    supply: Supply | None = None
     drawing: bool = True  # in all rows looked at, random numbers between torch.manual_seed and the model's call
 
 
@@ -89,8 +92,12 @@ class RepeatedBatchProbe(Probe):
         if survey is not None and len(roots) == 1 and any(seen.equal for seen in self._all(scene)):
             given, compared = inputs(survey.nodes)[:_PARTS], targets(survey.nodes)[:_PARTS]
             if given:
+                closely = any(seen.equal and seen.looks >= _LOOKS - 1 for seen in self._all(scene))
                 with torch.no_grad():
                     self._glance = _glance(given, compared, roots[0].grad_fn)
+                    if self._glance is not None and self._glance.samples > 1:
+                        beside = supply(scene.frame(), given[0].tensor, closely)
+                        self._glance = self._glance._replace(supply=beside)
 
     def _all(self, scene: Scene) -> list[_Seen]:
         return [self._seen.setdefault(track, _Seen()) for track in scene.tracks]
@@ -119,6 +126,8 @@ class RepeatedBatchProbe(Probe):
         if seen.looks and shorter(shapes, seen.shapes):
             return
         seen.equal = not seen.looks or shapes == seen.shapes
+        beside, before = glances[0].supply, seen.supply
+        seen.supply = beside.after(before) if beside is not None and before is not None else beside
         seen.looks, seen.shapes = seen.looks + 1, shapes
         complete = all(glance.complete for glance in glances)
         fact = BatchLooks(scene.row, track.number, seen.looks, True, track.steps, glances[0].samples, complete)
@@ -149,7 +158,7 @@ def _glance(given: list[Part], compared: list[Part], root: object) -> _Glance | 
         return None
     complete = len(compared) == 1 and compared[0].node is root
     first = given[0].tensor
-    return _Glance(values, tuple(shapes), kept, len(first) if first.dim() else 1, complete)
+    return _Glance(values, tuple(shapes), kept, len(first) if first.dim() else 1, complete, None)
 
 
 def _maker(scene: Scene, seen: _Seen, fact: BatchLooks, glances: list[_Glance]) -> Callable[[np.ndarray], None]:
@@ -177,13 +186,18 @@ def _maker(scene: Scene, seen: _Seen, fact: BatchLooks, glances: list[_Glance]) 
 def _with_loader(seen: _Seen, fact: BatchLooks, steps: int, row: int) -> BatchLooks:
     """The same with what is known of the loader behind it: the one that goes on with the steps, or that gave one."""
     fed = [count.feed for count in seen.counts if count.advances and count.feed.given >= 0.9 * steps]
-    once = [c.feed for c in seen.counts if c.feed.given == c.feed.begun == 1 and not c.feed.ended]
+    alone = [c.feed for c in seen.counts if c.feed.given == c.feed.begun and c.feed.most == 1 and not c.feed.ended]
+    once = [feed for feed in alone if feed.given == 1 or feed.alike and feed.has(seen.shapes[0])]
     advances = fact.looks > 1 and bool(fed)
     feed = max(fed if advances else once, key=lambda one: one.given, default=None)
     if feed is None:
         seeds = DISPATCHER.seeds
         seeded = seeds.alike if seen.drawing and not seeds.library else 0
-        return replace(fact, row=row, steps=steps, seeded=seeded, site=seeds.site if seeded else None)
+        known = replace(fact, row=row, steps=steps, seeded=seeded, site=seeds.site if seeded else None)
+        beside = seen.supply
+        if beside is None or beside.kept:
+            return known
+        return replace(known, pool=beside.pool, rows=beside.rows, size=beside.size)
     same = (row, fact.optimizer, fact.looks, True, steps, feed.samples or fact.samples, fact.complete)
     batches = feed.length() if fact.looks >= _LOOKS else 0
     return BatchLooks(

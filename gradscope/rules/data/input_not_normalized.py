@@ -10,11 +10,13 @@ import numpy as np
 from gradscope.facts.fact import newest_of
 from gradscope.facts.inputs import InputScale
 from gradscope.facts.model import Firing, Saturation
-from gradscope.findings import Finding
+from gradscope.findings import Advice, Finding
 from gradscope.record.record import Record, Stream
+from gradscope.rules import input_code
 from gradscope.rules.base import Rule
 from gradscope.rules.chance import guess
 from gradscope.rules.input_advice import advice, told
+from gradscope.rules.input_code import Coded, coded
 from gradscope.rules.judged import judged, skipped
 from gradscope.rules.steps import Floats, Steps, steps_of, windows_mean
 
@@ -37,8 +39,11 @@ class InputNotNormalized(Rule):
         follows; and losses that are no numbers, or stay above their start; or are `guessing` times a blind guess or
         more, after `rows` steps where they began or went `far` above it, else after `rows_stuck`; or are above
         `flat_share` or `dead_share` of it while the first layer is flat or units are dead; or began `far` above it and
-        no longer fall at `slow` of it (adaptive optimizers, or thrown to `thrown` times the first loss). As info: such
-        inputs in a run that trains all the same.
+        no longer fall at `slow` of it (adaptive optimizers, or thrown to `thrown` times the first loss). Or a column of
+        a table with one value, again and again (in three of ten rows at most), 20 ranges of all its others away from
+        them and `outlying` times as large as all else, while the loss is above `code_left` of a blind guess: a code for
+        what is not known; batch normalisation behind it makes it worse. As info: such inputs in a run that trains all
+        the same.
     Why it matters
         The curvature grows with the square of the inputs: an lr that suits them is r * r times smaller, and far too
         small for all else. Large features hide the small ones, units die or saturate in the first steps.
@@ -89,18 +94,24 @@ class InputNotNormalized(Rule):
     flat_share: float = 0.5
     dead: float = 0.9
     dead_share: float = 0.3
+    outlying: float = 100.0  # times the rms of all else, or 1
+    code_left: float = 0.3
+    code_samples: int = 256
     bold_lr: float = 3.0  # lr / (1 - momentum): too high for any inputs
     bold_share: float = 0.7  # the same for adaptive optimizers: lr against the weights' rms
 
     def check(self, record: Record) -> Iterator[Finding]:
         facts: list[InputScale] = newest_of(record.facts.of(InputScale))
         facts = [fact for fact in facts if self._off(fact)]
-        if not facts:
-            return
         for stream in judged(record):
             numbers = {optimizer.number for optimizer in stream.optimizers}
             mine = [fact for fact in facts if fact.optimizer in numbers]
-            if mine:
+            code = coded(record, stream, self.outlying)
+            if code is not None and code.fact.samples >= self.code_samples:
+                rows = sum(blocks["rows"].sum() for blocks in stream.courses.values())
+                if rows >= self.rows_stuck or record.meta.ended and rows >= self.rows:
+                    yield self._of_code(record, stream, code)
+            elif mine:
                 worst = max(mine, key=lambda fact: abs(math.log(max(fact.rms, 1e-30))))
                 found = self._judged(record, stream, worst)
                 if found is not None:
@@ -112,6 +123,9 @@ class InputNotNormalized(Rule):
     def over(self, finding: Finding, record: Record) -> bool:
         """Once found it stays, until the loss has come down to half of what it is worth to know nothing."""
         stream = record.stream(finding.stream)
+        if "code" in finding.evidence:
+            found = None if stream is None else coded(record, stream, self.outlying)
+            return found is not None and found.left < self.code_left / 2
         worth = float(finding.evidence["guess"])
         if stream is None or len(stream.loss) < 4:
             return False
@@ -136,6 +150,30 @@ class InputNotNormalized(Rule):
         if len(losses) < self.rows and not record.meta.ended or fact.rms < self.large:
             return None
         return self._finding(record, stream, fact, Harm("; the run trains all the same", float(losses[-1]), 0), "info")
+
+    def _of_code(self, record: Record, stream: Stream, code: Coded) -> Finding:
+        optimizer, fact = stream.optimizers[0], code.fact
+        hurt = code.left >= self.code_left
+        harm = f"the loss is at {code.left:.2g} of a blind guess" if hurt else "the run trains all the same"
+        return self.finding(
+            (int(stream.rows[0]), int(stream.rows[-1])),
+            severity=None if hurt else "info",
+            evidence={
+                "place": fact.place,
+                "what": input_code.told(fact),
+                "harm": f"; {harm}",
+                "code": fact.value,
+                "column": fact.column,
+                "times": fact.times,
+                "size": fact.size,
+            },
+            stream=stream.number,
+            optimizer=optimizer.number,
+            parameters=(fact.place,),
+            where=record.site(int(optimizer.scalars["backward_site"][-1])),
+            label="what this loss is made of goes in as it is",
+            advice=tuple(Advice(text) for text in input_code.advice(fact)),
+        )
 
     def _any_inputs(self, steps: Steps) -> bool:
         """Whether the lr would be too high for any inputs."""

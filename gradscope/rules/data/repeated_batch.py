@@ -26,8 +26,10 @@ class RepeatedBatch(Rule):
         Inputs and targets that were the same, to the bit, in each of `looks` rows looked at (a sample of their values),
         and why: a new iterator is begun for every step and gives its first batch; the data set gives the same samples
         whatever the index; the loader goes on and the model is given another, old variable; without a loader:
-        torch.manual_seed is called with the same seed before each batch is drawn, in `seeded` of the steps. As info:
-        one batch was taken from a loader once, and trained on for `rows_once` steps, as one does to check a model.
+        torch.manual_seed is called with the same seed before each batch is drawn, in `seeded` of the steps; or the loop
+        takes the same rows of a larger array anew in each step, as many as its own number for the size of a batch says.
+        As info: one batch was taken from a loader once, and trained on for `rows_once` steps, as one does to check a
+        model.
     Why it matters
         The loss falls, and nothing is learned but these few samples.
     Sick
@@ -42,8 +44,9 @@ class RepeatedBatch(Rule):
     Silent on
         Full batches; loaders of one batch; `next(iter(loader))` of one that shuffles; the same batch for a few steps
         (PPO, adversarial training, accumulation, closures); batches that are the same only in part (noise, labels of
-        ones); constant inputs whose targets are not seen; no loader of torch's, and no seed in the loop; seeds after
-        which nothing is drawn before the model is called (dropout). As info where a library begins the iterators
+        ones); constant inputs whose targets are not seen; no loader of torch's, no seed in the loop, and a batch that a
+        variable keeps from step to step, or of which the loop has no four times as many rows, or no `batch_size`; seeds
+        after which nothing is drawn before the model is called (dropout). As info where a library begins the iterators
         (overfit_batches of a trainer), and where the data set is one sample.
     Known at
         Row 66, by looks at rows 0-3 and three at each power of two from 64; the end of a run of `rows` steps.
@@ -81,11 +84,13 @@ class RepeatedBatch(Rule):
 
     def _why(self, fact: BatchLooks) -> _Why | None:
         if not fact.begun:
-            return self._seeded(fact)
+            return self._seeded(fact) or _taken(fact)
         of = f" of {fact.batches}" if fact.batches else ""
         if not fact.advances:
-            if fact.steps < self.rows_once or fact.batches == 1:
+            if fact.steps < self.rows_once and fact.given == 1 or fact.batches == 1:
                 return None
+            if fact.given > 1:
+                return _anew(fact, of)
             text = f"it was taken once, the loader's first{of} batches"
             return _Why(text, "if this is no check of the model: `for x, y in loader:`", "info")
         if fact.alike is False:
@@ -96,9 +101,7 @@ class RepeatedBatch(Rule):
         if fact.alike is None or fact.batches == 1 or fact.ended >= fact.begun - 1 > 0 and fact.most == 1:
             return None
         if fact.most == 1:
-            text = f"{fact.begun} iterators were begun over the loader, and each gave its first batch{of}"
-            text_ = "iterate over the loader, `for x, y in loader:`, or move `iter(loader)` out of the loop"
-            return _Why(text, text_, "warning" if fact.batches and not fact.library else "info")
+            return _anew(fact, of)
         text = f"the loader gives the same samples in every batch ({fact.given} so far)"
         text_ = "look at __getitem__ of the data set: does it use its index? Are the rows all the same?"
         return _Why(text, text_, "warning" if fact.samples > 1 else "info")
@@ -124,6 +127,7 @@ class RepeatedBatch(Rule):
                 "given": fact.given,
                 "batches": fact.batches,
                 **({"seeded": fact.seeded} if fact.seeded else {}),
+                **({"pool": fact.pool, "rows": fact.rows} if not fact.begun and not fact.seeded else {}),
             },
             stream=record.stream_of(fact.optimizer),
             optimizer=fact.optimizer,
@@ -131,3 +135,18 @@ class RepeatedBatch(Rule):
             label="always the same batch",
             advice=(Advice(why.advice),),
         )
+
+
+def _anew(fact: BatchLooks, of: str) -> _Why:
+    text = f"{fact.begun} iterators were begun over the loader, and each gave its first batch{of}"
+    text += "" if fact.advances else f", for {fact.steps / fact.given:.3g} steps"
+    text_ = "iterate over the loader, `for x, y in loader:`, or move `iter(loader)` out of the loop"
+    return _Why(text, text_, "warning" if fact.batches and not fact.library else "info")
+
+
+def _taken(fact: BatchLooks) -> _Why | None:
+    if not fact.pool or not fact.size:
+        return None
+    text = f"each step takes the same {fact.samples} ({fact.size}) of the {fact.rows} rows of {fact.pool} anew"
+    text_ = f"draw other rows for each step: torch.randint(len({fact.pool}), ({fact.size},)), or the next ones of a "
+    return _Why(text, text_ + f"torch.randperm(len({fact.pool})) made for each epoch", "warning")

@@ -7,14 +7,17 @@ from typing import Iterator
 
 import numpy as np
 
+from gradscope.facts.labels import LabelFit
 from gradscope.findings import Advice, Finding, list_names
-from gradscope.record.blocks import Blocks, Floats
+from gradscope.record.blocks import Blocks
 from gradscope.record.record import Array, Record, Stream
 from gradscope.rules.advice import decade_down
 from gradscope.rules.base import Rule
 from gradscope.rules.chance import chances
 from gradscope.rules.flow import Gradients, look
 from gradscope.rules.judged import judged, skipped
+from gradscope.rules.trend import flat, has_peaked, settled, trend
+from gradscope.rules.unrelated import Unrelated
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,11 @@ class LossNotDecreasing(Rule):
 
     What it finds
         A cross entropy that lies between 1 - `below` and 1 + `above` of ln C (C classes; ln 2 for two), that was never
-        better, and that does not fall: the trend since it came there is none, in losses that would have shown one. Any
-        other loss that stays where it is while the gradient of every weight is exactly 0 (dead units).
+        better, and that does not fall: the trend since it came there is none, in losses that would have shown one (at
+        the end of a run whose weights have moved far, less than `creeps` of it). A cross entropy of any classes and
+        weights that was told nothing by its labels: in the first pass over a DataLoader they fitted their samples no
+        better than others of the batch, and hardly do so now. Any other loss that stays where it is while the gradient
+        of every weight is exactly 0 (dead units).
     Why it matters
         Nothing is learned, however long it runs.
     Sick
@@ -59,7 +65,8 @@ class LossNotDecreasing(Rule):
         thousands; 200 at the end of the run. Thresholds: {thresholds}.
     References
         The loss of a uniform guess is ln C: https://karpathy.github.io/2019/04/25/recipe/
-        The trend: least squares over block means (see GS203).
+        The trend: least squares over block means (see GS203). Labels of others of the batch: a permutation test (Ojala
+        and Garriga, Permutation tests for studying classifier performance, 2010); thresholds in rules/unrelated.py.
     """
 
     code = "GS204"
@@ -77,6 +84,7 @@ class LossNotDecreasing(Rule):
     error_moved: tuple[float, float] = (0.005, 0.01)
     rows_dead: tuple[int, int] = (100, 50)
     error_dead: tuple[float, float] = (0.01, 0.02)
+    creeps: float = 0.004  # of the level
     moved: float = 1.0  # sum of all updates, in sizes of the weights
     thrown: float = 3.0  # times its level: a loss that was there before was thrown off by too long steps
     tiny_step: float = 1e-5
@@ -92,11 +100,14 @@ class LossNotDecreasing(Rule):
             for course, blocks in stream.courses.items():
                 whole = blocks.whole
                 chance = next((c for c in classes if self._at_chance(whole, math.log(c))), 0)
-                if chance or _flat(whole):
+                if chance or flat(whole):
                     gradients = look(stream.optimizers)
                     stuck = self._stuck(whole, chance, gradients, ended)
                     if stuck is not None:
                         yield self._finding(record, stream, course, stuck, gradients)
+                        break
+            else:
+                yield from self._unrelated(record, stream, ended)
 
     def not_judged(self, record: Record) -> str:
         return skipped(record)
@@ -107,9 +118,25 @@ class LossNotDecreasing(Rule):
         blocks = None if stream is None else stream.courses.get(int(finding.evidence["course"]))
         if stream is None or blocks is None:
             return False
+        if finding.evidence["cause"] == "labels":
+            return Unrelated().find(record, stream) is None or stream not in judged(record)
         newest = blocks.whole["mean"][-max(4, len(blocks) // 8) :]
         better = len(newest) > 0 and float(newest.mean()) < (1 - self.below) * float(finding.evidence["level"])
         return better or stream not in judged(record)
+
+    def _unrelated(self, record: Record, stream: Stream, ended: int) -> Iterator[Finding]:
+        """Where the model was told nothing by labels that it saw for the first time, though it has moved far."""
+        fit = Unrelated().find(record, stream)
+        if fit is None or len(stream.courses) != 1:
+            return
+        (course, blocks), = stream.courses.items()
+        whole, gradients = blocks.whole, look(stream.optimizers)
+        if whole["rows"].sum() < self.rows_moved[ended] or not gradients.path > self.moved or not has_peaked(whole):
+            return
+        now = float(whole["mean"][-max(4, len(blocks) // 8) :].mean())
+        stuck = Stuck(int(stream.rows[0]), now, fit.blind)
+        if self._cause(record, stream, gradients, 0.0)[0] == "data" and np.isfinite(now):
+            yield self._finding(record, stream, course, stuck, gradients, fit)
 
     def _at_chance(self, blocks: Blocks, level: float) -> bool:
         """The newest half is at chance, and no eighth of the run was better (a cheap look)."""
@@ -130,9 +157,8 @@ class LossNotDecreasing(Rule):
             return None
         means, lr = blocks["mean"], blocks["lr"]
         level = math.log(classes) if classes else float(means[len(means) // 2 :].mean())
-        begin = _settled(means, (1 + self.above) * level)
-        quarter = max(1, (len(means) - begin) // 4)
-        if not lr.max() > 0 or lr[-1] > 1.02 * lr[:-quarter].max(initial=0.0):
+        begin = settled(means, (1 + self.above) * level)
+        if not has_peaked(blocks, begin):
             return None
         counted = np.flatnonzero(lr >= 0.3 * lr.max())
         counted = counted[counted >= begin]
@@ -160,10 +186,18 @@ class LossNotDecreasing(Rule):
             return True
         fall, spread = trend(blocks["mean"][part])
         allowance = 1e-3 if gradients.most_dead else 1e-7  # the last bias still settles
+        if ended and gradients.path > self.moved:
+            allowance = max(allowance, self.creeps)
         return spread <= error[ended] * level and fall <= max(trends * spread, allowance * level)
 
     def _finding(
-        self, record: Record, stream: Stream, course: int, stuck: Stuck, gradients: Gradients
+        self,
+        record: Record,
+        stream: Stream,
+        course: int,
+        stuck: Stuck,
+        gradients: Gradients,
+        fit: LabelFit | None = None,
     ) -> Finding:
         optimizer = stream.optimizers[0]
         mine = np.flatnonzero(optimizer.scalars["course"] == course)
@@ -171,6 +205,11 @@ class LossNotDecreasing(Rule):
         cause, why, advice = self._cause(record, stream, gradients, stuck.thrown)
         blind = f"no better than a blind guess among {stuck.classes} classes ({stuck.level:.4g})"
         as_good_as = blind if stuck.classes else "and cannot leave it"
+        if fit is not None:
+            cause = "labels"
+            as_good_as = f"hardly better than with the labels of each batch shuffled ({fit.late_blind:.4g})"
+            why = f"{fit.samples} labels that were new fitted their inputs no better than others"
+            advice = (Advice(f"{advice[0].text} Was only one of the two shuffled, sorted or filtered?"),)
         return self.finding(
             (stuck.since, int(stream.rows[newest])),
             evidence={
@@ -225,33 +264,3 @@ class LossNotDecreasing(Rule):
             why = "nothing is learned yet"
         advice = Advice("print a few inputs beside their targets as the loop gets them: do they belong together?")
         return "data", why, (advice,)
-
-
-def _flat(blocks: Blocks) -> bool:
-    """A cheap look: above 0, no longer falling, and not much below where it began."""
-    means = blocks["mean"]
-    quarter = len(means) // 4
-    if quarter < 4 or (blocks["count"] == 0).any():
-        return False
-    now, before = float(means[-quarter:].mean()), float(means[-2 * quarter : -quarter].mean())
-    return now > 0.3 * float(means[:2].mean()) and now > 1e-6 and abs(now - before) < 0.05 * now
-
-
-def trend(means: Floats) -> tuple[float, float]:
-    """The fall over the whole stretch by least squares, and its standard error: the larger of two estimates."""
-    count = len(means)
-    at = np.arange(count) - (count - 1) / 2
-    slope = float(at @ means) / float(at @ at)
-    rest = means - means.mean() - slope * at
-    error = math.sqrt(float(rest @ rest) / (count - 2) / float(at @ at)) * count
-    pairs = rest[: count // 4 * 4].reshape(-1, 4).mean(axis=1)  # correlated noise shrinks less
-    wide = math.sqrt(float(pairs @ pairs) / max(1, len(pairs) - 2) * 4 / float(at @ at)) * count
-    return -slope * count, max(error, wide)
-
-
-def _settled(means: Floats, upper: float) -> int:
-    """The block from which on no eighth of the run lies above the band."""
-    length = max(1, len(means) // 8)
-    smooth = np.convolve(means, np.full(length, 1 / length), "valid")
-    above = np.flatnonzero(smooth > upper)
-    return int(above[-1]) + length if len(above) else 0

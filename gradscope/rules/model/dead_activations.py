@@ -13,6 +13,7 @@ from gradscope.rules.advice import decade_down
 from gradscope.rules.base import Rule
 from gradscope.rules.judged import judged
 from gradscope.rules.standing import Standing, lately, standing, unseen
+from gradscope.rules.unrelated import Unrelated
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,8 @@ class DeadActivations(Rule):
         dead want a bias of 0 and weights of the usual size. nn.LeakyReLU() and nn.GELU() let a gradient through.
     Silent on
         Natural sparsity: 60 % of zeros and more is normal, as long as each unit fires for some samples; dead units in a
-        run that trains well (info); losses that may rise; models that were good from the start. A clamp() that cuts off
-        all: GS404 tells.
+        run that trains well (info); losses that may rise; models that were good from the start; less than `most`, where
+        labels that have nothing to do with the inputs hold the loss (GS204). A clamp() that cuts off all: GS404 tells.
     Known at
         About 67 rows (units are looked at in rows 0-3, and three times at each power of two from 64), under compile
         and activation checkpointing never. Thresholds: {thresholds}.
@@ -99,6 +100,8 @@ class DeadActivations(Rule):
             entries = [e for e in record.facts.of(Firing) if getattr(e.newest, "optimizer", -1) in numbers]
             entries = [e for e in entries if not (blocked and getattr(e.newest, "function", "") == "clamp")]
             found = [dead for e in entries if (dead := self._dead(e, stands)) is not None]
+            if Unrelated().find(record, stream) is not None:
+                found = [dead for dead in found if dead.share >= self.most]  # the loss is stuck for another reason
             if found:
                 yield self._finding(record, stream, stands, found)
 
