@@ -16,6 +16,7 @@ from gradscope.probes.hyperparameters import HyperparametersProbe
 from gradscope.probes.initialization import InitializationProbe
 from gradscope.probes.input_scale import InputScaleProbe
 from gradscope.probes.labels import LabelsProbe
+from gradscope.probes.left_in_eval import LeftInEvalProbe
 from gradscope.probes.loss_broadcast import LossBroadcastProbe
 from gradscope.probes.loss_function import LossFunctionProbe
 from gradscope.probes.loss_kind import LossKindProbe
@@ -44,6 +45,7 @@ def make_probes() -> list[Probe]:
         ScheduleProbe(),
         GraphAgeProbe(),
         EvalModeProbe(),
+        LeftInEvalProbe(),
         LossKindProbe(),
         LossFunctionProbe(),
         HyperparametersProbe(),
