@@ -1,8 +1,10 @@
 # expect: none
 """Both go back to train mode; in the last epochs the encoder is meant to stay in eval mode."""
 import itertools
+
 import torch
 from torch import nn
+
 torch.manual_seed(0)
 torch.set_num_threads(1)
 data = torch.randn(640, 16) @ torch.randn(16, 16)

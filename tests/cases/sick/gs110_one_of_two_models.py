@@ -5,8 +5,10 @@
 # healed-by: healthy/gs110_one_of_two_models_healed.py
 """Encoder and decoder in one optimizer: after each validation of both only one of them goes back to train mode."""
 import itertools
+
 import torch
 from torch import nn
+
 torch.manual_seed(0)
 torch.set_num_threads(1)
 data = torch.randn(640, 16) @ torch.randn(16, 16)
