@@ -106,6 +106,75 @@ def test_two_optimizers_on_one_model_are_told_once() -> None:
     assert len(told(loop)) == 1
 
 
+def epochs(encoder: nn.Module, decoder: nn.Module, head: Callable[[], Any], tail: Callable[[], Any]) -> None:
+    """Two models and one optimizer; `head` and `tail` are called around the steps of an epoch."""
+    optimizer = torch.optim.SGD([*encoder.parameters(), *decoder.parameters()], lr=0.01)
+    for _ in range(3):
+        head()
+        for _ in range(12):
+            optimizer.zero_grad()
+            (decoder(encoder(X)) - Y).square().mean().backward()
+            optimizer.step()
+        tail()
+
+
+def two() -> tuple[nn.Module, nn.Module]:
+    net = Net()
+    return net.body, nn.Sequential(nn.Linear(8, 8), nn.Dropout(0.2), nn.Linear(8, 1))
+
+
+def test_one_of_two_models_left_in_eval_mode() -> None:
+    """A validation of both, after which only one trains again; all told by the first and the last such step."""
+    encoder, decoder = two()
+    (finding,) = findings(lambda: epochs(encoder, decoder, decoder.train, lambda: (encoder.eval(), decoder.eval())))
+    assert finding.text.startswith("encoder was in eval mode at 24 steps since step 12: BatchNorm1d, 2 x Dropout")
+    assert "the encoder.eval() of a validation was never undone" in finding.text
+    assert finding.steps == (12, 35)
+
+
+def test_one_of_two_models_that_never_was_in_train_mode() -> None:
+    """Validated before the first step: batch normalisation that has counted nothing tells that it is new."""
+    encoder, decoder = two()
+    encoder.eval(), decoder.eval()
+    told_before: list[str] = told(lambda: epochs(encoder, decoder, decoder.train, lambda: None))
+    assert told_before == []  # nobody has seen it
+    encoder.train()
+
+    def validated_first() -> None:
+        encoder.eval(), decoder.eval()
+        epochs(encoder, decoder, decoder.train, lambda: None)
+
+    (text,) = told(validated_first)
+    assert text.startswith("encoder was in eval mode at all 36 steps")
+
+
+def one_of_two_on_purpose() -> None:
+    encoder, decoder = two()
+
+    def head() -> None:
+        decoder.train()
+        encoder.eval()
+
+    epochs(encoder, decoder, head, lambda: (encoder.eval(), decoder.eval()))
+
+
+def one_of_two_has_learned_before() -> None:
+    encoder, decoder = two()
+    train(nn.Sequential(encoder, nn.Linear(8, 1)), 3)
+    encoder.eval(), decoder.eval()
+    epochs(encoder, decoder, decoder.train, lambda: None)
+
+
+def one_of_two_freezes_after_an_epoch() -> None:
+    encoder, decoder = two()
+    epochs(encoder, decoder, decoder.train, encoder.eval)
+
+
+def both_trained_again() -> None:
+    encoder, decoder = two()
+    epochs(encoder, decoder, lambda: (encoder.train(), decoder.train()), lambda: (encoder.eval(), decoder.eval()))
+
+
 def frozen_batch_norm() -> None:
     net = Net()
     net.body[1].eval()
@@ -243,6 +312,7 @@ def closure_of_lbfgs() -> None:
         no_such_layers, batch_norm_without_statistics, a_teacher, an_image_is_optimized,
         attacked_in_eval_mode_trained_in_train_mode, validated_before_the_step, evaluating_for_a_few_steps,
         evaluating_for_the_first_few_steps, copies_fitted_at_test_time, dropout_chosen_by_hand, closure_of_lbfgs,
+        one_of_two_on_purpose, one_of_two_has_learned_before, one_of_two_freezes_after_an_epoch, both_trained_again,
     ],
     ids=lambda loop: loop.__name__,
 )  # fmt: skip

@@ -313,7 +313,8 @@ def pair(narrow: bool = False, whole: bool = False, between: str = "") -> Stacke
         (pair(whole=True), 300, 1e-3, "info"),  # the weights have not moved: another matter
         (pair(whole=True, narrow=True), 200, 0.1, "warning"),
         (pair(whole=True, between="BatchNorm"), 200, 0.1, "warning"),
-        (pair(whole=True, between="BatchNorm"), 100, 0.1, None),
+        (pair(whole=True, between="BatchNorm"), 100, 0.1, "info"),
+        (pair(between="BatchNorm"), 100, 0.1, None),
     ],
 )
 def test_gs506_weighs_the_whole(fact: StackedLinear, rows: int, update: float, expected: str | None) -> None:
@@ -337,7 +338,8 @@ def slowing(low: float, high: float = CHANCE, rows: int = 400, sigma: float = 0.
     return noisy(high * (low + (1 - low) * np.exp(-np.arange(rows) / 40)), rows, sigma)
 
 
-LINEAR = pair(whole=True)
+LINEAR, DROPS, NORMS = pair(whole=True), pair(whole=True, between="Dropout"), pair(whole=True, between="BatchNorm")
+SQUARED = [LossFunction(0, 0, "other", 0, "squared error"), *(ConstantGuess(row, 0, 1.0) for row in range(4))]
 
 
 @pytest.mark.parametrize(
@@ -352,6 +354,14 @@ LINEAR = pair(whole=True)
         (slowing(0.55), [TEN, pair(whole=True, narrow=True)], None),  # low rank
         (slowing(0.55), [TEN, pair()], "info"),
         (slowing(0.55, high=1.0), [*spreads(), LINEAR], "info"),  # a squared error
+        (slowing(0.55, high=1.0), [*SQUARED, LINEAR], "info"),
+        (slowing(0.55, high=1.0), [*SQUARED, NORMS], "warning"),
+        (slowing(0.55, high=1.0), [*SQUARED, DROPS], "warning"),
+        (slowing(0.45, high=1.0), [*SQUARED, NORMS], "info"),
+        (slowing(0.55, sigma=0.25), [TEN, DROPS], "warning"),
+        (slowing(0.55, sigma=0.4), [TEN, LINEAR], "info"),
+        (slowing(0.55, sigma=1.5), [TEN, DROPS], "info"),
+        (noisy(CHANCE * np.linspace(1, 0.6, 400), 400), [TEN, DROPS], "info"),
     ],
 )
 def test_gs506_of_classes_that_no_line_parts(losses: list[float], facts: list[Fact], expected: str | None) -> None:

@@ -186,6 +186,30 @@ def test_linear_into_linear() -> None:
     assert [True, True] == [whole for *_, whole in pairs_of(convs, images)]
 
 
+def dropped(x: Tensor) -> Tensor:
+    """As torch does it on the CPU, of a random state that the test has seeded."""
+    return F.dropout(x, 0.3)
+
+
+@pytest.mark.parametrize(
+    "between, whole",
+    [
+        (dropped, True),
+        (lambda x: F.dropout(F.dropout(x, 0.5), 0.1), True),
+        (lambda x: x * (x > 0), False),  # a ReLU written by hand
+        (lambda x: x * (x > 0).float() * 0.5, False),
+        (lambda x: x * torch.rand(8, 64), False),
+        (lambda x: F.dropout(torch.relu(x), 0.3), False),
+        (lambda x: x * (1.0 + (x > -0.4)), False),
+    ],
+)
+def test_dropout_is_linear(between: Callable[[Tensor], Tensor], whole: bool) -> None:
+    """Its mask is told from a ReLU's by the values in it, and their share."""
+    one, two = nn.Linear(4, 64), nn.Linear(64, 3)
+    found = list(pairs(nodes_of(two(between(one(X))).square().sum())))
+    assert [("Dropout", True)] * whole == [(pair.between, pair.whole) for pair in found]
+
+
 class Twice(nn.Module):
     """`how` makes the output of two linear layers and the input."""
 
@@ -204,7 +228,6 @@ class Twice(nn.Module):
         lambda a, b, x: torch.cat([b(torch.tanh(hidden := a(x))), hidden], 1),
         lambda a, b, x: b(a(x) + torch.sin(x)),
         lambda a, b, x: b(a(x) + (torch.round(a(x)) - a(x)).detach()),
-        lambda a, b, x: b(torch.dropout(a(x), 0.5, True)),
         lambda a, b, x: b((a(x) @ x.t()).softmax(1) @ x),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from gradscope.facts.catalogue import from_json, to_json
@@ -19,6 +20,7 @@ from gradscope.facts.model import (
 )
 from gradscope.facts.operations import BlockedGradient
 from gradscope.findings import Finding
+from gradscope.record.table import array_columns
 from gradscope.rules.base import Rule
 from gradscope.rules.model.batchnorm_small_batch import BatchnormSmallBatch
 from gradscope.rules.model.dead_activations import DeadActivations
@@ -354,6 +356,51 @@ def test_a_loss_that_such_a_signal_makes_no_number_is_told_at_once(
     assert ["error"] * count == [f.severity for f in findings]
     assert {"GS201", "GS301", "GS402"} <= set(PoorInitialization.explains)
     assert not findings or "is no number now" in findings[0].text
+
+
+@pytest.mark.parametrize(
+    "start, now, weights, facts, count",
+    [
+        (30.0, 2.2, 1.0, signal(1.0, 1.0, normalised=True, weights=1.0), 1),
+        (30.0, 1.5, 1.0, signal(1.0, 1.0, normalised=True, weights=1.0), 0),  # it learns
+        (6.0, 2.2, 1.0, signal(1.0, 1.0, normalised=True, weights=1.0), 0),
+        (30.0, 2.2, 0.2, signal(1.0, 1.0, normalised=True, weights=0.2), 0),
+        (30.0, 2.2, 1.0, signal(1.0, 0.1, normalised=True, weights=1.0), 0),  # the layer is given little
+        (30.0, 2.2, 1.0, [LossFunction(0, 0, "other"), *signal(1.0, 1.0, normalised=True, weights=1.0)[1:]], 0),
+    ],
+)
+def test_a_last_layer_of_large_weights_behind_normalisation(
+    start: float, now: float, weights: float, facts: list[Fact], count: int
+) -> None:
+    """An embedding that is tied to the head, of weights that fit the one and not the other."""
+    findings = found(PoorInitialization(), facts, [start] * 10 + [now] * 130)
+    assert count == len(findings)
+    assert not findings or "the weights of fc1, which makes the logits, began with a std of 1" in findings[0].text
+
+
+@pytest.mark.parametrize(
+    "name, shape, norm, first, count",
+    [
+        ("rnn.weight_hh_l0", (64, 16), 2.6 * 32, 2.3, 1),
+        ("rnn.weight_hh_l0", (64, 16), 2.4 * 32, 2.3, 0),
+        ("cell.weight_hh", (48, 16), 2.6 * 27.8, 2.3, 1),
+        ("rnn.weight_hh_l1_reverse", (16, 16), 2.6 * 16, 2.3, 1),
+        ("rnn.weight_ih_l0", (64, 16), 2.6 * 32, 2.3, 0),
+        ("rnn.weight_hh_l0", (16, 64), 2.6 * 32, 2.3, 0),  # of another kind
+        ("rnn.weight_hh_l0", (64, 16), 2.6 * 32, 0.3, 0),  # it has been trained
+    ],
+)
+def test_recurrent_weights_far_above_the_usual(
+    name: str, shape: tuple[int, ...], norm: float, first: float, count: int
+) -> None:
+    """Ten over the root of the hidden size, where torch takes 0.58; whatever the loss does."""
+    losses = list(np.linspace(first, first / 3, 40))
+    made = optimizer(losses=losses, names=[name], shapes=[shape])
+    arrays = {n: np.zeros((1, *s), d) for n, (d, s) in array_columns(1).items()}
+    arrays["weight_norm"][:] = norm
+    findings = list(PoorInitialization().check(record(replace(made, arrays=arrays), facts=[TEN])))
+    assert count == len(findings)
+    assert not findings or "std=0.14) (it is 2.6)" in findings[0].advice[0].text
 
 
 # -- GS507 -------------------------------------------------------------------------------------------------------------

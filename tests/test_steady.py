@@ -27,7 +27,7 @@ class Loop:
 
     def __init__(self, kind: type[torch.optim.Optimizer] = torch.optim.SGD) -> None:
         torch.manual_seed(0)
-        self.model = nn.Sequential(nn.Linear(3, 4), nn.Dropout(0.1), nn.Linear(4, 1))
+        self.model = nn.Sequential(nn.Linear(3, 4), nn.Sequential(nn.Tanh(), nn.Dropout(0.1)), nn.Linear(4, 1))
         self.other = nn.Linear(3, 1)
         self.optimizer = kind(self.model.parameters(), lr=0.01)  # type: ignore[call-arg]
         self.scheduler = torch.optim.lr_scheduler.StepLR(self.optimizer, 5, 0.9)

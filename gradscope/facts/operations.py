@@ -48,8 +48,9 @@ class LossBroadcast(Fact):
 class StackedLinear(Fact):
     """The output of the layer with parameter `first` goes into that with `second`, and nothing is between them.
 
-    `between`: what is, and is linear ("BatchNorm"; "" for nothing). `narrow`: fewer channels between them than before
-    or behind, so that the two say less than one could. `whole`: nothing in the whole model is other than linear.
+    `between`: what is, and is linear ("BatchNorm", "Dropout"; "" for nothing). `narrow`: fewer channels between them
+    than before or behind, so that the two say less than one could. `whole`: nothing in the whole model is other than
+    linear.
     """
 
     optimizer: int

@@ -103,6 +103,9 @@ class Probe:
     def skipped_step(self, scene: Scene, track: Track, scaler: GradScaler) -> None:
         """GradScaler did not run this optimizer's step."""
 
+    def evaluating(self, scene: Scene, module: torch.nn.Module) -> None:
+        """`eval()` was called on a module."""
+
     def scheduler_stepped(self, scene: Scene, track: Track, scheduler: object) -> None:
         """A learning-rate scheduler of this optimizer is about to change its lr."""
 

@@ -17,6 +17,7 @@ from gradscope.probes.initialization import InitializationProbe
 from gradscope.probes.input_codes import InputCodesProbe
 from gradscope.probes.input_scale import InputScaleProbe
 from gradscope.probes.labels import LabelsProbe
+from gradscope.probes.left_in_eval import LeftInEvalProbe
 from gradscope.probes.loss_broadcast import LossBroadcastProbe
 from gradscope.probes.loss_function import LossFunctionProbe
 from gradscope.probes.loss_kind import LossKindProbe
@@ -45,6 +46,7 @@ def make_probes() -> list[Probe]:
         ScheduleProbe(),
         GraphAgeProbe(),
         EvalModeProbe(),
+        LeftInEvalProbe(),
         LossKindProbe(),
         LossFunctionProbe(),
         HyperparametersProbe(),

@@ -8,12 +8,11 @@ from typing import Sequence
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.dropout import _DropoutNd
 
 from gradscope.events import Site
 from gradscope.facts.loop import EvalModeSteps
 from gradscope.probes.base import Probe, Scene
+from gradscope.probes.modes import layers_of
 from gradscope.recording.naming import Root, variable_name
 from gradscope.recording.track import Track
 
@@ -113,7 +112,7 @@ class EvalModeProbe(Probe):
         return module is None or module.training or id(module) in self._training
 
     def _tell(self, scene: Scene, track: Track, watched: _Watched) -> None:
-        layers = [layer for root in watched.own for layer in _layers(root.module())]
+        layers = [layer for root in watched.own for layer in layers_of(root.module())]
         if not layers or any(layer.training for layer in layers) or self._adapts(watched):
             watched.evaluating = watched.told = 0  # somebody has chosen what evaluates
             self._open.pop(track.number, None)
@@ -168,28 +167,5 @@ def _find_models(scene: Scene, track: Track, watched: _Watched) -> None:
         watched.models.append(root.module)
         most = max(range(len(shares)), key=lambda i: shares[i][0])
         enough = sum(share for share, _ in shares) >= SHARE * len(parameters)
-        if enough and shares[most][1] and _layers(module):
+        if enough and shares[most][1] and layers_of(module):
             watched.own.append(root)
-
-
-def _layers(module: nn.Module | None) -> list[nn.Module]:
-    """In the parts that are trained: dropout that drops, and batch normalisation that keeps running statistics."""
-    found: dict[nn.Module, bool] = {}
-    stack = [] if module is None else [(module, False)]
-    while stack:
-        part, trains = stack.pop()
-        parameters = list(part.parameters())
-        trains = any(p.requires_grad for p in parameters) if parameters else trains  # dropout goes by what it stands in
-        if trains and _differs(part):
-            found[part] = True
-        stack.extend((child, trains) for child in reversed(list(part.children())))
-    return list(found)
-
-
-def _differs(layer: nn.Module) -> bool:
-    """Whether the layer does something else in eval mode."""
-    if issubclass(type(layer), _DropoutNd):
-        return bool(layer.p > 0)
-    if not issubclass(type(layer), _BatchNorm) or layer.running_mean is None:
-        return False
-    return layer.weight is None or bool(layer.weight.requires_grad)

@@ -1,6 +1,7 @@
 """Linear layers with nothing between them, and models that are linear as a whole."""
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Iterable, Iterator, Sequence
@@ -10,6 +11,8 @@ import torch
 from gradscope.events import Site
 from gradscope.facts.operations import StackedLinear
 from gradscope.hooks.lineage import RESHAPING, leaf, operation, weight
+from gradscope.hooks.saved import saved_as
+from gradscope.probes.arrivals import readable
 from gradscope.probes.base import Probe, Scene
 from gradscope.recording.track import Track
 
@@ -18,6 +21,7 @@ _LAYERS = {"Addmm": (1, 2), "Linear": (0, 1), "Mm": (0, 1), "Convolution": (0, 1
 _NORMS = ("NativeBatchNorm", "CudnnBatchNorm", "MiopenBatchNorm", "BatchNormWithUpdate", "NativeBatchNormLegit")
 _POOLS = ("AvgPool1D", "AvgPool2D", "AvgPool3D", "MkldnnAdaptiveAvgPool2D", "AdaptiveAvgPool2D", "AdaptiveAvgPool3D")
 _LINEAR = frozenset((*_NORMS, *_POOLS, "NativeDropout", "Add", "Sub", "Neg", "Mean", "Sum", "Cat", "ConstantPadNd"))
+_DROPPED = 4096  # values of a mask, looked at
 _SAME_AXES = frozenset(("View", "UnsafeView", "ReshapeAlias", "Squeeze", "Unsqueeze", "Clone", "ToCopy", "Alias"))
 
 
@@ -72,7 +76,7 @@ def pairs(nodes: frozenset[Any]) -> Iterator[Pair]:
         first, second = _weight(before), _weight(node)
         if first is second:
             continue
-        between = next((operation(one) for one in path[:-1] if operation(one) not in RESHAPING | {"Add"}), "")
+        between = next((_named(one) for one in path[:-1] if operation(one) not in RESHAPING | {"Add"}), "")
         if not whole and any(users[one] > 1 for one in path):
             continue  # what comes out of the first layer is used by itself, too
         kinds = {"Conv" if operation(one) == "Convolution" else "Linear" for one in (before, node)}
@@ -102,7 +106,7 @@ def _path(node: Any, whole: bool) -> Iterator[Any]:
         yield node
         name = operation(node)
         bias = name == "Add" and len(node.next_functions) == 2 and leaf(node.next_functions[1][0]) is not None
-        if not (name in _SAME_AXES or bias or whole and (name in RESHAPING or name in _LINEAR)):
+        if not (name in _SAME_AXES or bias or whole and (name in RESHAPING or name in _LINEAR or is_dropout(node))):
             return
         node = node.next_functions[0][0] if node.next_functions else None
 
@@ -123,6 +127,8 @@ def _all_linear(layers: Iterable[Any]) -> bool:
             queue.append(node.next_functions[_LAYERS[name][0]][0])
         elif name in _NORMS:
             queue.append(node.next_functions[0][0])
+        elif is_dropout(node):
+            queue.append(node.next_functions[0][0])
         elif name in RESHAPING or name in _LINEAR:
             if name in ("Add", "Sub") and any(following is None for following, _ in node.next_functions):
                 return False  # a constant may be made of the same values: straight-through estimators add one
@@ -130,6 +136,29 @@ def _all_linear(layers: Iterable[Any]) -> bool:
         elif node.next_functions or leaf(node) is None:
             return False
     return True
+
+
+def is_dropout(node: Any) -> bool:
+    """Whether values are multiplied by a mask of dropout's, as torch makes it on the CPU: 0 or 1 / (1 - p), at random.
+
+    A ReLU written by hand, x * (x > 0), has a mask too, of 0 and 1. On other devices dropout is an operation by itself.
+    """
+    if operation(node) != "Mul" or len(node.next_functions) != 2 or node.next_functions[1][0] is not None:
+        return False
+    mask = saved_as(node, "other")
+    if mask is None or mask.dim() < 2 or mask.device.type != "cpu" or not readable(mask):
+        return False
+    some = mask.detach().reshape(-1)[:_DROPPED].float()
+    kept = float(some.amax())
+    if not 1 < kept < math.inf or not bool(((some == 0) | (some == kept)).all()):
+        return False
+    share = 1 - 1 / kept
+    return abs(float((some == 0).float().mean()) - share) < 5 * math.sqrt(share * (1 - share) / len(some))
+
+
+def _named(node: Any) -> str:
+    name = operation(node)
+    return "BatchNorm" if name in _NORMS else "Dropout" if name in ("NativeDropout", "Mul") else name
 
 
 def _sizes(node: Any, found: torch.Tensor) -> tuple[int, int]:

@@ -171,6 +171,7 @@ class Recorder:
 
     def evaluating(self, module: Any) -> None:
         self.validation.begins(module)
+        self.stage.tell("evaluating", module)
 
     def processes_part(self) -> None:
         self.rows.finish(wait=True)

@@ -19,7 +19,9 @@ class EvalModeInTraining(Rule):
 
     What it finds
         Steps of an optimizer at which the model that the loop calls has `training` False, and all its Dropout and
-        BatchNorm layers too: 10 in a row, or all steps of a short run.
+        BatchNorm layers too: 10 in a row, or all steps of a short run. Where one optimizer trains several models and
+        the others are in train mode: one on which `eval()` was last called as often as on them (by a validation of
+        all), and that was in train mode before, or whose BatchNorm has never counted anything.
     Why it matters
         Dropout drops nothing, so the model overfits sooner; BatchNorm uses and keeps the statistics it was loaded with
         (or 0 and 1), which then fit neither the new data nor the new weights. Nothing complains. It comes of a
@@ -41,8 +43,8 @@ class EvalModeInTraining(Rule):
         Frozen batch normalisation, or parts in eval mode, inside a model in train mode; models of which less than half
         is trained (a head on a frozen backbone, adapters), and those that no optimizer holds (teachers, perceptual
         losses, attacks); copies that are fitted in eval mode (to a task, at test time) beside a model of their class
-        that is trained in train mode; models without such layers; an optimizer that also trains a model in train mode;
-        LBFGS, whose line search needs a loss without dropout.
+        that is trained in train mode; models without such layers; a model that is put into eval mode by itself, beside
+        one in train mode that the same optimizer trains; LBFGS, whose line search needs a loss without dropout.
     Known at
         10 steps, or 5 at the end of the run. Thresholds: {thresholds}.
     References

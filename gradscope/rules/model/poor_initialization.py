@@ -15,6 +15,7 @@ from gradscope.rules.base import Rule
 from gradscope.rules.chance import guess
 from gradscope.rules.judged import judged, skipped
 from gradscope.rules.standing import Standing, standing
+from gradscope.rules.too_large import large_logits, large_recurrent
 
 GAINS = {"relu": math.sqrt(2), "leaky_relu": math.sqrt(2), "tanh": 5 / 3, "selu": 0.75, "sigmoid": 4.0, "": 1.0}
 
@@ -30,7 +31,9 @@ class PoorInitialization(Rule):
         less) at the last layer, because of its weights, while the loss is stuck at chance; or, by weights of a std
         above `large` / sqrt(fan_in), one that grows by `growing` a layer (or 1 / `dying` in all), from a first loss of
         `beyond` times a blind guess, and a loss no better than that guess yet. As an error, at once, where within
-        `soon` rows the loss is no number any more.
+        `soon` rows the loss is no number any more. With normalisation: a last layer of such weights, into a cross
+        entropy that began and stands so. Of recurrent layers: weights of `recurrent` / sqrt(hidden size), whatever the
+        loss: their gates are shut, or open, for good.
     Why it matters
         Equal units never become different ones. What does not reach the last layer cannot be learned from, and a loss
         of a hundred times a guess takes all of the training to come down.
@@ -43,8 +46,9 @@ class PoorInitialization(Rule):
         layer: what it is, and what to use, are named. Or normalise between the layers.
     Silent on
         Weights of zeros whose gradients differ: heads, LoRA's B, the last layer of a residual branch; normalisation
-        weights and biases; a single linear layer; models with normalisation, whose scale does not matter; everything
-        that learns all the same. Deep sigmoids, through which no usual weights bring a signal (GS403 tells).
+        weights and biases; a single linear layer; models with normalisation, whose scale does not matter but for the
+        last layer, nor there where the logits are made small again; everything that learns all the same, but for those
+        recurrent weights. Deep sigmoids, through which no usual weights bring a signal (GS403 tells).
     Known at
         Equal units with equal gradients: three rows. A loss that is no number: at once. All else: `rows` rows, half as
         many at the end of the run. Thresholds: {thresholds}.
@@ -74,12 +78,14 @@ class PoorInitialization(Rule):
     soon: int = 50  # rows
     small: float = 0.45  # of 1 / sqrt(fan_in)
     large: float = 2.2
+    recurrent: float = 10.0  # times 1 / sqrt(hidden size)
 
     def check(self, record: Record) -> Iterator[Finding]:
         fine = judged(record)
         for stream in record.streams:
             stands = standing(record, stream) if stream in fine else None
             found = self._equal(record, stream, stands) or self._signal(record, stream, stands, stream in fine)
+            found = found or self._large(record, stream, stands)
             if found is not None:
                 what, evidence, names, advice = found
                 optimizer = stream.optimizers[0]
@@ -102,7 +108,8 @@ class PoorInitialization(Rule):
         """Equal units stay so; for the rest, the loss tells."""
         stream = record.stream(finding.stream)
         stands = None if stream is None else standing(record, stream)
-        return stands is not None and not finding.evidence.get("equal") and stands.share < 0.9 * self.at_guess
+        lasting = finding.evidence.get("equal") or finding.evidence.get("recurrent")
+        return stands is not None and not lasting and stands.share < 0.9 * self.at_guess
 
     def _stuck(self, record: Record, stands: Standing | None, share: float) -> bool:
         """Whether the loss has not come below `share` of its level."""
@@ -207,6 +214,21 @@ class PoorInitialization(Rule):
         ratio = float(sizes[-1] / sizes[0])
         grown = ratio ** (1 / (len(sizes) - 1)) >= self.growing or ratio >= 1 / self.dying
         return grown and bool((self._factors(fact) > self.large).any())
+
+    def _large(self, record: Record, stream: Stream, stands: Standing | None) -> Any:
+        """Weights far above what is usual, where the signal does not tell: of the last layer, or recurrent ones."""
+        if stands is None or stands.trained_before:
+            return None
+        told = large_logits(record, stream, self.large) if self._far_off(record, stands) else None
+        told = told or large_recurrent(stream, self.recurrent)
+        if told is None:
+            return None
+        what, names, std, usual = told
+        loss = f"the loss began at {stands.start:.4g} and is at {stands.now:.4g} (a blind guess: {stands.chance:.4g})"
+        evidence = {"equal": False, "recurrent": "recurrent" in what, "value": std, "std": usual}
+        cure = f"start {list_names(names)} with nn.init.normal_(weight, std={usual:.2g}) (it is {std:.2g})"
+        told_of = {**evidence, "start": stands.start, "now": stands.now}
+        return f"{what}; {loss if stands.chance else loss.partition(' (')[0]}", told_of, names, (Advice(cure),)
 
     @staticmethod
     def _factors(fact: Signal) -> Array:

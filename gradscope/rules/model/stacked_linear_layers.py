@@ -19,6 +19,8 @@ from gradscope.rules.judged import judged
 from gradscope.rules.standing import Level, came_down, stuck
 from gradscope.rules.steps import Steps, steps_of
 
+_FIRST = 8  # losses
+
 
 @dataclass(frozen=True)
 class StackedLinearLayers(Rule):
@@ -29,7 +31,8 @@ class StackedLinearLayers(Rule):
         with nothing in between but shapes. As info; as a warning where nothing in the whole model is other than linear,
         and the loss has stayed at what it is worth to know nothing for `rows` rows in which the weights moved; of a
         cross entropy, where it falls no more (by less than `fall` in a quarter of the run, noise allowed for) above
-        `half` of that.
+        `half` of that. Where dropout or batch normalisation is between the layers, activations have been forgotten:
+        there squared errors count, too, and noise up to `noise` of the loss is not held against it.
     Why it matters
         Without a nonlinearity between them two layers say no more than one. A model without any draws straight lines.
     Sick
@@ -42,7 +45,7 @@ class StackedLinearLayers(Rule):
         Bottlenecks (fewer features between the two than on both sides: low-rank adapters, factorised embeddings,
         autoencoders); depthwise and grouped convolutions; attention's projections; an output that is used by itself,
         too; models with one layer. Whole linear models whose loss falls get the info only, so do those
-        for squared errors that fall no more: there a deep linear network is studied for its own sake.
+        for squared errors of nothing but layers: there a deep linear network is studied for its own sake.
     Known at
         The first step; the warning at `rows`. Thresholds: {thresholds}.
     References
@@ -61,6 +64,7 @@ class StackedLinearLayers(Rule):
     path: float = 1.0  # sum of all updates, in sizes of the weights
     half: float = 0.5  # of a guess
     fall: float = 0.05  # from the last quarter but one to the last, of the loss
+    noise: float = 0.2  # of the loss
 
     def check(self, record: Record) -> Iterator[Finding]:
         for optimizer in record.optimizers:
@@ -68,8 +72,9 @@ class StackedLinearLayers(Rule):
             if not entries or not len(optimizer.rows):
                 continue
             whole = all(_of(entry).whole for entry in entries)
-            level = self._stuck(record, optimizer, any(_of(entry).narrow for entry in entries)) if whole else None
-            plain = [entry for entry in entries if not _of(entry).narrow and not _of(entry).between]
+            level = self._stuck(record, optimizer, [_of(entry) for entry in entries]) if whole else None
+            wide = [entry for entry in entries if not _of(entry).narrow]
+            plain = [e for e in wide if not _of(e).between or whole and _usual(optimizer, [_of(e)])]
             if level is not None:
                 yield self._finding(record, optimizer, entries, level)
             elif plain:
@@ -80,19 +85,23 @@ class StackedLinearLayers(Rule):
         level = float(finding.evidence["level"])
         return level > 0 and came_down(record, finding.stream, level)
 
-    def _stuck(self, record: Record, optimizer: OptimizerRecord, narrow: bool) -> Level | None:
+    def _stuck(self, record: Record, optimizer: OptimizerRecord, facts: Sequence[StackedLinear]) -> Level | None:
+        narrow = any(fact.narrow for fact in facts)
         for stream in judged(record):
             if optimizer in stream.optimizers and look(stream.optimizers).path > self.path:
                 steps = steps_of(record, stream, optimizer)
-                return stuck(steps, self.rows, self.kept) or (None if narrow else self._stopped(steps))
+                stopped = None if narrow else self._stopped(steps, _usual(optimizer, facts))
+                return stuck(steps, self.rows, self.kept) or stopped
         return None
 
-    def _stopped(self, steps: Steps) -> Level | None:
-        """Where a cross entropy has fallen, and falls no more, far above what classes that a line parts cost."""
+    def _stopped(self, steps: Steps, usual: bool) -> Level | None:
+        """Where a loss has fallen, and falls no more, far above what it costs where lines tell: a cross entropy; a
+        squared error, too, in networks with what networks usually have, for which noise need not be ruled out either.
+        """
         losses, lr, chance = steps.losses, steps.lr, guess(steps.record, steps.stream)
         numbers = {o.number for o in steps.stream.optimizers}
         functions = [f for f in newest_of(steps.record.facts.of(LossFunction)) if f.optimizer in numbers]
-        if not functions or any(not f.function.endswith("cross-entropy") for f in functions) or not chance:
+        if not functions or not chance or not all(_counts(function, usual) for function in functions):
             return None
         if len(losses) < self.rows or not np.isfinite(losses).all() or losses[:2].mean() < 0.8 * chance:
             return None
@@ -100,9 +109,15 @@ class StackedLinearLayers(Rule):
             return None
         quarter = len(losses) // 4
         before, now = losses[-2 * quarter : -quarter], losses[-quarter:]
-        noise = math.sqrt((before.var() + now.var()) / quarter)
-        falls = before.mean() - now.mean() + 2 * noise > self.fall * now.mean()
-        if falls or not self.half * chance < now.mean() < chance:
+        noise = 2 * math.sqrt((before.var() + now.var()) / quarter)
+        fall = float(before.mean() - now.mean())
+        stopped = fall + noise <= self.fall * now.mean()
+        if usual:  # as far as is known, if that is known well
+            stopped = stopped or fall <= self.fall * now.mean() and noise <= self.noise * now.mean()
+        level = max(chance, float(losses[:_FIRST].mean())) if usual else chance  # of weighted classes
+        if not stopped:
+            return None
+        if not self.half * level < now.mean() < level:
             return None
         return Level(float(now.mean()), float(now.mean()), quarter * 2)
 
@@ -132,6 +147,21 @@ class StackedLinearLayers(Rule):
             label="the gradient comes by here",
             advice=(Advice(cure + ", or make one layer of them"),),
         )
+
+
+def _usual(optimizer: OptimizerRecord, facts: Sequence[StackedLinear]) -> bool:
+    """Whether it has what is put into networks that are meant to have activations.
+
+    Dropout between two layers, of which the first makes less of what it gets, may be in a table of words.
+    """
+    dropout = [fact for fact in facts if fact.between == "Dropout"]
+    shapes = [optimizer.parameters[fact.first].shape for fact in dropout]
+    widens = any(len(shape) == 2 and shape[0] >= shape[1] for shape in shapes)
+    return any(fact.between == "BatchNorm" for fact in facts) or bool(dropout) and (widens or len(facts) > 1)
+
+
+def _counts(function: LossFunction, usual: bool) -> bool:
+    return function.function.endswith("cross-entropy") or usual and function.alone == "squared error"
 
 
 def _of(entry: FactEntry) -> StackedLinear:
