@@ -227,8 +227,9 @@ class PoorInitialization(Rule):
         loss = f"the loss began at {stands.start:.4g} and is at {stands.now:.4g} (a blind guess: {stands.chance:.4g})"
         evidence = {"equal": False, "recurrent": "recurrent" in what, "value": std, "std": usual}
         cure = f"start {list_names(names)} with nn.init.normal_(weight, std={usual:.2g}) (it is {std:.2g})"
+        advice = Advice(cure, "start-weights", {"names": list(names), "stds": [usual]})
         told_of = {**evidence, "start": stands.start, "now": stands.now}
-        return f"{what}; {loss if stands.chance else loss.partition(' (')[0]}", told_of, names, (Advice(cure),)
+        return f"{what}; {loss if stands.chance else loss.partition(' (')[0]}", told_of, names, (advice,)
 
     @staticmethod
     def _factors(fact: Signal) -> Array:
