@@ -278,7 +278,10 @@ def _of_optimizer(advice: Advice, optimizer: OptimizerRecord) -> Advice:
     """The same with the parameters' places in the optimizer, which a second run gives again."""
     if advice.action != "start-weights":
         return advice
-    places = {name: i for i, p in enumerate(optimizer.parameters) for name in (p.name, p.name.removesuffix(".weight"))}
+    places = {}
+    for place, parameter in enumerate(optimizer.parameters):
+        for name in (parameter.name, *parameter.name.split("=")):  # of tied weights, all of them
+            places[name] = places[name.removesuffix(".weight")] = place
     names = advice.values["names"]
     if not all(name in places for name in names):
         return Advice(advice.text)
