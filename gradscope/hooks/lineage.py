@@ -17,6 +17,7 @@ RESHAPING = frozenset(
     "View UnsafeView ReshapeAlias Squeeze Unsqueeze T Transpose Permute Select Slice Index Clone Alias ToCopy "
     "AsStrided Expand Split SplitWithSizes Unbind".split()
 )
+_LOOKED_UP = ("Embedding", "EmbeddingBag", "IndexSelect", "Gather")
 _NODES = 48  # looked at for one operation
 MATRIX = ("AddmmBackward", "MmBackward", "LinearBackward")
 CONVOLUTION = ("ConvolutionBackward", "CudnnConvolutionBackward", "MkldnnConvolutionBackward")
@@ -113,7 +114,7 @@ def weight_of(layer: Any) -> torch.Tensor | None:
     """The parameter of at least two dimensions that a layer multiplies by (transposed or cast on the way)."""
     for following, _ in layer.next_functions:
         for _ in range(4):
-            if following is None:
+            if following is None or operation(following) in _LOOKED_UP:  # rows of a table: they are the input
                 break
             found: torch.Tensor | None = leaf(following)
             if found is not None:
