@@ -170,6 +170,8 @@ class Signs:
             limit = (self.slightly_above if self._bold(steps) else self.above) * start
         else:  # of one sample the level is not known: only what is out of all proportion counts
             three, limit = smallest_of_three(first), self.beyond * start
+            if self._bold(steps) and first.max() > self.beyond**2 * max(start, median(first)):
+                return self._risen(steps, int(np.argmax(first)))
             if not self._out_of_proportion(first, np.flatnonzero(three > limit)):
                 return self._left(steps)
         if (three > limit).any():

@@ -98,8 +98,9 @@ class LearningRateTooHigh(Jumps, Hopeless, Signs, Estimates, Rule):
         since = int(steps.rows[trouble.since])
         for row in (int(measured.rows[at]) for at in self.jumps(steps.optimizer, measured)):
             before = steps.losses[steps.rows < row][-self.lasting :]
-            well = self.slightly_above if trouble.since else self.fell
-            if -2 <= row - since <= 2 or row > since and median(before) < well * steps.start:
+            after = row - since  # a loss that rose before the gradient did was not thrown by it
+            well = self.slightly_above if trouble.since and after > 2 else self.fell
+            if -2 <= after <= 0 or after > 0 and median(before) < well * steps.start:
                 return True
         return False
 
