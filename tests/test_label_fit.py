@@ -16,6 +16,7 @@ import gradscope
 from gradscope.diagnosis import diagnose
 from gradscope.facts.fact import newest_of
 from gradscope.facts.labels import LabelFit
+from gradscope.facts.loss import LossFunction
 from gradscope.hooks.graph import survey
 from gradscope.hooks.labels import place, read
 from gradscope.probes.label_fit import Fit, label_fit
@@ -113,7 +114,7 @@ def test_a_first_pass_over_a_loader_tells(shuffled: bool) -> None:
 FIT = LabelFit(390, 0, 40, 1280, 0.002, 0.004, 0.7, 300, 0.02, 0.7)
 
 
-def found(fit: LabelFit = FIT, rows: int = 400, status: str = "running", update: float = 0.01) -> list[Any]:
+def found(fit: LabelFit = FIT, rows: int = 520, status: str = "running", update: float = 0.01) -> list[Any]:
     falling = noisy(np.linspace(0.72, 0.62, rows), rows)
     one = measured(optimizer(losses=falling, lr=0.1), [1.0, 1.0], update)
     return list(LossNotDecreasing().check(record(one, facts=[fit], status=status)))
@@ -131,6 +132,7 @@ def found(fit: LabelFit = FIT, rows: int = 400, status: str = "running", update:
         ({"late_gain": 0.071}, 0),
         ({"late_gain": 0.069}, 1),
         ({"blind": 0.0}, 0),
+        ({"error": 0.00038, "gain": 0.0}, 0),
     ],
 )
 def test_labels_that_do_not_fit_are_found(change: dict[str, float], count: int) -> None:
@@ -149,9 +151,17 @@ def test_what_is_said_of_labels_that_do_not_fit() -> None:
 
 
 def test_a_model_that_has_not_moved_has_not_been_asked() -> None:
-    """300 rows, half as many at the end of a run; weights that have moved by more than their size."""
-    assert [] == found(rows=290) == found(rows=140, status="finished") == found(update=0.001)
+    """500 rows, 150 at the end of a run; weights that have moved by more than their size."""
+    assert [] == found(rows=480) == found(rows=140, status="finished") == found(update=0.001)
     assert 1 == len(found(rows=160, status="finished", update=0.02))
+
+
+def test_labels_that_are_told_a_little_are_no_guess() -> None:
+    """The loss stays at ln 2, and may have to: new labels fitted, and still do; or else it is stuck."""
+    still = measured(optimizer(losses=noisy(np.log(2), 900, 0.005), lr=0.1), [1.0, 1.0], 0.01)
+    two = LossFunction(0, 0, "binary-cross-entropy", 2)
+    for fit, count in [(FIT, 1), (replace(FIT, gain=0.013), 0), (replace(FIT, gain=0.013, late_gain=0.003), 1)]:
+        assert count == len(list(LossNotDecreasing().check(record(still, facts=[two, fit]))))
 
 
 def test_no_evidence_is_none() -> None:

@@ -57,7 +57,8 @@ class LossNotDecreasing(Rule):
         the first layers (other activations, normalisation), steps too small to matter (raise the learning rate). Where
         they are as they should be, look at the data: print a few inputs beside their targets.
     Silent on
-        A loss that falls, however slowly, or has ever been better; a learning rate that still rises; one that has been
+        A loss that falls, however slowly, or has ever been better; one near a guess of labels that are told from their
+        inputs nonetheless, as far as they can be (clicks); a learning rate that still rises; one that has been
         as low as now from the start (fine-tuning) or converged; losses whose chance level is not known (regression);
         noise in which a slow start would not show yet; losses that may rise.
     Known at
@@ -103,7 +104,7 @@ class LossNotDecreasing(Rule):
                 if chance or flat(whole):
                     gradients = look(stream.optimizers)
                     stuck = self._stuck(whole, chance, gradients, ended)
-                    if stuck is not None:
+                    if stuck is not None and not self._told(record, stream, stuck, gradients):
                         yield self._finding(record, stream, course, stuck, gradients)
                         break
             else:
@@ -124,6 +125,11 @@ class LossNotDecreasing(Rule):
         better = len(newest) > 0 and float(newest.mean()) < (1 - self.below) * float(finding.evidence["level"])
         return better or stream not in judged(record)
 
+    def _told(self, record: Record, stream: Stream, stuck: Stuck, gradients: Gradients) -> bool:
+        """Whether the labels fit their inputs, and there may be little more to learn: clicks, prices, coins."""
+        cause = self._cause(record, stream, gradients, stuck.thrown)[0]
+        return cause == "data" and Unrelated().fits(record, stream)
+
     def _unrelated(self, record: Record, stream: Stream, ended: int) -> Iterator[Finding]:
         """Where the model was told nothing by labels that it saw for the first time, though it has moved far."""
         fit = Unrelated().find(record, stream)
@@ -131,7 +137,8 @@ class LossNotDecreasing(Rule):
             return
         (course, blocks), = stream.courses.items()
         whole, gradients = blocks.whole, look(stream.optimizers)
-        if whole["rows"].sum() < self.rows_moved[ended] or not gradients.path > self.moved or not has_peaked(whole):
+        least = self.rows_moved[1] if ended else self.rows[0]
+        if whole["rows"].sum() < least or not gradients.path > self.moved or not has_peaked(whole):
             return
         now = float(whole["mean"][-max(4, len(blocks) // 8) :].mean())
         stuck = Stuck(int(stream.rows[0]), now, fit.blind)
