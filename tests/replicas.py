@@ -20,6 +20,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data.distributed import DistributedSampler
 
 import gradscope
 from gradscope.facts.ranks import RanksCompared, ShardedNorms
@@ -130,6 +131,43 @@ def other_starts(me: Place) -> None:
     train(me, model, after_backward=lambda step: reduce(model.parameters(), me.world))
 
 
+def copies_are_reduced(me: Place) -> None:
+    """The average is made of clones, and nobody uses it."""
+    model = net()
+
+    def reduced(step: int) -> None:
+        for p in model.parameters():
+            assert p.grad is not None
+            dist.all_reduce(p.grad.clone())
+
+    train(me, model, after_backward=reduced)
+
+
+def parts(me: Place, steps: int = 12) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Batches of the rank's part of the data."""
+    x = torch.randn(steps * 8 * me.world, 4, generator=torch.Generator().manual_seed(5))
+    data = torch.utils.data.TensorDataset(x, x.sum(1, keepdim=True))
+    sampler: DistributedSampler[Any] = DistributedSampler(data, me.world, me.rank)
+    yield from torch.utils.data.DataLoader(data, 8, sampler=sampler)
+
+
+def on_its_part(me: Place, seed: int = 0) -> nn.Module:
+    """Each rank takes its part of the data, and trains alone; the losses are put together for the log."""
+    model = net(seed)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    for x, y in parts(me):
+        optimizer.zero_grad()
+        loss = nn.functional.mse_loss(model(x), y)
+        loss.backward()
+        optimizer.step()
+        dist.all_reduce(torch.tensor([loss.item(), 8.0]))
+    return model
+
+
+def no_wrapper(me: Place) -> None:
+    on_its_part(me)
+
+
 SICK = {
     past_the_wrapper: "GS802",
     a_nudge: "GS801",
@@ -137,6 +175,8 @@ SICK = {
     a_parameter_less: "GS801",
     one_rank_keeps_its_own: "GS802",
     one_forgotten: "GS802",
+    copies_are_reduced: "GS802",
+    no_wrapper: "GS802",
     other_starts: "GS801",
 }
 
@@ -203,6 +243,16 @@ def local_sgd_by_hand(me: Place) -> None:
             average(model, me.world)
 
     train(me, model, after_step=averaged)
+
+
+def averaged_at_the_end(me: Place) -> None:
+    """Each rank trains on its part of the data, and only the last models are averaged."""
+    average(on_its_part(me), me.world)
+
+
+def own_seeds_and_parts(me: Place) -> None:
+    """An ensemble: other starts, on other parts of the data."""
+    on_its_part(me, seed=me.rank)
 
 
 def post_local_sgd(me: Place) -> None:
@@ -355,7 +405,7 @@ def by_closure(me: Place) -> None:
 HEALTHY = (
     replicas, unwatched, by_hand, accumulation, local_sgd, local_sgd_by_hand, post_local_sgd, own_trainings, own_rates,
     parts_of_a_model, sharded_optimizer, sharded_parameters, tensor_parallel, uneven_data, uneven_epochs,
-    two_players, tuned_apart, frozen_and_normed, a_pause_on_one, by_closure,
+    two_players, tuned_apart, frozen_and_normed, a_pause_on_one, by_closure, averaged_at_the_end, own_seeds_and_parts,
 )  # fmt: skip
 
 # -- running them -----------------------------------------------------------------------------------------------------

@@ -14,7 +14,8 @@ class RanksDiffer(Fact):
     optimizer and the one after `since`; the checks up to `last_alike` (-1: none) found the same parameters.
 
     `how` shows that they should be the same: ddp (DistributedDataParallel holds them), reduced (the loop hands these
-    gradients to all_reduce), forgotten (it does so with other ones), alike (most gradients are the same to the bit).
+    gradients to all_reduce), forgotten (it does so with other ones), copies (with copies of them), alone (the data is
+    shared out among the ranks, and they hand each other nothing), alike (most gradients are the same to the bit).
     `count` of `of` parameters differ, the first of them are `parameters`.
     """
 

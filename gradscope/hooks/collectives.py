@@ -29,7 +29,8 @@ _MOST = 1 << 16  # tensors remembered
 class Handed:
     """Where the tensors lie in memory that were handed over: `reduced` by all_reduce among all ranks since the newest
     backward, `spread` by anything since the newest step that was seen, `large` those of them that hold more than one
-    floating-point number. `exchanged`: some of these went by something else than all_reduce or broadcast.
+    floating-point number. `exchanged`: some of these went by something else than all_reduce or broadcast. `sizes`: how
+    many numbers each of the reduced held; `largest`: the most that any tensor held, whatever happened to it.
 
     Addresses tell of tensors that are still there.
     """
@@ -39,9 +40,12 @@ class Handed:
         self.spread: set[int] = set()
         self.large: set[int] = set()
         self.exchanged = False
+        self.sizes: list[int] = []
+        self.largest = 0
 
     def backward(self) -> None:
         self.reduced.clear()
+        self.sizes.clear()
 
     def step(self) -> None:
         self.spread.clear()
@@ -55,11 +59,13 @@ class Handed:
             where = address(tensor)
             if where and tensor.is_floating_point():
                 self.spread.add(where)
+                self.largest = max(self.largest, tensor.numel())
                 if tensor.numel() > 1:
                     self.large.add(where)
                     self.exchanged = self.exchanged or name not in (*_REDUCING, "broadcast")
                 if name in _REDUCING and (group is None or group is torch.distributed.group.WORLD):
                     self.reduced.add(where)
+                    self.sizes.append(tensor.numel())
 
 
 def address(tensor: torch.Tensor) -> int:

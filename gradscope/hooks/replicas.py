@@ -53,6 +53,15 @@ class Replica:
         return any(_may_go_apart(hook) for hook, *_ in hooks)
 
 
+def shares_data_out() -> bool:
+    """Whether there is a sampler that gives each rank its part of the data. A search through all objects."""
+    kind = getattr(sys.modules.get("torch.utils.data.distributed"), "DistributedSampler", None)
+    if kind is None:
+        return False
+    world = torch.distributed.get_world_size()
+    return any(one.num_replicas == world for one in gc.get_objects() if issubclass(type(one), kind))
+
+
 def _may_go_apart(hook: Any) -> bool:
     name, module = getattr(hook, "__name__", ""), getattr(hook, "__module__", "") or ""
     return not module.startswith(_HOOKS) or name in _GOING_APART

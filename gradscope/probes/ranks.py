@@ -17,7 +17,7 @@ from gradscope.facts.ranks import RanksCompared, RanksDiffer, ShardedNorms
 from gradscope.hooks.collectives import address
 from gradscope.hooks.dispatcher import DISPATCHER
 from gradscope.hooks.processes import Place, exchange, place
-from gradscope.hooks.replicas import Replica, find_replicas
+from gradscope.hooks.replicas import Replica, find_replicas, shares_data_out
 from gradscope.hooks.sites import UNKNOWN
 from gradscope.probes.base import FAR, Probe, Scene
 from gradscope.recording.checking import Measuring, columns_of
@@ -48,6 +48,8 @@ class _Followed:
 
     scope: str
     sticky: Flag = Flag(0)
+    shared_out: bool = False  # the data, among the ranks; and nothing but parts of it is
+    size: int = 2  # of the largest parameter, as of the newest check
     late: bool = False  # another optimizer has trained these before
     synced: bool = False  # the newest backward was one that DDP reduces after
     replicas: list[Replica] = field(default_factory=list)
@@ -84,7 +86,7 @@ class RanksProbe(Probe):
         if self._place is None:
             return
         handed = DISPATCHER.handed
-        handed.reduced.clear()
+        handed.backward()
         for track, mine in self._of.items():
             mine.synced = bool(mine.replicas) and not mine.late and all(r.reduces() for r in mine.replicas)
             if track.steps and not handed.spread.isdisjoint(mine.addresses):
@@ -101,6 +103,7 @@ class RanksProbe(Probe):
             mine.replicas = _covering(track, find_replicas())
             mine.late = self._late(track, mine)
             mine.synced = not mine.late and all(replica.reduces() for replica in mine.replicas)
+            mine.shared_out = not mine.replicas and shares_data_out()
             mine.joining = [replica.joining() for replica in mine.replicas]
         if mine.replicas and not mine.synced:
             mine.sticky |= Flag.LOCAL
@@ -136,6 +139,8 @@ class RanksProbe(Probe):
         if mine is None or self._place is None:
             return
         DISPATCHER.handed.step()
+        if track.steps == 1:  # what was handed over before was the start
+            DISPATCHER.handed.largest = 0
         if mine.making and mine.making[-1].step == track.steps - 1:
             if not _readable(mine.making[-1]):
                 track.expect(mine.making[-1].cells)
@@ -155,6 +160,8 @@ class RanksProbe(Probe):
 
     def ended(self, scene: Scene, finished: bool) -> None:
         self.processes_part(scene)
+        for track, mine in self._of.items() if finished else ():
+            self._tell_alone(scene, track, mine)
         if self._place is not None and self._place.rank == 0 and not any(m.read for m in self._of.values()):
             scene.unseen("ranks", "no other process has put anything to compare with")
 
@@ -176,7 +183,19 @@ class RanksProbe(Probe):
         if any(replica.joining() is not first for replica, first in zip(mine.replicas, mine.joining)):
             mine.sticky |= Flag.UNEVEN
         flags = mine.sticky | (Flag.SYNCED if held and mine.synced else Flag(0))
+        sizes = [c.parameter.numel() for c in columns if c.parameter.grad is not None]
+        if sizes and not held and not gradients & handed.reduced and not Counter(sizes) - Counter(handed.sizes):
+            flags |= Flag.COPIES
+        mine.size = max(sizes, default=mine.size)
+        if self._by_itself(mine):
+            flags |= Flag.ALONE
         mine.making.append(Measuring(scene.row, track.steps, flags, self._pauses, columns, set(handed.reduced), track))
+
+    @staticmethod
+    def _by_itself(mine: _Followed) -> bool:
+        """Whether the rank trains on its part of the data, and nothing as large as a parameter has left it."""
+        mine.shared_out = mine.shared_out and DISPATCHER.handed.largest < mine.size
+        return mine.shared_out
 
     def _go_on(self, scene: Scene, track: Track, mine: _Followed) -> None:
         """Put what has been computed, and look at what others have put. The store may have gone with its process."""
@@ -233,6 +252,20 @@ class RanksProbe(Probe):
         if mine.comparisons and track.number >= 0:
             judged = sum(one.judged for one in mine.comparisons.values())
             scene.emit(RanksCompared(scene.row, track.number, judged, len(mine.comparisons)))
+
+    def _tell_alone(self, scene: Scene, track: Track, mine: _Followed) -> None:
+        """That nobody has averaged anything, of a run that is over."""
+        apart = {rank: one.alone for rank, one in mine.comparisons.items() if one.alone is not None}
+        if not apart or len(apart) < len(mine.comparisons) or not self._by_itself(mine):
+            return
+        found, known = next(iter(apart.values())), mine.own[max(mine.own)].check.names.tolist()
+        names, count = [mine.names.get(name, "") for name in known], len(known)
+        scene.emit(
+            RanksDiffer(
+                scene.row, track.number, found.what, found.how, 0, tuple(sorted(apart)), len(apart) + 1, found.since,
+                found.step, found.last_alike, tuple(names[:NAMES]), len(found.columns), count, mine.site,
+            )
+        )  # fmt: skip
 
     def _draw(self, scene: Scene, track: Track, own: Own, checks: dict[int, Check]) -> None:
         for rank, check in [(0, own.check), *sorted(checks.items())] if checks else ():

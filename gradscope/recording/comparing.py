@@ -38,9 +38,9 @@ class Own:
 class Difference:
     """At two checks running, some columns (by their number in this rank's check) differed where they must not.
 
-    `how` shows that these are replicas: "ddp", "reduced" or "alike". `alike`: of the columns compared, so many did not
-    differ. `last_alike`: the row of the last check at which all
-    parameters were the same, -1 where they never were.
+    `how` shows that these are replicas: "ddp", "reduced", "forgotten", "copies", "alone" or "alike". `alike`: of the
+    columns compared, so many did not differ. `last_alike`: the row of the last check at which all parameters were the
+    same, -1 where they never were.
     """
 
     what: str  # "parameters", "gradients"
@@ -68,6 +68,7 @@ class Comparison:
     shifted: bool = False  # the other one counts its steps otherwise
     equal_first: Words | None = None  # names of the columns whose parameters were the same at the first check
     judged: int = 0  # checks
+    alone: Difference | None = None  # of gradients, at the newest check: known when nothing is averaged to the end
     _totals: deque[int] = field(default_factory=lambda: deque(maxlen=SLOTS))  # of the other one's checks
     _doubts: dict[str, _Doubt] = field(default_factory=dict)
 
@@ -105,6 +106,9 @@ class Comparison:
         found = [self._confirmed("gradients", bad_gradients, why, own, here, columns.same_gradients)]
         bad_parameters, why = self._parameters(columns, *flags)
         found.append(self._confirmed("parameters", bad_parameters, why, own, here, columns.same_parameters))
+        self.alone = None
+        if found[0] is not None and found[0].how == "alone":
+            self.alone, found[0] = found[0], None
         return [difference for difference in found if difference is not None]
 
     def _moved(self, mine: Check, other: Check, own_totals: dict[int, int]) -> bool:
@@ -123,6 +127,9 @@ class Comparison:
                 return differ & columns.reduced, "reduced"
             if columns.mostly_alike and not (mine | other) & Flag.TALKS:
                 return differ & ~columns.reduced & alike_first, "forgotten"
+        started_alike = alike_first.all() and columns.other_parameters.any() and not columns.same_gradients.any()
+        if mine & other & (Flag.COPIES | Flag.ALONE) and started_alike and not (mine | other) & _GRADIENTS_ASIDE:
+            return differ, "copies" if mine & other & Flag.COPIES else "alone"
         return np.zeros(len(differ), np.bool_), ""
 
     def _parameters(self, columns: _Columns, mine: Flag, other: Flag) -> tuple[Bools, str]:

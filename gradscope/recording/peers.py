@@ -37,6 +37,8 @@ class Flag(enum.IntFlag):
     AVERAGED = 16  # * parameters were handed to a collective after the first step
     TALKS = 32  # * ranks hand each other something else, too: parts of a model may lie on different ones
     NOT_FINITE = 64  # a parameter or a gradient is NaN or infinite
+    COPIES = 256  # tensors as large as all the gradients, and none of them, were reduced among all ranks
+    ALONE = 512  # the data is shared out among the ranks, and they have never handed each other anything of size
     UNEVEN = 128  # * a `join` of DDP's has ended: a rank with less data has taken fewer steps than the others
 
 

@@ -12,7 +12,7 @@ from gradscope.facts.model import Signal
 from gradscope.record.record import Record, Stream
 
 _RECURRENT = re.compile(r"weight_hh(_l\d+)?(_reverse)?$")
-_BLOCKS = (1, 3, 4)  # the gates of recurrent layers stand below each other in one weight
+_GATES = (3, 4)  # they stand below each other in one weight; of a tanh alone, GS502 tells
 
 TooLarge = tuple[str, tuple[str, ...], float, float]  # what, whose, the std, the usual one
 
@@ -41,7 +41,7 @@ def large_recurrent(stream: Stream, factor: float) -> TooLarge | None:
         norms = optimizer.arrays["weight_norm"][0]
         for parameter, norm in zip(optimizer.parameters, norms):
             name, shape = parameter.name.split("=")[0], parameter.shape
-            if len(shape) != 2 or not _RECURRENT.search(name) or shape[0] not in {b * shape[1] for b in _BLOCKS}:
+            if len(shape) != 2 or not _RECURRENT.search(name) or shape[0] not in {gates * shape[1] for gates in _GATES}:
                 continue
             rms, usual = float(norm) / math.sqrt(np.prod(shape)), 1 / math.sqrt(3 * shape[1])
             if factor / math.sqrt(shape[1]) < rms < math.inf:

@@ -13,6 +13,8 @@ _WHY = {
     "ddp": "DistributedDataParallel holds {which}, and was to make {them} the same on all ranks",
     "reduced": "the loop hands the gradients of {which} to all_reduce, and some ranks do not step with the result",
     "forgotten": "the loop reduces the other gradients, and not those of {which}",
+    "copies": "the loop hands copies of the gradients to all_reduce, and steps with those that it has copied",
+    "alone": "a DistributedSampler gives each its part of the data, and nothing averages what they make of it",
 }
 _CURE = {
     "ddp": (
@@ -25,6 +27,11 @@ _CURE = {
         "torch.distributed.all_reduce(p.grad)`, divided by the number of ranks",
         "or let torch.nn.parallel.DistributedDataParallel do it",
     ),
+    "copies": ("call all_reduce on p.grad itself, or copy the result back: p.grad.copy_(average)",),
+    "alone": (
+        "wrap the model: model = torch.nn.parallel.DistributedDataParallel(model), before the optimizer is made, and "
+        "call the wrapper",
+    ),
 }
 
 
@@ -35,7 +42,10 @@ class GradientsNotSynchronized(Rule):
     What it finds
         At two checks running, ranks were about to step with different gradients for parameters of which the ranks hold
         copies: DistributedDataParallel holds them and was to reduce their gradients (no `no_sync`), or the loop hands
-        these or all other gradients to `all_reduce` among all ranks. Gradients are compared by sums over their bits.
+        these or all other gradients to `all_reduce` among all ranks. Or they began as copies and went apart while
+        copies of the gradients were handed to `all_reduce` before each step; or, as a warning at the end of the run,
+        while a DistributedSampler gave each rank its part of the data and no tensor as large as a parameter ever left
+        a rank. Gradients are compared by sums over their bits.
     Why it matters
         Each rank trains a model of its own on its part of the data, and what is saved is rank 0's. The loss falls as
         if all were well.
@@ -83,6 +93,7 @@ class GradientsNotSynchronized(Rule):
         why = _WHY.get(fact.how, _WHY["ddp"]).format(which=found.which, them=them)
         return self.finding(
             found.steps,
+            severity="warning" if fact.how == "alone" else None,
             evidence=found.evidence(why=why),
             stream=found.stream,
             optimizer=fact.optimizer,
