@@ -463,7 +463,7 @@ def main(folder: Path, names: list[str]) -> None:
     os._exit(0)
 
 
-def launch(folder: Path, world: int, names: Sequence[str], timeout: float = 240) -> list[dict[str, Any]]:
+def launch(folder: Path, world: int, names: Sequence[str], timeout: float = 600) -> list[dict[str, Any]]:
     """Run loops in so many processes; what each rank found, by loop. Nothing for ranks that left no word."""
     for _ in range(3):  # somebody else may have taken the port, and gloo may have given up
         with socket.create_server(("127.0.0.1", 0)) as server:
