@@ -384,7 +384,8 @@ def test_a_last_layer_of_large_weights_behind_normalisation(
         ("rnn.weight_hh_l0", (64, 16), 2.6 * 32, 2.3, 1),
         ("rnn.weight_hh_l0", (64, 16), 2.4 * 32, 2.3, 0),
         ("cell.weight_hh", (48, 16), 2.6 * 27.8, 2.3, 1),
-        ("rnn.weight_hh_l1_reverse", (16, 16), 2.6 * 16, 2.3, 1),
+        ("rnn.weight_hh_l1_reverse", (48, 16), 2.6 * 27.8, 2.3, 1),
+        ("rnn.weight_hh_l0", (16, 16), 2.6 * 16, 2.3, 0),  # of a tanh alone: GS502 tells
         ("rnn.weight_ih_l0", (64, 16), 2.6 * 32, 2.3, 0),
         ("rnn.weight_hh_l0", (16, 64), 2.6 * 32, 2.3, 0),  # of another kind
         ("rnn.weight_hh_l0", (64, 16), 2.6 * 32, 0.3, 0),  # it has been trained

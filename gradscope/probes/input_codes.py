@@ -1,6 +1,7 @@
 """Whether a column of a table has a value, again and again, that lies far from all others: a code for "missing"."""
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,7 +34,7 @@ class InputCodesProbe(Probe):
 
     def __init__(self) -> None:
         self._given: list[tuple[Any, torch.Tensor]] = []
-        self._pools: dict[tuple[int, str], np.ndarray] = {}
+        self._pools: dict[tuple[int, int], np.ndarray] = {}  # by the optimizer's number and the weight's id
 
     def before_backward(self, scene: Scene, roots: Sequence[torch.Tensor], site: Site) -> None:
         self._given = []
@@ -52,24 +53,21 @@ class InputCodesProbe(Probe):
             track = next((t for t in reached if t.number >= 0 and id(weight) in t.parameter_ids), None)
             if track is None:
                 continue
-            name = scene.names.name(weight) or ""
-            key = track.number, module_of(name) if "." in name else "the model"
-            if key in self._pools or len(self._pools) < _PLACES:
-                track.expect([Arrivals([rows], _maker(self, scene, scene.row, key, rows.shape[1]))])
+            if (track.number, id(weight)) in self._pools or len(self._pools) < _PLACES:
+                made = functools.partial(self.add, scene, scene.row, track.number, weight, rows.shape[1])
+                track.expect([Arrivals([rows], made)])
 
-    def add(self, scene: Scene, row: int, key: tuple[int, str], rows: np.ndarray) -> None:
-        """Take in rows # (rows, columns), and tell of the column that is worst."""
+    def add(self, scene: Scene, row: int, number: int, weight: Any, columns: int, values: np.ndarray) -> None:
+        """Take in rows of so many columns, and tell of the column that is worst."""
+        key, rows = (number, id(weight)), values.reshape(-1, columns)
         pool = self._pools.get(key)
         pool = rows if pool is None or pool.shape[1] != rows.shape[1] else np.concatenate([pool, rows])[-_ROWS:]
         self._pools[key] = pool
         found = code(pool)
         if found is not None:
-            number, place = key
-            scene.emit(InputCode(row, number, place, pool.shape[1], len(pool), *found))
-
-
-def _maker(probe: InputCodesProbe, scene: Scene, row: int, key: tuple[int, str], columns: int) -> Any:
-    return lambda values: probe.add(scene, row, key, values.reshape(-1, columns))
+            name = scene.names.name(weight) or ""
+            place = module_of(name) if "." in name else "the model"
+            scene.emit(InputCode(row, number, place, columns, len(pool), *found))
 
 
 def code(rows: np.ndarray) -> tuple[int, float, int, float, float, float] | None:
