@@ -99,8 +99,17 @@ class Scope:
     def close(self) -> None:
         """End this scope. With the last one all hooks are removed, and the rules run once more."""
         if self._open:
-            self._open = False
-            self._closed(self, None)
+            self._end(None)
+
+    def _end(self, error: BaseException | None) -> None:
+        """Raises nothing but the user's own errors: warnings that a filter makes so."""
+        self._open = False
+        try:
+            self._closed(self, error)
+        except Warning:
+            raise
+        except Exception as failure:
+            self._session.give_up(failure)
 
     def same(self, model: torch.nn.Module | None, optimizers: tuple[torch.optim.Optimizer, ...]) -> bool:
         """Whether `watch` with these arguments means this scope."""
@@ -122,8 +131,7 @@ class Scope:
     ) -> None:
         self._entered -= 1
         if self._open and self._entered <= 0:
-            self._open = False
-            self._closed(self, error)
+            self._end(error)
 
     def __repr__(self) -> str:
         state = "open" if self._open else "closed"

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -219,6 +220,12 @@ class Session:
         if self._outputs.due():
             self._flush()
         return self._cadence.next
+
+    def give_up(self, error: Exception) -> None:
+        """Closing it has failed: no hook is left, and it is said."""
+        with contextlib.suppress(Exception):
+            DISPATCHER.detach()
+        self._recorder_failed(error)
 
     def _recorder_failed(self, error: BaseException) -> None:
         if self.failure is not None:

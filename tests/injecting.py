@@ -45,6 +45,7 @@ CONTAINMENT = {
         "Dispatcher.contain", "Dispatcher.deliver", "Dispatcher.spend", "Dispatcher.spent",
         "Dispatcher.enter_backward", "Dispatcher.leave_backward",
     ),
+    "scope.py": ("Scope._end",),
     "hooks/loader.py": ("Feeds.attempt",),
     "hooks/clipping.py": ("_call",),  # calls torch's function, as a wrapper does
     "integrations/watched.py": ("Watched.__init__", "Watched.failed"),  # the first: before the training

@@ -226,11 +226,16 @@ class Dispatcher:
             self.seconds += time.perf_counter() - start
 
     def deliver(self) -> None:
-        """Call what is in the outbox, each once; the first that raises ends it."""
+        """Call what is in the outbox, each once; the first warning that the user's filter makes an error ends it."""
         compiler = SWITCH(None)
         try:
             while self.outbox:
-                self.outbox.pop(0)()
+                try:
+                    self.outbox.pop(0)()
+                except Warning:
+                    raise
+                except Exception as error:
+                    self._give_up(error)
         finally:
             SWITCH(compiler)
 
