@@ -105,11 +105,11 @@ def _attributes(value: Any) -> dict[str, Any]:
 def _contained(pool: Any, batch: torch.Tensor) -> float:
     """How much of a few rows of the batch is found in rows of it; 0 where it is not half of each (masks hide some)."""
     columns = int(np.prod(pool.shape[1:], dtype=np.int64))
-    if columns != batch[0].numel():
+    if columns != batch[0].numel() or batch.device.type != "cpu":  # the loop would wait for another device
         return 0.0
     at, rows = _spread(columns, _COLUMNS), pool[:_SEARCHED]
     if type(rows) is np.ndarray:
-        if rows.dtype.kind not in "fiub" or batch.device.type != "cpu":
+        if rows.dtype.kind not in "fiub":
             return 0.0
         rows = torch.from_numpy(np.array(rows.reshape(len(rows), -1)[:, at], np.float64))
     else:

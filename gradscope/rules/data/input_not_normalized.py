@@ -152,28 +152,12 @@ class InputNotNormalized(Rule):
         return self._finding(record, stream, fact, Harm("; the run trains all the same", float(losses[-1]), 0), "info")
 
     def _of_code(self, record: Record, stream: Stream, code: Coded) -> Finding:
-        optimizer, fact = stream.optimizers[0], code.fact
-        hurt = code.left >= self.code_left
+        fact, hurt = code.fact, code.left >= self.code_left
         harm = f"the loss is at {code.left:.2g} of a blind guess" if hurt else "the run trains all the same"
-        return self.finding(
-            (int(stream.rows[0]), int(stream.rows[-1])),
-            severity=None if hurt else "info",
-            evidence={
-                "place": fact.place,
-                "what": input_code.told(fact),
-                "harm": f"; {harm}",
-                "code": fact.value,
-                "column": fact.column,
-                "times": fact.times,
-                "size": fact.size,
-            },
-            stream=stream.number,
-            optimizer=optimizer.number,
-            parameters=(fact.place,),
-            where=record.site(int(optimizer.scalars["backward_site"][-1])),
-            label="what this loss is made of goes in as it is",
-            advice=tuple(Advice(text) for text in input_code.advice(fact)),
-        )
+        told_of = {"what": input_code.told(fact), "harm": f"; {harm}", "code": fact.value, "column": fact.column}
+        numbers = {"times": fact.times, "size": fact.size}
+        texts = tuple(Advice(text) for text in input_code.advice(fact))
+        return self._told(record, stream, fact.place, None if hurt else "info", {**told_of, **numbers}, texts)
 
     def _any_inputs(self, steps: Steps) -> bool:
         """Whether the lr would be too high for any inputs."""
@@ -232,27 +216,38 @@ class InputNotNormalized(Rule):
         return share >= self.dead_share and any(f.silent[-1] >= self.dead * f.units for f in mine)
 
     def _finding(self, record: Record, stream: Stream, fact: InputScale, harm: Harm, severity: str) -> Finding:
+        evidence = {
+            "what": told(fact),
+            "harm": harm.text,
+            "rms": fact.rms,
+            "mean": fact.mean,
+            "std": fact.deviation,
+            "low": fact.low,
+            "high": fact.high,
+            "features": fact.features,
+            "now": harm.now,
+            "guess": harm.worth,
+        }
+        return self._told(record, stream, fact.place, severity, evidence, advice(fact))
+
+    def _told(
+        self,
+        record: Record,
+        stream: Stream,
+        place: str,
+        severity: str | None,
+        evidence: dict[str, object],
+        cures: tuple[Advice, ...],
+    ) -> Finding:
         optimizer = stream.optimizers[0]
         return self.finding(
             (int(stream.rows[0]), int(stream.rows[-1])),
             severity=severity,
-            evidence={
-                "place": fact.place,
-                "what": told(fact),
-                "harm": harm.text,
-                "rms": fact.rms,
-                "mean": fact.mean,
-                "std": fact.deviation,
-                "low": fact.low,
-                "high": fact.high,
-                "features": fact.features,
-                "now": harm.now,
-                "guess": harm.worth,
-            },
+            evidence={"place": place, **evidence},
             stream=stream.number,
             optimizer=optimizer.number,
-            parameters=(fact.place,),
+            parameters=(place,),
             where=record.site(int(optimizer.scalars["backward_site"][-1])),
             label="what this loss is made of goes in as it is",
-            advice=advice(fact),
+            advice=cures,
         )
