@@ -46,8 +46,8 @@ class RepeatedBatch(Rule):
         (PPO, adversarial training, accumulation, closures); batches that are the same only in part (noise, labels of
         ones); constant inputs whose targets are not seen; no loader of torch's, no seed in the loop, and a batch that a
         variable keeps from step to step, or of which the loop has no four times as many rows on the CPU, or no
-        `batch_size`; seeds after which nothing is drawn before the model is called (dropout). As info where a library begins the iterators
-        (overfit_batches of a trainer), and where the data set is one sample.
+        `batch_size`; seeds after which nothing is drawn before the model is called (dropout). As info where a library
+        begins the iterators (overfit_batches of a trainer), and where the data set is one sample.
     Known at
         Row 66, by looks at rows 0-3 and three at each power of two from 64; the end of a run of `rows` steps.
         Thresholds: {thresholds}.
